@@ -1,0 +1,1 @@
+//! Keeps the Connection Brokers of Parallels RAS farms equal to Kubernetes objects.
