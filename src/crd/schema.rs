@@ -28,7 +28,7 @@ pub(super) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// An https URL of a host and perhaps a port, 1 to 65535; whether the host is a valid one is
 /// judged apart.
-const ORIGIN: &str = "^https://([A-Za-z0-9._-]+|[[][0-9A-Fa-f:.]+[]])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$";
+const ORIGIN: &str = r"^https://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$";
 
 /// Name of a Kubernetes object.
 pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
@@ -204,7 +204,7 @@ fn origin() -> Schema {
         "maxLength": ORIGIN_LENGTH,
         "x-kubernetes-validations": [rule(
             &format!(
-                "self.matches('{ORIGIN}') && (self.startsWith('https://[') ? isIP({in_brackets}) : isIP({plain}) || ({}))",
+                "self.matches(r'{ORIGIN}') && (self.startsWith('https://[') ? isIP({in_brackets}) : isIP({plain}) || ({}))",
                 host_name(plain),
             ),
             "must be https://host or https://host:port, where the host is a name or an IP address (IPv6 in brackets), without user, path, query or fragment",
