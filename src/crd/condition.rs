@@ -1,0 +1,230 @@
+//! Conditions: the closed lists of their types and reasons, and how a new verdict is laid over
+//! what `status` says already. Pure; the time is an argument.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// Longest message that the schema accepts, in characters; a longer one is cut, because a refused
+/// status would hide everything else that it says.
+pub const MESSAGE_LENGTH: usize = 32_768;
+
+/// Declares a closed list of words that are written to the API exactly as they are named here.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $word:ident,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $word,)+
+        }
+
+        impl $name {
+            /// Every word, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$word),+];
+
+            /// The word as it stands in the API.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$word => stringify!($word),)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a condition is about. `status` lists them in this order.
+    ConditionType {
+        /// The object is as it should be and works.
+        Ready,
+        /// Every set field is in the farm and applied.
+        Synced,
+        /// The farm answers.
+        Reachable,
+        /// The farm takes the credentials.
+        Authenticated,
+        /// Work goes on, or waits for something that may come by itself.
+        Reconciling,
+        /// Nothing will change until somebody acts.
+        Stalled,
+        /// The farm differs from the spec.
+        Drifted,
+        /// A deletion waits.
+        DeletionHeld,
+        /// The farm is talked to without a check of its certificate.
+        InsecureTransport,
+    }
+}
+
+words! {
+    /// Whether it is the case.
+    Status {
+        /// It is.
+        True,
+        /// It is not.
+        False,
+        /// That cannot be said.
+        Unknown,
+    }
+}
+
+words! {
+    /// Why, in one word. The same word may stand under several types.
+    Reason {
+        /// Ready: nothing is missing.
+        Available,
+
+        /// Synced: every set field is in the farm and applied.
+        ReconcileSuccess,
+        /// Synced: the farm could not be read or written, or keeps another value.
+        ReconcileError,
+        /// Synced, DeletionHeld: writing is switched off.
+        Suspended,
+        /// Synced: the farm has no call for a field that is set.
+        Unsupported,
+
+        /// Reconciling: the broker is being created.
+        Creating,
+        /// Reconciling: the broker is being changed.
+        Updating,
+        /// Reconciling: the broker is being deleted.
+        Deleting,
+        /// Reconciling: work goes on.
+        Progressing,
+        /// Reconciling: changes are written and not applied.
+        WaitingForApply,
+        /// Reconciling: the farm does not answer or takes no changes now.
+        WaitingForFarm,
+        /// Reconciling: the broker's agent is missing or not healthy.
+        WaitingForAgent,
+        /// Reconciling, DeletionHeld: an unanswered call may still take effect.
+        Quarantine,
+
+        /// Stalled: the spec cannot be carried out.
+        InvalidSpec,
+        /// Stalled: the farm has such a broker, and it may not be taken over.
+        AlreadyExists,
+        /// Stalled: another object claims the same broker.
+        ResourceConflict,
+        /// Stalled, Ready: the broker, or what the spec names, does not exist.
+        NotFound,
+        /// Stalled: somebody deleted the broker in the farm.
+        ExternallyDeleted,
+        /// Stalled: the account may not do what the spec asks for.
+        Forbidden,
+        /// Stalled: the endpoint belongs to another farm than before.
+        FarmMismatch,
+
+        /// Drifted: the farm differs from the spec.
+        DriftDetected,
+
+        /// DeletionHeld: too many brokers would go at once.
+        MassDeletionBreaker,
+        /// DeletionHeld: the site would be left without a broker.
+        AvailabilityGuard,
+        /// DeletionHeld: the object is marked as protected.
+        DeletionProtected,
+        /// DeletionHeld: the farm does not answer or takes no changes now.
+        FarmUnavailable,
+
+        /// Reachable: the farm answers.
+        FarmReachable,
+        /// Reachable: no endpoint answers.
+        FarmUnreachable,
+        /// Reachable: the certificate is not the expected one.
+        TLSVerificationFailed,
+        /// Reachable: after many failures only a probe is sent now and then.
+        CircuitOpen,
+        /// Reachable: the farm asks for fewer calls.
+        RateLimited,
+
+        /// Authenticated: the farm took the credentials.
+        Authenticated,
+        /// Authenticated: the farm refused the credentials.
+        AuthenticationFailed,
+        /// Authenticated: the Secret or one of its keys is missing.
+        SecretNotFound,
+
+        /// Reconciling: changes of somebody else are pending in the farm.
+        ForeignPendingChanges,
+        /// Reconciling: the connected server is not the primary broker.
+        NotPrimary,
+
+        /// InsecureTransport: the spec switches the check off.
+        InsecureSkipVerify,
+    }
+}
+
+/// What was found about one type, before it is compared with what `status` says already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it is about.
+    pub type_: ConditionType,
+    /// Whether it is the case.
+    pub status: Status,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// What is going on and what to do next, as a sentence.
+    pub message: String,
+}
+
+/// Lays verdicts over the conditions of the last status.
+///
+/// The answer has one condition for each type among the verdicts (of two of one type the first
+/// counts), in the order of [`ConditionType`]; types without a verdict are dropped.
+/// `lastTransitionTime` moves to `now`, in whole seconds, only where `status` changes.
+pub fn merge(
+    previous: &[Condition],
+    verdicts: &[Verdict],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let verdict_of = |type_: &ConditionType| verdicts.iter().find(|v| v.type_ == *type_);
+    let found = ConditionType::ALL.iter().filter_map(verdict_of);
+    found
+        .map(|verdict| condition(previous, verdict, generation, now))
+        .collect()
+}
+
+fn condition(
+    previous: &[Condition],
+    verdict: &Verdict,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let Verdict {
+        type_,
+        status,
+        reason,
+        message,
+    } = verdict;
+    Condition {
+        last_transition_time: unchanged_since(previous, *type_, *status)
+            .unwrap_or_else(|| Time(whole_seconds(now))),
+        message: message.chars().take(MESSAGE_LENGTH).collect(),
+        observed_generation: Some(generation),
+        reason: reason.as_str().to_owned(),
+        status: status.as_str().to_owned(),
+        type_: type_.as_str().to_owned(),
+    }
+}
+
+/// Since when the type has had this status, if it has it already.
+fn unchanged_since(previous: &[Condition], type_: ConditionType, status: Status) -> Option<Time> {
+    let same = |c: &&Condition| c.type_ == type_.as_str() && c.status == status.as_str();
+    previous
+        .iter()
+        .find(same)
+        .map(|c| c.last_transition_time.clone())
+}
+
+/// Kubernetes writes times in seconds; a fraction would be lost on the way through some clients
+/// and then look like a change.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

@@ -1,0 +1,79 @@
+//! What the vendor's published reference leaves open about a farm's REST API, and a user may
+//! therefore have to say.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// Parts of the farm's REST API that differ between versions or are not published.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Api {
+    /// Character that separates the alternative addresses of a broker in what is sent to the farm:
+    /// a comma or a semicolon. When reading, both are understood. Unset: a comma.
+    #[serde(
+        default,
+        rename = "alternativeIPsSeparator",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub alternative_ips_separator: Option<Separator>,
+
+    /// The call that applies all pending settings of the farm. Unset: POST /api/Settings/apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply: Option<ApiCall>,
+
+    /// The call that moves a broker in the order of priority. Unset: priorities are not changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<ApiCall>,
+
+    /// The call that makes a secondary broker the primary. Unset: no broker is promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<ApiCall>,
+
+    /// The call that reads the status of the brokers. Unset: the state of the brokers' agents is
+    /// read from /api/Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ApiCall>,
+
+    /// The call that reads the settings of automatic promotion. Unset: they are not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_settings: Option<ApiCall>,
+}
+
+/// One call of the farm's REST API.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct ApiCall {
+    /// Path of the call below the endpoint: /api/ and then letters, slashes and braces, such as
+    /// /api/Broker/{id}/promote, where {id} stands for the broker's id.
+    #[schemars(schema_with = "schema::api_path")]
+    pub path: String,
+
+    /// HTTP method of the call: POST, PUT or GET. Unset: the method that this call has in the
+    /// RAS versions known to the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<ApiMethod>,
+}
+
+/// HTTP method of a call.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ApiMethod {
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// GET.
+    Get,
+}
+
+/// What separates the alternative addresses of a broker.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Separator {
+    /// A comma, as the REST reference says.
+    #[serde(rename = ",")]
+    Comma,
+    /// A semicolon, as the administrator's guides say.
+    #[serde(rename = ";")]
+    Semicolon,
+}
