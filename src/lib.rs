@@ -1,3 +1,8 @@
 //! Keeps the Connection Brokers of Parallels RAS farms equal to Kubernetes objects.
 
+pub mod admin;
+pub mod cli;
 pub mod crd;
+pub mod leader;
+pub mod metrics;
+pub mod telemetry;
