@@ -189,6 +189,7 @@ pub struct RasBrokerSpec {
     /// Orphan leaves it as it is. Unset: Delete for a broker that this object created, Orphan for
     /// one that it took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<DeletionPolicy>")]
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// Managed keeps the broker as this object says. ObserveOnly reports what the farm has and

@@ -17,6 +17,7 @@ pub struct Api {
         rename = "alternativeIPsSeparator",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(schema_with = "schema::of::<Separator>")]
     pub alternative_ips_separator: Option<Separator>,
 
     /// The call that applies all pending settings of the farm. Unset: POST /api/Settings/apply.
@@ -52,6 +53,7 @@ pub struct ApiCall {
     /// HTTP method of the call: POST, PUT or GET. Unset: the method that this call has in the
     /// RAS versions known to the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<ApiMethod>")]
     pub method: Option<ApiMethod>,
 }
 
