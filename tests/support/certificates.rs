@@ -39,8 +39,8 @@ impl Certificates {
         let accounts = KeyPair::generate().or_failed_to("make the key of the service accounts")?;
         Ok(Self {
             authority,
-            server: issue(folder, "server", &issuer, server()?)?,
-            admin: issue(folder, "admin", &issuer, admin()?)?,
+            server: issue(folder, "server", &issuer, &server()?)?,
+            admin: issue(folder, "admin", &issuer, &admin()?)?,
             service_account_key: write(folder, "accounts.key", &accounts.serialize_pem())?,
             service_account_public_key: write(folder, "accounts.pub", &accounts.public_key_pem())?,
         })
@@ -93,7 +93,7 @@ fn issue(
     folder: &Path,
     name: &str,
     issuer: &Issuer<'_, KeyPair>,
-    params: CertificateParams,
+    params: &CertificateParams,
 ) -> Result<Pair> {
     let key = KeyPair::generate().or_failed_to("make a key")?;
     let certificate = params
