@@ -30,14 +30,9 @@ fn the_committed_manifests_are_what_the_types_say() {
 fn all_definitions_together_are_one_text_of_several_documents() {
     let text = crd::yaml().unwrap();
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
-    let names: Vec<&str> = documents
-        .iter()
-        .filter_map(|document| document["metadata"]["name"].as_str())
-        .collect();
-    assert_eq!(
-        names,
-        ["rasfarms.ras-operator.dev", "rasbrokers.ras-operator.dev"]
-    );
+    let names: Vec<&str> =
+        documents.iter().filter_map(|document| document["metadata"]["name"].as_str()).collect();
+    assert_eq!(names, ["rasfarms.ras-operator.dev", "rasbrokers.ras-operator.dev"]);
 }
 
 #[test]

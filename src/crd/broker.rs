@@ -150,11 +150,7 @@ pub struct RasBrokerSpec {
 
     /// Further addresses at which gateways may find the broker, at most 32: IP addresses or host
     /// names, each once, in any order. An empty list removes all. Unset: not managed.
-    #[serde(
-        default,
-        rename = "alternativeIPs",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "alternativeIPs", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::alternative_addresses")]
     pub alternative_ips: Option<Vec<String>>,
 

@@ -137,11 +137,7 @@ pub struct ObservedBroker {
     pub ip: Option<String>,
 
     /// Further addresses at which gateways may find the broker.
-    #[serde(
-        default,
-        rename = "alternativeIPs",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "alternativeIPs", skip_serializing_if = "Option::is_none")]
     pub alternative_ips: Option<Vec<String>>,
 
     /// When the broker was created, as the farm writes it.

@@ -186,23 +186,11 @@ pub fn merge(
 ) -> Vec<Condition> {
     let verdict_of = |type_: &ConditionType| verdicts.iter().find(|v| v.type_ == *type_);
     let found = ConditionType::ALL.iter().filter_map(verdict_of);
-    found
-        .map(|verdict| condition(previous, verdict, generation, now))
-        .collect()
+    found.map(|verdict| condition(previous, verdict, generation, now)).collect()
 }
 
-fn condition(
-    previous: &[Condition],
-    verdict: &Verdict,
-    generation: i64,
-    now: Timestamp,
-) -> Condition {
-    let Verdict {
-        type_,
-        status,
-        reason,
-        message,
-    } = verdict;
+fn condition(previous: &[Condition], verdict: &Verdict, generation: i64, now: Timestamp) -> Condition {
+    let Verdict { type_, status, reason, message } = verdict;
     Condition {
         last_transition_time: unchanged_since(previous, *type_, *status)
             .unwrap_or_else(|| Time(whole_seconds(now))),
@@ -217,10 +205,7 @@ fn condition(
 /// Since when the type has had this status, if it has it already.
 fn unchanged_since(previous: &[Condition], type_: ConditionType, status: Status) -> Option<Time> {
     let same = |c: &&Condition| c.type_ == type_.as_str() && c.status == status.as_str();
-    previous
-        .iter()
-        .find(same)
-        .map(|c| c.last_transition_time.clone())
+    previous.iter().find(same).map(|c| c.last_transition_time.clone())
 }
 
 /// Kubernetes writes times in seconds; a fraction would be lost on the way through some clients
@@ -236,18 +221,8 @@ mod tests {
     use super::*;
 
     fn verdict() -> impl Strategy<Value = Verdict> {
-        let words = (
-            select(ConditionType::ALL),
-            select(Status::ALL),
-            select(Reason::ALL),
-            "[a-c]{0,2}",
-        );
-        words.prop_map(|(type_, status, reason, message)| Verdict {
-            type_,
-            status,
-            reason,
-            message,
-        })
+        let words = (select(ConditionType::ALL), select(Status::ALL), select(Reason::ALL), "[a-c]{0,2}");
+        words.prop_map(|(type_, status, reason, message)| Verdict { type_, status, reason, message })
     }
 
     fn verdicts() -> impl Strategy<Value = Vec<Verdict>> {
@@ -319,10 +294,7 @@ mod tests {
 
     #[test]
     fn words_stand_in_the_api_as_they_are_named() {
-        assert_eq!(
-            Reason::TLSVerificationFailed.to_string(),
-            "TLSVerificationFailed"
-        );
+        assert_eq!(Reason::TLSVerificationFailed.to_string(), "TLSVerificationFailed");
         assert_eq!(ConditionType::DeletionHeld.as_str(), "DeletionHeld");
         assert_eq!(Status::Unknown.as_str(), "Unknown");
     }

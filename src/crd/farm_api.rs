@@ -12,11 +12,7 @@ use super::schema;
 pub struct Api {
     /// Character that separates the alternative addresses of a broker in what is sent to the farm:
     /// a comma or a semicolon. When reading, both are understood. Unset: a comma.
-    #[serde(
-        default,
-        rename = "alternativeIPsSeparator",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "alternativeIPsSeparator", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<Separator>")]
     pub alternative_ips_separator: Option<Separator>,
 

@@ -218,10 +218,7 @@ fn host_name(of: &str) -> String {
 
 /// Compared without regard to case, as neither the farm nor DNS makes a difference there.
 fn each_once(message: &str) -> Value {
-    rule(
-        "self.all(a, self.exists_one(b, b.lowerAscii() == a.lowerAscii()))",
-        message,
-    )
+    rule("self.all(a, self.exists_one(b, b.lowerAscii() == a.lowerAscii()))", message)
 }
 
 fn rule(rule: &str, message: &str) -> Value {

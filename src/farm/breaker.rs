@@ -59,12 +59,7 @@ pub struct Breaker {
 impl Breaker {
     /// Closed.
     pub fn new(config: BreakerConfig) -> Self {
-        Self {
-            config,
-            state: State::Closed,
-            failures: VecDeque::new(),
-            consecutive: 0,
-        }
+        Self { config, state: State::Closed, failures: VecDeque::new(), consecutive: 0 }
     }
 
     /// Whether calls are stopped, probe or not.
@@ -80,9 +75,7 @@ impl Breaker {
         let (free_at, step) = match self.state {
             State::Closed => return Admission::Admitted,
             State::Open { until, step } => (until, step),
-            State::HalfOpen { since, step } => {
-                (since.saturating_add(self.config.probe_timeout), step)
-            }
+            State::HalfOpen { since, step } => (since.saturating_add(self.config.probe_timeout), step),
         };
         if now < free_at {
             return Admission::WaitFor(free_at - now);
@@ -140,20 +133,10 @@ impl Breaker {
     }
 
     fn open(&mut self, now: Duration, step: u32, jitter: f64) {
-        let BreakerConfig {
-            threshold: _,
-            window: _,
-            first_delay,
-            longest_delay,
-            probe_timeout: _,
-        } = self.config;
+        let BreakerConfig { threshold: _, window: _, first_delay, longest_delay, probe_timeout: _ } =
+            self.config;
         let doubled = first_delay.saturating_mul(2_u32.saturating_pow(step.min(31)));
-        let delay = doubled
-            .min(longest_delay)
-            .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
-        self.state = State::Open {
-            until: now.saturating_add(delay),
-            step,
-        };
+        let delay = doubled.min(longest_delay).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
+        self.state = State::Open { until: now.saturating_add(delay), step };
     }
 }

@@ -59,13 +59,24 @@ impl RateLimiter {
     pub fn wait(&self, now: Duration) -> Duration {
         let free_at = match self.grants.len().checked_sub(self.requests) {
             // The grant that leaves the window to make room.
-            Some(index) => self
-                .grants
-                .get(index)
-                .map_or(Duration::ZERO, |grant| *grant + self.window),
+            Some(index) => self.grants.get(index).map_or(Duration::ZERO, |grant| *grant + self.window),
             None => Duration::ZERO,
         };
         free_at.max(self.blocked_until).saturating_sub(now)
+    }
+
+    /// How many grants could be taken now. Nothing is counted.
+    pub fn available(&self, now: Duration) -> usize {
+        if self.blocked_until > now {
+            return 0;
+        }
+        let counted = self.grants.iter().filter(|grant| **grant + self.window > now).count();
+        self.requests.saturating_sub(counted)
+    }
+
+    /// At most this many in any window.
+    pub fn limit(&self) -> usize {
+        self.requests
     }
 
     /// The farm asked for silence until then.

@@ -59,10 +59,7 @@ impl RawBroker {
             server: self
                 .server
                 .filter(|server| !server.trim().is_empty())
-                .ok_or(Malformed::Missing {
-                    item,
-                    field: "server",
-                })?,
+                .ok_or(Malformed::Missing { item, field: "server" })?,
             site_id: id32(self.site_id, item, "siteId")?,
             enabled: self.enabled,
             standby: self.standby,
@@ -120,16 +117,14 @@ fn agent_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>
 
 fn server_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     lenient::enumeration(deserializer, |name| {
-        name.eq_ignore_ascii_case("broker")
-            .then_some(BROKER_SERVER_TYPE)
+        name.eq_ignore_ascii_case("broker").then_some(BROKER_SERVER_TYPE)
     })
 }
 
 impl RawAgent {
     /// A filter that the server does not know is ignored by it, so the type is looked at here too.
     fn is_broker(&self) -> bool {
-        self.server_type
-            .is_none_or(|kind| kind == BROKER_SERVER_TYPE)
+        self.server_type.is_none_or(|kind| kind == BROKER_SERVER_TYPE)
     }
 
     fn read(self) -> Agent {
@@ -176,10 +171,7 @@ impl RawSession {
     fn read(self) -> Result<Session, Malformed> {
         let token = self.auth_token.and_then(AuthToken::new);
         Ok(Session {
-            token: token.ok_or(Malformed::Missing {
-                item: 1,
-                field: "authToken",
-            })?,
+            token: token.ok_or(Malformed::Missing { item: 1, field: "authToken" })?,
             apply_settings_enabled: self.apply_settings_enabled,
             farm_guid: present(self.farm_guid),
             farm_name: present(self.farm_name),
@@ -202,9 +194,7 @@ fn present(text: Option<String>) -> Option<String> {
 
 /// Ids are 32-bit integers in the reference; one outside is not an id.
 fn id32(value: Option<i64>, item: usize, field: &'static str) -> Result<i64, Malformed> {
-    value
-        .filter(|id| i32::try_from(*id).is_ok())
-        .ok_or(Malformed::Missing { item, field })
+    value.filter(|id| i32::try_from(*id).is_ok()).ok_or(Malformed::Missing { item, field })
 }
 
 /// A JSON list of at most [`MAX_ROWS`] items.
@@ -240,10 +230,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for RowsVisitor<T> {
 /// The library's recursion limit stays on, and of its error only the place is kept: its text quotes the body.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    serde_json::from_slice(body).map_err(|error| Malformed::Shape {
-        line: error.line(),
-        column: error.column(),
-    })
+    serde_json::from_slice(body)
+        .map_err(|error| Malformed::Shape { line: error.line(), column: error.column() })
 }
 
 fn unique(ids: impl Iterator<Item = i64>) -> Result<(), Malformed> {
@@ -267,24 +255,14 @@ pub(super) fn broker(body: &[u8]) -> Result<Broker, Malformed> {
 /// The broker that was asked for, and no other.
 pub(super) fn broker_with_id(body: &[u8], asked: i64) -> Result<Broker, Malformed> {
     let broker = broker(body)?;
-    if broker.id == asked {
-        Ok(broker)
-    } else {
-        Err(Malformed::OtherId {
-            asked,
-            answered: broker.id,
-        })
-    }
+    if broker.id == asked { Ok(broker) } else { Err(Malformed::OtherId { asked, answered: broker.id }) }
 }
 
 /// All rows or none: a list that is half understood would make brokers look absent.
 pub(super) fn brokers(body: &[u8]) -> Result<Vec<Broker>, Malformed> {
     let Rows(raw) = parse::<Rows<RawBroker>>(body)?;
-    let brokers = raw
-        .into_iter()
-        .zip(1..)
-        .map(|(row, item)| row.read(item))
-        .collect::<Result<Vec<_>, _>>()?;
+    let brokers =
+        raw.into_iter().zip(1..).map(|(row, item)| row.read(item)).collect::<Result<Vec<_>, _>>()?;
     unique(brokers.iter().map(|broker| broker.id))?;
     Ok(brokers)
 }
@@ -292,16 +270,8 @@ pub(super) fn brokers(body: &[u8]) -> Result<Vec<Broker>, Malformed> {
 pub(super) fn sites(body: &[u8]) -> Result<Vec<Site>, Malformed> {
     let Rows(raw) = parse::<Rows<RawSite>>(body)?;
     let sites = raw.into_iter().zip(1..).map(|(row, item)| {
-        let RawSite {
-            id,
-            name,
-            licensing_site,
-        } = row;
-        Ok(Site {
-            id: id32(id, item, "id")?,
-            name,
-            licensing_site: licensing_site.unwrap_or(false),
-        })
+        let RawSite { id, name, licensing_site } = row;
+        Ok(Site { id: id32(id, item, "id")?, name, licensing_site: licensing_site.unwrap_or(false) })
     });
     let sites = sites.collect::<Result<Vec<_>, Malformed>>()?;
     unique(sites.iter().map(|site| site.id))?;
@@ -310,11 +280,7 @@ pub(super) fn sites(body: &[u8]) -> Result<Vec<Site>, Malformed> {
 
 pub(super) fn agents(body: &[u8]) -> Result<Vec<Agent>, Malformed> {
     let Rows(raw) = parse::<Rows<RawAgent>>(body)?;
-    Ok(raw
-        .into_iter()
-        .filter(RawAgent::is_broker)
-        .map(RawAgent::read)
-        .collect())
+    Ok(raw.into_iter().filter(RawAgent::is_broker).map(RawAgent::read).collect())
 }
 
 /// Both forms of error body in one: `ProblemDetails` (`detail`, `title`), and `{code, msg}` of the samples.
@@ -332,15 +298,7 @@ struct RawProblem {
 
 /// What an error body says, as far as it says anything: its code, and one clean line.
 pub(super) fn problem(body: &[u8], scrubber: &Scrubber) -> (Option<i64>, Option<String>) {
-    let RawProblem {
-        detail,
-        title,
-        msg,
-        code,
-    } = parse(body).unwrap_or_default();
-    let text = [detail, msg, title]
-        .into_iter()
-        .flatten()
-        .map(|text| scrubber.line(&text, MAX_DETAIL));
+    let RawProblem { detail, title, msg, code } = parse(body).unwrap_or_default();
+    let text = [detail, msg, title].into_iter().flatten().map(|text| scrubber.line(&text, MAX_DETAIL));
     (code, text.into_iter().find(|text| !text.is_empty()))
 }

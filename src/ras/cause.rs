@@ -40,11 +40,7 @@ fn kind_of(error: &reqwest::Error, scrubber: &Scrubber) -> ErrorKind {
         return ErrorKind::Build;
     }
     if !error.is_connect() {
-        return if error.is_timeout() {
-            ErrorKind::Timeout
-        } else {
-            ErrorKind::Interrupted
-        };
+        return if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Interrupted };
     }
     if let Some(refusal) = find::<HostRefusal>(error) {
         return ErrorKind::HostRefused(refusal.clone());
@@ -60,33 +56,21 @@ fn tls_kind(error: &rustls::Error, scrubber: &Scrubber) -> ErrorKind {
     let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else {
         return ErrorKind::TlsHandshake;
     };
-    let Some(CertificateRefused {
-        leaf_sha256,
-        problem,
-    }) = other.0.downcast_ref()
-    else {
+    let Some(CertificateRefused { leaf_sha256, problem }) = other.0.downcast_ref() else {
         return ErrorKind::TlsHandshake;
     };
     // The names in a certificate are the server's words.
-    ErrorKind::TlsVerification {
-        leaf_sha256: leaf_sha256.clone(),
-        problem: scrubber.line(problem, MAX_TEXT),
-    }
+    ErrorKind::TlsVerification { leaf_sha256: leaf_sha256.clone(), problem: scrubber.line(problem, MAX_TEXT) }
 }
 
 /// The chain from the outermost error inwards.
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| inner(*error))
 }
 
 /// An `io::Error` hides the error that it wraps from `source()`.
 fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
     }
@@ -97,9 +81,6 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 }
 
 fn innermost(error: &reqwest::Error, scrubber: &Scrubber) -> Cause {
-    let text = chain(error)
-        .last()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let text = chain(error).last().map(ToString::to_string).unwrap_or_default();
     Cause(scrubber.line(&text, MAX_TEXT).into())
 }

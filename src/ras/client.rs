@@ -69,6 +69,8 @@ pub struct Observation {
     pub route: Route,
     /// `ok`, or [`Error::reason`].
     pub result: &'static str,
+    /// The HTTP status of the answer, if one came.
+    pub status: Option<u16>,
     /// From the first attempt to connect to the last byte that was read.
     pub elapsed: Duration,
 }
@@ -99,14 +101,13 @@ struct Shared {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("endpoint", &self.shared.base.as_str())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("endpoint", &self.shared.base.as_str()).finish_non_exhaustive()
     }
 }
 
 /// Status and headers that matter, and the body where it was read.
 struct Received {
+    status: u16,
     date: Option<Timestamp>,
     body: Vec<u8>,
 }
@@ -130,38 +131,15 @@ impl Client {
     }
 
     fn build(config: ClientConfig, observer: Option<Observer>) -> Result<Self, ConfigError> {
-        let ClientConfig {
-            endpoint,
-            tls,
-            request_timeout,
-            hosts,
-            api,
-        } = config;
+        let ClientConfig { endpoint, tls, request_timeout, hosts, api } = config;
         endpoint::check(&endpoint)?;
-        let host: Arc<str> = endpoint
-            .host_str()
-            .ok_or(ConfigError::Endpoint("has no host"))?
-            .into();
+        let host: Arc<str> = endpoint.host_str().ok_or(ConfigError::Endpoint("has no host"))?.into();
         let Trust { client, name } = Trust::new(&tls)?;
         let (base, host_header) = address(endpoint, name.as_ref())?;
-        let resolver = FarmResolver {
-            host: Arc::clone(&host),
-            policy: hosts.clone(),
-        };
+        let resolver = FarmResolver { host: Arc::clone(&host), policy: hosts.clone() };
         let http = http_client(client, resolver, request_timeout)?;
-        let shared = Shared {
-            http,
-            base,
-            host_header,
-            host,
-            hosts,
-            timeout: request_timeout,
-            api,
-            observer,
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { http, base, host_header, host, hosts, timeout: request_timeout, api, observer };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Opens a session.
@@ -179,16 +157,12 @@ impl Client {
 
     /// All brokers of all sites: all rows, or an error.
     pub async fn list_brokers(&self, token: &AuthToken) -> Result<Answer<Vec<Broker>>, Error> {
-        self.query(token, request::list_brokers(), answer::brokers)
-            .await
+        self.query(token, request::list_brokers(), answer::brokers).await
     }
 
     /// One broker; an answer about another id is an error.
     pub async fn get_broker(&self, token: &AuthToken, id: i64) -> Result<Answer<Broker>, Error> {
-        self.query(token, request::get_broker(id), |body| {
-            answer::broker_with_id(body, id)
-        })
-        .await
+        self.query(token, request::get_broker(id), |body| answer::broker_with_id(body, id)).await
     }
 
     /// Creates a broker. Not idempotent: see [`Error::outcome`].
@@ -197,8 +171,7 @@ impl Client {
         token: &AuthToken,
         broker: &NewBroker,
     ) -> Result<Answer<Broker>, Error> {
-        self.query(token, request::create_broker(broker), answer::broker)
-            .await
+        self.query(token, request::create_broker(broker), answer::broker).await
     }
 
     /// Changes the fields that are set.
@@ -208,8 +181,7 @@ impl Client {
         id: i64,
         change: &BrokerChange,
     ) -> Result<Answer<()>, Error> {
-        self.command(token, request::update_broker(id, change))
-            .await
+        self.command(token, request::update_broker(id, change)).await
     }
 
     /// Removes a broker.
@@ -219,20 +191,17 @@ impl Client {
         id: i64,
         removal: &Removal,
     ) -> Result<Answer<()>, Error> {
-        self.command(token, request::delete_broker(id, removal))
-            .await
+        self.command(token, request::delete_broker(id, removal)).await
     }
 
     /// All sites.
     pub async fn list_sites(&self, token: &AuthToken) -> Result<Answer<Vec<Site>>, Error> {
-        self.query(token, request::list_sites(), answer::sites)
-            .await
+        self.query(token, request::list_sites(), answer::sites).await
     }
 
     /// The brokers' agents.
     pub async fn list_agents(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
-        self.query(token, request::list_agents(), answer::agents)
-            .await
+        self.query(token, request::list_agents(), answer::agents).await
     }
 
     /// Commits pending settings of the whole farm.
@@ -247,15 +216,13 @@ impl Client {
         id: i64,
         direction: Direction,
     ) -> Result<Answer<()>, Error> {
-        self.command(token, request::move_broker(&self.shared.api, id, direction))
-            .await
+        self.command(token, request::move_broker(&self.shared.api, id, direction)).await
     }
 
     async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {
         let scrubber = call.scrubber(&request::secrets_of(Some(token), None));
-        let Received { date, body: _ } = self
-            .send(&call, Some(token), Expect::Nothing, &scrubber)
-            .await?;
+        let Received { status: _, date, body: _ } =
+            self.send(&call, Some(token), Expect::Nothing, &scrubber).await?;
         Ok(Answer { value: (), date })
     }
 
@@ -266,9 +233,7 @@ impl Client {
         parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Result<Answer<T>, Error> {
         let scrubber = call.scrubber(&request::secrets_of(Some(token), None));
-        let received = self
-            .send(&call, Some(token), Expect::Body, &scrubber)
-            .await?;
+        let received = self.send(&call, Some(token), Expect::Body, &scrubber).await?;
         read(call.route, received, parse)
     }
 
@@ -286,22 +251,27 @@ impl Client {
             Ok(result) => result,
             Err(_) => Err(Error::new(call.route, ErrorKind::Timeout)),
         };
-        self.observe(
-            call.route,
-            result.as_ref().map_or_else(Error::reason, |_| "ok"),
-            started.elapsed(),
-        );
+        self.observe(Observation {
+            route: call.route,
+            result: result.as_ref().map_or_else(Error::reason, |_| "ok"),
+            status: result.as_ref().map_or_else(Error::status, |received| Some(received.status)),
+            elapsed: started.elapsed(),
+        });
         result
     }
 
-    fn observe(&self, route: Route, result: &'static str, elapsed: Duration) {
-        tracing::debug!(method = %route.method(), endpoint = route.template(), result, ?elapsed, "called the farm");
+    fn observe(&self, call: Observation) {
+        let Observation { route, result, status, elapsed } = call;
+        tracing::debug!(
+            method = route.method_name(),
+            endpoint = route.template(),
+            result,
+            status,
+            ?elapsed,
+            "called the farm"
+        );
         if let Some(observer) = &self.shared.observer {
-            observer(Observation {
-                route,
-                result,
-                elapsed,
-            });
+            observer(call);
         }
     }
 
@@ -319,42 +289,28 @@ impl Client {
         // A literal address never passes the resolver.
         let admitted = self.shared.hosts.check_host(&self.shared.host);
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
-        let request = self
-            .request(call, token)
-            .ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
+        let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
         let mut response = self.shared.http.execute(request).await.map_err(fail)?;
         let status = response.status();
         let date = date_of(response.headers());
         if !status.is_success() {
-            return Err(Error::new(
-                call.route,
-                refusal_of(response, date, scrubber).await,
-            ));
+            return Err(Error::new(call.route, refusal_of(response, date, scrubber).await));
         }
         let body = match expect {
             Expect::Nothing => Vec::new(),
             Expect::Body => match read_body(&mut response, MAX_BODY).await {
                 Ok(body) => body,
                 Err(ReadError::TooLarge) => {
-                    return Err(Error::new(
-                        call.route,
-                        ErrorKind::TooLarge { limit: MAX_BODY },
-                    ));
+                    return Err(Error::new(call.route, ErrorKind::TooLarge { limit: MAX_BODY }));
                 }
                 Err(ReadError::Transport(error)) => return Err(fail(error)),
             },
         };
-        Ok(Received { date, body })
+        Ok(Received { status: status.as_u16(), date, body })
     }
 
     fn request(&self, call: &Call, token: Option<&AuthToken>) -> Option<reqwest::Request> {
-        let Call {
-            route: _,
-            method,
-            path,
-            query,
-            body,
-        } = call;
+        let Call { route: _, method, path, query, body } = call;
         let mut url = self.shared.base.clone();
         url.set_path(path);
         if !query.is_empty() {
@@ -385,11 +341,10 @@ fn address(
         return Ok((endpoint, None));
     };
     let host = &endpoint[url::Position::BeforeHost..url::Position::AfterPort];
-    let header = HeaderValue::from_str(host)
-        .map_err(|_| ConfigError::Endpoint("has a host that cannot be sent"))?;
+    let header =
+        HeaderValue::from_str(host).map_err(|_| ConfigError::Endpoint("has a host that cannot be sent"))?;
     let mut base = endpoint.clone();
-    base.set_host(Some(name.as_ref()))
-        .map_err(|_| ConfigError::ServerName(name.as_ref().to_owned()))?;
+    base.set_host(Some(name.as_ref())).map_err(|_| ConfigError::ServerName(name.as_ref().to_owned()))?;
     Ok((base, Some(header)))
 }
 
@@ -439,31 +394,15 @@ async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, Rea
 }
 
 /// The status alone decides; a body that cannot be read only leaves the refusal without words.
-async fn refusal_of(
-    mut response: Response,
-    date: Option<Timestamp>,
-    scrubber: &Scrubber,
-) -> ErrorKind {
+async fn refusal_of(mut response: Response, date: Option<Timestamp>, scrubber: &Scrubber) -> ErrorKind {
     let status = response.status();
     if is_redirect(status) {
-        return ErrorKind::Redirected {
-            status: status.as_u16(),
-        };
+        return ErrorKind::Redirected { status: status.as_u16() };
     }
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| retry_after(value, date));
-    let body = read_body(&mut response, MAX_ERROR_BODY)
-        .await
-        .unwrap_or_default();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, date));
+    let body = read_body(&mut response, MAX_ERROR_BODY).await.unwrap_or_default();
     let (code, detail) = answer::problem(&body, scrubber);
-    ErrorKind::Status(Refusal {
-        status: status.as_u16(),
-        retry_after,
-        code,
-        detail,
-    })
+    ErrorKind::Status(Refusal { status: status.as_u16(), retry_after, code, detail })
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -497,8 +436,7 @@ fn read<T>(
     received: Received,
     parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
 ) -> Result<Answer<T>, Error> {
-    let Received { date, body } = received;
-    let value =
-        parse(&body).map_err(|malformed| Error::new(route, ErrorKind::Malformed(malformed)))?;
+    let Received { status: _, date, body } = received;
+    let value = parse(&body).map_err(|malformed| Error::new(route, ErrorKind::Malformed(malformed)))?;
     Ok(Answer { value, date })
 }

@@ -31,17 +31,13 @@ pub enum ConfigError {
 /// Reads an endpoint; the port is 20443 where none is written. A written `:443` stays 443, which cannot be told
 /// from the parsed URL alone.
 pub fn parse_endpoint(text: &str) -> Result<Url, ConfigError> {
-    if text
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
-    {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(ConfigError::Endpoint("holds a character that no URL has"));
     }
     let mut url = Url::parse(text).map_err(|_| ConfigError::Endpoint("is not a URL"))?;
     check(&url)?;
     if !names_port(text) {
-        url.set_port(Some(DEFAULT_PORT))
-            .map_err(|()| ConfigError::Endpoint("cannot have a port"))?;
+        url.set_port(Some(DEFAULT_PORT)).map_err(|()| ConfigError::Endpoint("cannot have a port"))?;
     }
     Ok(url)
 }
@@ -66,7 +62,5 @@ fn names_port(text: &str) -> bool {
     let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let after_host = authority.rsplit(']').next().unwrap_or_default();
-    after_host
-        .split_once(':')
-        .is_some_and(|(_, port)| !port.is_empty())
+    after_host.split_once(':').is_some_and(|(_, port)| !port.is_empty())
 }

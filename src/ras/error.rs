@@ -89,17 +89,9 @@ pub struct Refusal {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            status,
-            retry_after: _,
-            code: _,
-            detail,
-        } = self;
+        let Self { status, retry_after: _, code: _, detail } = self;
         write!(f, "the farm answered {status}")?;
-        if let Some(reason) = http::StatusCode::from_u16(*status)
-            .ok()
-            .and_then(|s| s.canonical_reason())
-        {
+        if let Some(reason) = http::StatusCode::from_u16(*status).ok().and_then(|s| s.canonical_reason()) {
             write!(f, " {reason}")?;
         }
         if let Some(detail) = detail {
@@ -155,11 +147,7 @@ pub enum Outcome {
 impl Error {
     /// A failure of which no library below had anything to say.
     pub fn new(route: Route, kind: ErrorKind) -> Self {
-        Self {
-            route,
-            kind,
-            cause: None,
-        }
+        Self { route, kind, cause: None }
     }
 
     pub(super) fn caused(route: Route, kind: ErrorKind, cause: Option<Cause>) -> Self {
@@ -213,10 +201,7 @@ impl Error {
     /// The fingerprint to compare at the server, after a failed verification.
     pub fn leaf_sha256(&self) -> Option<&str> {
         match &self.kind {
-            ErrorKind::TlsVerification {
-                leaf_sha256,
-                problem: _,
-            } => Some(leaf_sha256),
+            ErrorKind::TlsVerification { leaf_sha256, problem: _ } => Some(leaf_sha256),
             ErrorKind::HostRefused(_)
             | ErrorKind::Build
             | ErrorKind::Resolve
@@ -241,10 +226,7 @@ impl Error {
     pub fn is_failed_logon(&self) -> bool {
         self.route == Route::Logon
             && self.outcome() == Outcome::Refused
-            && !matches!(
-                self.status(),
-                Some(404 | 405 | 413 | 414 | 415 | 421 | 429 | 431)
-            )
+            && !matches!(self.status(), Some(404 | 405 | 413 | 414 | 415 | 421 | 429 | 431))
     }
 
     /// The HTTP status of an error answer.

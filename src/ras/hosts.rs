@@ -71,13 +71,8 @@ impl HostPolicy {
     /// From the allow list's entries: exact hosts or `*.suffix`. No entry means every host but the refused
     /// addresses; with entries, only these hosts, whatever their addresses.
     pub fn new<S: AsRef<str>>(allowed: &[S]) -> Self {
-        let entries = allowed
-            .iter()
-            .map(|entry| canonical(entry.as_ref()))
-            .filter(|entry| !entry.is_empty());
-        Self {
-            allowed: entries.map(HostPattern::parse).collect(),
-        }
+        let entries = allowed.iter().map(|entry| canonical(entry.as_ref())).filter(|entry| !entry.is_empty());
+        Self { allowed: entries.map(HostPattern::parse).collect() }
     }
 
     /// Whether a host may be called as far as its spelling tells: the list, and literal addresses.
@@ -94,11 +89,9 @@ impl HostPolicy {
     /// Whether a host that passed [`Self::check_host`] may be called at this address.
     pub fn check_address(&self, host: &str, address: IpAddr) -> Result<(), HostRefusal> {
         match forbidden(address) {
-            Some(kind) if self.allowed.is_empty() => Err(HostRefusal::Address {
-                host: host.to_owned(),
-                address,
-                kind,
-            }),
+            Some(kind) if self.allowed.is_empty() => {
+                Err(HostRefusal::Address { host: host.to_owned(), address, kind })
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -108,9 +101,7 @@ impl HostPolicy {
         if self.allowed.iter().any(|pattern| pattern.matches(&name)) {
             return Ok(());
         }
-        Err(HostRefusal::NotListed {
-            host: host.to_owned(),
-        })
+        Err(HostRefusal::NotListed { host: host.to_owned() })
     }
 }
 
@@ -132,11 +123,7 @@ impl HostPattern {
 
 /// Lower case, without the brackets of an IPv6 literal and the root's dot; addresses in their one spelling.
 fn canonical(host: &str) -> String {
-    let bare = host
-        .trim()
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .trim_end_matches('.');
+    let bare = host.trim().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     match bare.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
         Err(_) => bare.to_ascii_lowercase(),

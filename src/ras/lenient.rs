@@ -36,9 +36,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
-        i64::try_from(value)
-            .map(Scalar::Int)
-            .map_err(|_| wrong("a number in range"))
+        i64::try_from(value).map(Scalar::Int).map_err(|_| wrong("a number in range"))
     }
 
     /// Kept as text: a whole number such as `1.0` is read as such, a version such as `20.1` stays what it is.
@@ -65,11 +63,7 @@ pub(super) fn int<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i
         Scalar::Null => Ok(None),
         Scalar::Int(value) => Ok(Some(value)),
         Scalar::Text(text) if text.trim().is_empty() => Ok(None),
-        Scalar::Text(text) => text
-            .trim()
-            .parse()
-            .map(Some)
-            .map_err(|_| wrong("an integer")),
+        Scalar::Text(text) => text.trim().parse().map(Some).map_err(|_| wrong("an integer")),
         Scalar::Bool(_) => Err(wrong("an integer")),
     }
 }

@@ -101,10 +101,7 @@ impl AgentState {
     }
 
     pub(super) fn number_of(name: &str) -> Option<i64> {
-        NAMES
-            .iter()
-            .find(|(_, known)| known.eq_ignore_ascii_case(name))
-            .map(|(number, _)| *number)
+        NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| *number)
     }
 }
 

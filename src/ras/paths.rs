@@ -36,10 +36,7 @@ pub struct ApiCall {
 impl ApiCall {
     /// A call from its parts.
     pub fn new(path: impl Into<String>, method: ApiMethod) -> Self {
-        Self {
-            path: path.into(),
-            method,
-        }
+        Self { path: path.into(), method }
     }
 }
 

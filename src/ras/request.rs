@@ -72,6 +72,16 @@ impl Route {
         }
     }
 
+    /// The method as a label.
+    pub const fn method_name(self) -> &'static str {
+        match self {
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => "GET",
+            Self::UpdateBroker | Self::MoveBroker => "PUT",
+            Self::DeleteBroker => "DELETE",
+        }
+    }
+
     /// The method; the default one where it may be set per farm.
     pub const fn method(self) -> Method {
         match self {
@@ -217,28 +227,15 @@ pub struct Call {
 impl Call {
     fn new(route: Route) -> Self {
         let path = route.template().to_owned();
-        Self {
-            route,
-            method: route.method(),
-            path,
-            query: Vec::new(),
-            body: Body::Empty,
-        }
+        Self { route, method: route.method(), path, query: Vec::new(), body: Body::Empty }
     }
 
     fn for_id(route: Route, id: i64) -> Self {
-        Self {
-            path: with_id(route.template(), id),
-            ..Self::new(route)
-        }
+        Self { path: with_id(route.template(), id), ..Self::new(route) }
     }
 
     fn configured(route: Route, call: &ApiCall) -> Self {
-        Self {
-            method: call.method.method(),
-            path: call.path.clone(),
-            ..Self::new(route)
-        }
+        Self { method: call.method.method(), path: call.path.clone(), ..Self::new(route) }
     }
 
     fn switch(mut self, name: &'static str, on: bool) -> Self {
@@ -249,8 +246,7 @@ impl Call {
     fn account(mut self, credentials: Option<&Credentials>) -> Self {
         if let Some(Credentials { username, password }) = credentials {
             self.query.push(("username", Param::Open(username.clone())));
-            self.query
-                .push(("password", Param::Secret(password.clone())));
+            self.query.push(("password", Param::Secret(password.clone())));
         }
         self
     }
@@ -286,12 +282,8 @@ pub fn logon(credentials: &Credentials) -> Call {
         password: &'a str,
     }
     let Credentials { username, password } = credentials;
-    let session = NewSession {
-        username,
-        password: password.expose_secret(),
-    };
-    let body =
-        serde_json::to_string(&session).map_or(Body::Empty, |text| Body::Secret(text.into()));
+    let session = NewSession { username, password: password.expose_secret() };
+    let body = serde_json::to_string(&session).map_or(Body::Empty, |text| Body::Secret(text.into()));
     Call::new(Route::Logon).body(body)
 }
 
@@ -318,23 +310,13 @@ pub fn create_broker(broker: &NewBroker) -> Call {
         server: &'a str,
         site_id: i64,
     }
-    let NewBroker {
-        server,
-        site_id,
-        no_install,
-        no_restart,
-        no_firewall_rules,
-        credentials,
-    } = broker;
+    let NewBroker { server, site_id, no_install, no_restart, no_firewall_rules, credentials } = broker;
     Call::new(Route::CreateBroker)
         .switch("noInstall", *no_install)
         .account(credentials.as_ref())
         .switch("noRestart", *no_restart)
         .switch("noFireWallRules", *no_firewall_rules)
-        .body(Body::json(&Body_ {
-            server,
-            site_id: *site_id,
-        }))
+        .body(Body::json(&Body_ { server, site_id: *site_id }))
 }
 
 /// Changes the fields that are set.
@@ -344,13 +326,8 @@ pub fn update_broker(id: i64, change: &BrokerChange) -> Call {
 
 /// Removes a broker.
 pub fn delete_broker(id: i64, removal: &Removal) -> Call {
-    let Removal {
-        no_uninstall,
-        credentials,
-    } = removal;
-    Call::for_id(Route::DeleteBroker, id)
-        .switch("noUninstall", *no_uninstall)
-        .account(credentials.as_ref())
+    let Removal { no_uninstall, credentials } = removal;
+    Call::for_id(Route::DeleteBroker, id).switch("noUninstall", *no_uninstall).account(credentials.as_ref())
 }
 
 /// All sites.
@@ -361,8 +338,7 @@ pub fn list_sites() -> Call {
 /// The agents of all brokers.
 pub fn list_agents() -> Call {
     let mut call = Call::new(Route::ListAgents);
-    call.query
-        .push(("serverType", Param::Open(BROKER_SERVER_TYPE.to_string())));
+    call.query.push(("serverType", Param::Open(BROKER_SERVER_TYPE.to_string())));
     call
 }
 
@@ -379,9 +355,7 @@ pub fn move_broker(paths: &ApiPaths, id: i64, direction: Direction) -> Call {
     }
     let call = Call::configured(Route::MoveBroker, &paths.priority);
     let path = with_id(&call.path, id);
-    Call { path, ..call }.body(Body::json(&Move {
-        direction: direction.number(),
-    }))
+    Call { path, ..call }.body(Body::json(&Move { direction: direction.number() }))
 }
 
 /// The secrets that go out with a call, besides those in its query.
@@ -389,9 +363,5 @@ pub(super) fn secrets_of<'a>(
     token: Option<&'a AuthToken>,
     credentials: Option<&'a Credentials>,
 ) -> Vec<&'a SecretString> {
-    token
-        .map(AuthToken::secret)
-        .into_iter()
-        .chain(credentials.map(|c| &c.password))
-        .collect()
+    token.map(AuthToken::secret).into_iter().chain(credentials.map(|c| &c.password)).collect()
 }

@@ -58,11 +58,7 @@ impl Scrubber {
 
     pub(super) fn scrub(&self, text: &str) -> String {
         self.forms.iter().fold(text.to_owned(), |text, form| {
-            if text.contains(form.as_str()) {
-                text.replace(form.as_str(), REDACTED)
-            } else {
-                text
-            }
+            if text.contains(form.as_str()) { text.replace(form.as_str(), REDACTED) } else { text }
         })
     }
 
@@ -106,11 +102,7 @@ fn lower_hex(encoded: &str) -> String {
         .chars()
         .map(|c| {
             let inside = digits > 0;
-            digits = if c == '%' {
-                2
-            } else {
-                digits - i32::from(inside)
-            };
+            digits = if c == '%' { 2 } else { digits - i32::from(inside) };
             if inside { c.to_ascii_lowercase() } else { c }
         })
         .collect()

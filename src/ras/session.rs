@@ -89,15 +89,8 @@ impl LogonLimit {
 
     /// Counts a refused logon.
     pub fn record_failure(&mut self, secret_version: &str, now: Timestamp) {
-        let count = self
-            .failures_of(secret_version)
-            .map_or(0, |failures| failures.count)
-            .saturating_add(1);
-        self.failures = Some(LogonFailures {
-            secret_version: secret_version.to_owned(),
-            count,
-            last: now,
-        });
+        let count = self.failures_of(secret_version).map_or(0, |failures| failures.count).saturating_add(1);
+        self.failures = Some(LogonFailures { secret_version: secret_version.to_owned(), count, last: now });
     }
 
     /// Forgets the failures: the account works.
@@ -106,9 +99,7 @@ impl LogonLimit {
     }
 
     fn failures_of(&self, secret_version: &str) -> Option<&LogonFailures> {
-        self.failures
-            .as_ref()
-            .filter(|failures| failures.secret_version == secret_version)
+        self.failures.as_ref().filter(|failures| failures.secret_version == secret_version)
     }
 }
 

@@ -34,17 +34,9 @@ pub(super) struct Trust {
 
 impl Trust {
     pub(super) fn new(config: &TlsConfig) -> Result<Self, ConfigError> {
-        let TlsConfig {
-            ca_pem,
-            server_name,
-            pinned_sha256,
-            insecure_skip_verify,
-        } = config;
+        let TlsConfig { ca_pem, server_name, pinned_sha256, insecure_skip_verify } = config;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let pins = pinned_sha256
-            .iter()
-            .map(|pin| parse_pin(pin))
-            .collect::<Result<Vec<_>, _>>()?;
+        let pins = pinned_sha256.iter().map(|pin| parse_pin(pin)).collect::<Result<Vec<_>, _>>()?;
         let name = server_name.as_deref().map(parse_name).transpose()?;
         let chain = match ca_pem {
             _ if *insecure_skip_verify => None,
@@ -52,16 +44,8 @@ impl Trust {
             None if !pins.is_empty() => None,
             None => Some(system_verifier(&provider)?),
         };
-        let verifier = FarmVerifier {
-            chain,
-            name: name.clone(),
-            pins,
-            provider: Arc::clone(&provider),
-        };
-        Ok(Self {
-            client: client_config(verifier, provider, name.as_ref())?,
-            name,
-        })
+        let verifier = FarmVerifier { chain, name: name.clone(), pins, provider: Arc::clone(&provider) };
+        Ok(Self { client: client_config(verifier, provider, name.as_ref())?, name })
     }
 }
 
@@ -95,19 +79,13 @@ fn chain_verifier(
 
 /// The machine's authorities, read once: a copy for each of a thousand farms would be the process's largest part.
 /// A change of the machine's store takes effect with the next start.
-fn system_verifier(
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, ConfigError> {
+fn system_verifier(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, ConfigError> {
     static SYSTEM: OnceLock<Result<Arc<WebPkiServerVerifier>, ConfigError>> = OnceLock::new();
     SYSTEM
         .get_or_init(|| {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                Err(ConfigError::NoSystemRoots)
-            } else {
-                chain_verifier(roots, provider)
-            }
+            if roots.is_empty() { Err(ConfigError::NoSystemRoots) } else { chain_verifier(roots, provider) }
         })
         .clone()
 }

@@ -59,13 +59,8 @@ impl ServerCertVerifier for FarmVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            leaf,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-        .map_err(|error| refused(leaf, error.to_string()))
+        verify_tls12_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
+            .map_err(|error| refused(leaf, error.to_string()))
     }
 
     fn verify_tls13_signature(
@@ -74,28 +69,18 @@ impl ServerCertVerifier for FarmVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            leaf,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-        .map_err(|error| refused(leaf, error.to_string()))
+        verify_tls13_signature(message, leaf, signature, &self.provider.signature_verification_algorithms)
+            .map_err(|error| refused(leaf, error.to_string()))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
 /// Carries the fingerprint through the TLS library's own error type, to be found again at the other end.
 fn refused(leaf: &CertificateDer<'_>, problem: String) -> rustls::Error {
-    let refused = CertificateRefused {
-        leaf_sha256: hex(sha256(leaf)),
-        problem,
-    };
+    let refused = CertificateRefused { leaf_sha256: hex(sha256(leaf)), problem };
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
 }
 

@@ -63,13 +63,7 @@ impl FarmState {
 
     /// A site as the API shows it.
     pub(super) fn site_body(&self, site: &Site) -> Value {
-        let Site {
-            id,
-            name,
-            licensing_site,
-            admin_create,
-            time_create,
-        } = site;
+        let Site { id, name, licensing_site, admin_create, time_create } = site;
         json!({
             "id": self.integer(*id),
             "adminCreate": self.spelled(admin_create),
@@ -174,11 +168,9 @@ impl FarmState {
         });
         match body {
             Value::Object(body) => body,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Map::new(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Map::new()
+            }
         }
     }
 
@@ -197,16 +189,12 @@ impl FarmState {
 
     /// The row of the broker that an endpoint is connected to.
     pub(super) fn connected_row(&self, server: &str) -> Option<&Row> {
-        self.rows
-            .iter()
-            .find(|row| row.server.eq_ignore_ascii_case(server))
+        self.rows.iter().find(|row| row.server.eq_ignore_ascii_case(server))
     }
 
     /// The primary broker of a site.
     pub(super) fn primary_of(&self, site: i64) -> Option<&Row> {
-        self.rows
-            .iter()
-            .find(|row| row.site_id == site && row.is_primary())
+        self.rows.iter().find(|row| row.site_id == site && row.is_primary())
     }
 
     fn integer(&self, number: i64) -> Value {

@@ -7,9 +7,7 @@ use super::handlers::Call;
 use super::refusal::Refusal;
 use super::rows::{Author, Change};
 use super::state::FarmState;
-use super::switches::{
-    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PutNull, ServerFilter, UnknownFields,
-};
+use super::switches::{ApplyAnswer, CreatedBody, EmptyList, GetMarked, PutNull, ServerFilter, UnknownFields};
 use super::wire::{Reply, Request, malformed};
 
 /// `serverType` for every type.
@@ -33,11 +31,7 @@ impl FarmState {
     }
 
     pub(super) fn handle_logoff_other(&mut self, id: i64) -> Result<Reply, Refusal> {
-        if self.sessions.end(id) {
-            Ok(Reply::empty(204))
-        } else {
-            Err(Refusal::NoSuchSession)
-        }
+        if self.sessions.end(id) { Ok(Reply::empty(204)) } else { Err(Refusal::NoSuchSession) }
     }
 
     pub(super) fn handle_sessions(&self) -> Reply {
@@ -59,9 +53,7 @@ impl FarmState {
     fn server_matches(&self, wanted: &str, server: &str) -> bool {
         match self.switches.server_filter {
             ServerFilter::Exact => server.eq_ignore_ascii_case(wanted),
-            ServerFilter::Substring => server
-                .to_ascii_lowercase()
-                .contains(&wanted.to_ascii_lowercase()),
+            ServerFilter::Substring => server.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase()),
             ServerFilter::Ignored => true,
         }
     }
@@ -82,11 +74,7 @@ impl FarmState {
         Ok(Reply::json(200, &self.broker_body(row)))
     }
 
-    pub(super) fn handle_create(
-        &mut self,
-        request: &Request,
-        author: &Author,
-    ) -> Result<Reply, Refusal> {
+    pub(super) fn handle_create(&mut self, request: &Request, author: &Author) -> Result<Reply, Refusal> {
         let body = request.object(&["server", "siteId"], self.is_strict())?;
         let server = name(&body, "server")?.ok_or_else(|| malformed("server"))?;
         let site = int32(&body, "siteId")?.unwrap_or_else(|| self.licensing_site());
@@ -201,10 +189,8 @@ impl FarmState {
 
     pub(super) fn handle_sites(&self, request: &Request) -> Result<Reply, Refusal> {
         let name = request.query("name");
-        let sites = self
-            .sites
-            .iter()
-            .filter(|site| name.is_none_or(|name| site.name.eq_ignore_ascii_case(name)));
+        let sites =
+            self.sites.iter().filter(|site| name.is_none_or(|name| site.name.eq_ignore_ascii_case(name)));
         self.list(sites.map(|site| self.site_body(site)).collect())
     }
 
@@ -232,10 +218,7 @@ impl FarmState {
         let site = request.query_int("siteid")?;
         let server_type = request.query_int("servertype")?.unwrap_or(SERVER_TYPE_ALL);
         let wanted = server_type == SERVER_TYPE_ALL || server_type == SERVER_TYPE_BROKER;
-        let rows = self
-            .rows
-            .iter()
-            .filter(|row| wanted && site.is_none_or(|site| site == row.site_id));
+        let rows = self.rows.iter().filter(|row| wanted && site.is_none_or(|site| site == row.site_id));
         self.list(rows.map(|row| self.agent_body(row)).collect())
     }
 
@@ -266,11 +249,7 @@ fn text(body: &Object, name: &str) -> Result<Option<String>, Refusal> {
 fn name(body: &Object, name: &str) -> Result<Option<String>, Refusal> {
     let found = text(body, name)?;
     let fits = |text: &String| !text.is_empty() && text.chars().count() <= NAME_LENGTH;
-    if found.as_ref().is_none_or(fits) {
-        Ok(found)
-    } else {
-        Err(malformed(name))
-    }
+    if found.as_ref().is_none_or(fits) { Ok(found) } else { Err(malformed(name)) }
 }
 
 fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {

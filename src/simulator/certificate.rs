@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PublicKeyData,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -44,9 +43,7 @@ impl Certificates {
 
 fn authority() -> CertificateParams {
     let mut parameters = CertificateParams::default();
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "ras-simulator CA");
+    parameters.distinguished_name.push(DnType::CommonName, "ras-simulator CA");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     parameters
@@ -54,17 +51,12 @@ fn authority() -> CertificateParams {
 
 fn leaf(names: Vec<String>) -> Result<CertificateParams, StartError> {
     let mut parameters = CertificateParams::new(names)?;
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "ras-simulator");
+    parameters.distinguished_name.push(DnType::CommonName, "ras-simulator");
     parameters.use_authority_key_identifier_extension = true;
     Ok(parameters)
 }
 
-fn server_config(
-    leaf: CertificateDer<'static>,
-    key: Vec<u8>,
-) -> Result<Arc<ServerConfig>, StartError> {
+fn server_config(leaf: CertificateDer<'static>, key: Vec<u8>) -> Result<Arc<ServerConfig>, StartError> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)

@@ -18,17 +18,12 @@ pub(super) struct FarmClock {
 impl FarmClock {
     /// Starts at `start`, or at the machine's time.
     pub(super) fn new(start: Option<Timestamp>, frozen: bool) -> Self {
-        Self {
-            base: start.unwrap_or_else(machine_time),
-            running_since: (!frozen).then(Instant::now),
-        }
+        Self { base: start.unwrap_or_else(machine_time), running_since: (!frozen).then(Instant::now) }
     }
 
     /// The farm's time, in whole milliseconds as RAS writes it.
     pub(super) fn now(&self) -> Timestamp {
-        let exact = self
-            .running_since
-            .map_or(self.base, |since| saturating_add(self.base, elapsed(since)));
+        let exact = self.running_since.map_or(self.base, |since| saturating_add(self.base, elapsed(since)));
         Timestamp::from_millisecond(exact.as_millisecond()).unwrap_or(exact)
     }
 
@@ -56,13 +51,7 @@ fn elapsed(since: Instant) -> SignedDuration {
 }
 
 fn saturating_add(time: Timestamp, by: SignedDuration) -> Timestamp {
-    time.checked_add(by).unwrap_or_else(|_| {
-        if by.is_negative() {
-            Timestamp::MIN
-        } else {
-            Timestamp::MAX
-        }
-    })
+    time.checked_add(by).unwrap_or_else(|_| if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 #[expect(

@@ -19,21 +19,14 @@ pub struct SimulatorConfig {
 
 impl Default for SimulatorConfig {
     fn default() -> Self {
-        Self {
-            farms: vec![FarmConfig::default()],
-            control_port: 0,
-            certificate_names: Vec::new(),
-        }
+        Self { farms: vec![FarmConfig::default()], control_port: 0, certificate_names: Vec::new() }
     }
 }
 
 impl SimulatorConfig {
     /// A simulator of one farm.
     pub fn one(farm: FarmConfig) -> Self {
-        Self {
-            farms: vec![farm],
-            ..Self::default()
-        }
+        Self { farms: vec![farm], ..Self::default() }
     }
 }
 
@@ -113,11 +106,7 @@ pub struct Account {
 
 impl Default for Account {
     fn default() -> Self {
-        Self {
-            username: "administrator".to_owned(),
-            password: "simulator".to_owned(),
-            rights: Rights::Root,
-        }
+        Self { username: "administrator".to_owned(), password: "simulator".to_owned(), rights: Rights::Root }
     }
 }
 
@@ -150,11 +139,7 @@ pub struct SiteConfig {
 
 impl Default for SiteConfig {
     fn default() -> Self {
-        Self {
-            id: 1,
-            name: "Site".to_owned(),
-            brokers: vec![BrokerConfig::new("cb-primary.example.test")],
-        }
+        Self { id: 1, name: "Site".to_owned(), brokers: vec![BrokerConfig::new("cb-primary.example.test")] }
     }
 }
 
@@ -182,10 +167,7 @@ pub struct BrokerConfig {
 impl BrokerConfig {
     /// An enabled broker with nothing else set.
     pub fn new(server: &str) -> Self {
-        Self {
-            server: server.to_owned(),
-            ..Self::default()
-        }
+        Self { server: server.to_owned(), ..Self::default() }
     }
 }
 
@@ -213,10 +195,7 @@ pub struct RateLimit {
 impl Default for RateLimit {
     fn default() -> Self {
         // What RAS 21 documents.
-        Self {
-            requests: 50,
-            window: 10,
-        }
+        Self { requests: 50, window: 10 }
     }
 }
 

@@ -34,19 +34,13 @@ struct Arrival {
 /// Answers a request that came to an endpoint.
 pub(super) async fn exchange(farm: &Farm, request: &Request) -> Outcome {
     let arrival = arrive(&mut farm.lock(), request);
-    if let Some(played) = arrival
-        .fault
-        .as_ref()
-        .filter(|f| f.when == When::BeforeCommit)
+    if let Some(played) = arrival.fault.as_ref().filter(|f| f.when == When::BeforeCommit)
         && let Some(outcome) = play(farm, request, &played.effect, None).await
     {
         return finish(farm, arrival.sequence, outcome);
     }
     let reply = commit(farm, &arrival, request);
-    if let Some(played) = arrival
-        .fault
-        .as_ref()
-        .filter(|f| f.when == When::AfterCommit)
+    if let Some(played) = arrival.fault.as_ref().filter(|f| f.when == When::AfterCommit)
         && let Some(outcome) = play(farm, request, &played.effect, Some(&reply)).await
     {
         return finish(farm, arrival.sequence, outcome);
@@ -73,19 +67,11 @@ fn arrive(state: &mut FarmState, request: &Request) -> Arrival {
         applied_by: None,
         fault: fault.as_ref().map(|played| played.effect.name().to_owned()),
     };
-    Arrival {
-        sequence: state.journal.arrived(entry),
-        route,
-        fault,
-    }
+    Arrival { sequence: state.journal.arrived(entry), route, fault }
 }
 
 fn kept_body(route: Route, request: &Request) -> Option<Value> {
-    if route.has_public_body() {
-        serde_json::from_slice(&request.body).ok()
-    } else {
-        None
-    }
+    if route.has_public_body() { serde_json::from_slice(&request.body).ok() } else { None }
 }
 
 fn commit(farm: &Farm, arrival: &Arrival, request: &Request) -> Reply {
@@ -100,22 +86,13 @@ fn commit(farm: &Farm, arrival: &Arrival, request: &Request) -> Reply {
 }
 
 /// Plays a fault; `None` means that the request goes on.
-async fn play(
-    farm: &Farm,
-    request: &Request,
-    effect: &Effect,
-    reply: Option<&Reply>,
-) -> Option<Outcome> {
+async fn play(farm: &Farm, request: &Request, effect: &Effect, reply: Option<&Reply>) -> Option<Outcome> {
     let outcome = match effect {
         Effect::Delay { millis } => {
             tokio::time::sleep(Duration::from_millis(*millis)).await;
             return None;
         }
-        Effect::Answer {
-            status,
-            headers,
-            body,
-        } => {
+        Effect::Answer { status, headers, body } => {
             let mut reply = Reply::empty(*status);
             reply.set("content-type", MEDIA_TYPE);
             for (name, value) in headers {
@@ -169,10 +146,7 @@ fn finish(farm: &Farm, sequence: u64, mut outcome: Outcome) -> Outcome {
     let now = state.now();
     match &mut outcome {
         Outcome::Answer(reply) | Outcome::Truncated(reply) => {
-            reply
-                .headers
-                .entry("date".to_owned())
-                .or_insert_with(|| http_date(now));
+            reply.headers.entry("date".to_owned()).or_insert_with(|| http_date(now));
             state.journal.answered(sequence, reply.status);
         }
         Outcome::Reset | Outcome::Hang => {}

@@ -145,10 +145,7 @@ pub struct FarmHandle(pub(super) Arc<Farm>);
 impl fmt::Debug for FarmHandle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = self.endpoint();
-        formatter
-            .debug_struct("FarmHandle")
-            .field("endpoint", &endpoint)
-            .finish_non_exhaustive()
+        formatter.debug_struct("FarmHandle").field("endpoint", &endpoint).finish_non_exhaustive()
     }
 }
 
@@ -299,33 +296,14 @@ fn row_view(state: &FarmState, row: &Row) -> RowView {
 impl FarmHandle {
     /// Changes a broker.
     pub fn edit(&self, id: i64, edit: Edit) -> Result<(), EditRefused> {
-        let Edit {
-            person,
-            enabled,
-            standby,
-            description,
-            ip,
-            alternative_ips,
-        } = edit;
-        let change = Change {
-            enabled,
-            standby,
-            description,
-            ip,
-            alternative_ips,
-        };
-        self.as_person(&person, |state, author| {
-            state.update_broker(id, &change, author)
-        })
+        let Edit { person, enabled, standby, description, ip, alternative_ips } = edit;
+        let change = Change { enabled, standby, description, ip, alternative_ips };
+        self.as_person(&person, |state, author| state.update_broker(id, &change, author))
     }
 
     /// Adds a broker and gives its id.
     pub fn add_broker(&self, row: &NewRow) -> Result<i64, EditRefused> {
-        let NewRow {
-            person,
-            server,
-            site_id,
-        } = row;
+        let NewRow { person, server, site_id } = row;
         self.as_person(person, |state, author| {
             let site = site_id.unwrap_or_else(|| state.licensing_site());
             state.create_broker(server, site, author)
@@ -344,9 +322,7 @@ impl FarmHandle {
 
     /// Moves a secondary to this place of its site's list, from 1.
     pub fn set_priority(&self, person: &str, id: i64, priority: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| {
-            state.set_priority(id, priority, author)
-        })
+        self.as_person(person, |state, author| state.set_priority(id, priority, author))
     }
 
     /// Makes a secondary its site's primary, as an automatic promotion does; sessions stay.
@@ -381,19 +357,14 @@ impl FarmHandle {
         let mut state = self.0.lock();
         let author = author(&mut state, person);
         let switches = state.switches;
-        operation(&mut state, &author).map_err(|refusal| EditRefused {
-            status: refusal.status(&switches),
-            message: refusal.message(),
-        })
+        operation(&mut state, &author)
+            .map_err(|refusal| EditRefused { status: refusal.status(&switches), message: refusal.message() })
     }
 }
 
 fn author(state: &mut FarmState, person: &str) -> Author {
     let name = if person.is_empty() { "console" } else { person };
-    Author {
-        name: name.to_owned(),
-        time: state.now(),
-    }
+    Author { name: name.to_owned(), time: state.now() }
 }
 
 /// What the world does to the farm.
@@ -461,9 +432,7 @@ impl FarmHandle {
     /// Adds an account, or changes the password and rights of the one with this name. Sessions stay.
     pub fn set_account(&self, account: Account) {
         let mut state = self.0.lock();
-        state
-            .accounts
-            .retain(|known| !known.username.eq_ignore_ascii_case(&account.username));
+        state.accounts.retain(|known| !known.username.eq_ignore_ascii_case(&account.username));
         state.accounts.push(account);
     }
 

@@ -100,23 +100,12 @@ impl Effect {
 impl Fault {
     /// Plays `effect` on the next request, before the farm sees it.
     pub fn new(effect: Effect) -> Self {
-        Self {
-            method: None,
-            route: None,
-            skip: 0,
-            count: once(),
-            when: When::BeforeCommit,
-            effect,
-        }
+        Self { method: None, route: None, skip: 0, count: once(), when: When::BeforeCommit, effect }
     }
 
     /// An answer with this status and no body.
     pub fn status(status: u16) -> Self {
-        Self::new(Effect::Answer {
-            status,
-            headers: BTreeMap::new(),
-            body: String::new(),
-        })
+        Self::new(Effect::Answer { status, headers: BTreeMap::new(), body: String::new() })
     }
 
     /// Only on requests with this method and route template.
@@ -157,9 +146,7 @@ impl Fault {
 
     fn is_meant_for(&self, method: &str, route: &str) -> bool {
         let fits = |wanted: &Option<String>, actual: &str| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(actual))
+            wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(actual))
         };
         fits(&self.method, method) && fits(&self.route, route)
     }
@@ -174,14 +161,9 @@ pub(super) struct Played {
 
 /// Takes the first fault that is meant for this request and due, and counts it down.
 pub(super) fn take(faults: &mut Vec<Fault>, method: &str, route: &str) -> Option<Played> {
-    let index = faults
-        .iter_mut()
-        .position(|fault| fault.is_meant_for(method, route) && is_due(fault))?;
+    let index = faults.iter_mut().position(|fault| fault.is_meant_for(method, route) && is_due(fault))?;
     let fault = faults.get_mut(index)?;
-    let played = Played {
-        effect: fault.effect.clone(),
-        when: fault.when,
-    };
+    let played = Played { effect: fault.effect.clone(), when: fault.when };
     if let Some(count) = &mut fault.count {
         *count = count.saturating_sub(1);
         if *count == 0 {

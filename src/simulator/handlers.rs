@@ -22,18 +22,8 @@ pub(super) struct Call<'a> {
 
 impl FarmState {
     /// Does what the request asks for and gives the answer.
-    pub(super) fn answer(
-        &mut self,
-        route: Route,
-        request: &Request,
-        server: &str,
-        now: Timestamp,
-    ) -> Reply {
-        let call = Call {
-            request,
-            server,
-            now,
-        };
+    pub(super) fn answer(&mut self, route: Route, request: &Request, server: &str, now: Timestamp) -> Reply {
+        let call = Call { request, server, now };
         match self.admit(&call).and_then(|()| self.call(route, &call)) {
             Ok(reply) => reply,
             Err(refusal) => self.refuse(&refusal),
@@ -55,11 +45,7 @@ impl FarmState {
         if !self.is_allowed_host(call.request.host.as_deref()) {
             return Err(Refusal::HostNotAllowed);
         }
-        if call.request.has_media_type() {
-            Ok(())
-        } else {
-            Err(Refusal::MediaType)
-        }
+        if call.request.has_media_type() { Ok(()) } else { Err(Refusal::MediaType) }
     }
 
     fn is_allowed_host(&self, host: Option<&str>) -> bool {
@@ -92,12 +78,7 @@ impl FarmState {
         session.ok_or(Refusal::NoSession)
     }
 
-    fn check_write(
-        &self,
-        route: Route,
-        session: &OpenSession,
-        server: &str,
-    ) -> Result<(), Refusal> {
+    fn check_write(&self, route: Route, session: &OpenSession, server: &str) -> Result<(), Refusal> {
         match session.rights {
             Rights::Root => {}
             Rights::WithoutApply if route != Route::Apply => {}
@@ -118,10 +99,7 @@ impl FarmState {
         session: &OpenSession,
         call: &Call<'_>,
     ) -> Result<Reply, Refusal> {
-        let author = Author {
-            name: session.username.clone(),
-            time: call.now,
-        };
+        let author = Author { name: session.username.clone(), time: call.now };
         match route {
             Route::Logoff => {
                 self.sessions.end(session.id);

@@ -50,8 +50,7 @@ pub struct Counters {
 impl Counters {
     /// All requests of a route, answered or not.
     pub fn requests(&self, method: &str, route: &str) -> u64 {
-        self.statuses(method, route)
-            .map_or(0, |statuses| statuses.values().sum())
+        self.statuses(method, route).map_or(0, |statuses| statuses.values().sum())
     }
 
     /// Requests of a route that were answered with `status`.
@@ -73,10 +72,7 @@ impl Counters {
 
     fn add(&mut self, method: &str, route: &str, status: Option<u16>, by: i64) {
         let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        let statuses = self
-            .by_route
-            .entry(format!("{method} {route}"))
-            .or_default();
+        let statuses = self.by_route.entry(format!("{method} {route}")).or_default();
         let count = statuses.entry(status.clone()).or_default();
         *count = count.saturating_add_signed(by);
         if *count == 0 {
@@ -134,10 +130,7 @@ impl Journal {
     }
 
     pub(super) fn entries_after(&self, sequence: u64) -> Vec<JournalEntry> {
-        let later = self
-            .entries
-            .iter()
-            .filter(|entry| entry.sequence > sequence);
+        let later = self.entries.iter().filter(|entry| entry.sequence > sequence);
         later.cloned().collect()
     }
 

@@ -11,12 +11,9 @@ impl Window {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        let left =
-            |opened: Timestamp| i64::from(limit.window) - now.duration_since(opened).as_secs();
+        let left = |opened: Timestamp| i64::from(limit.window) - now.duration_since(opened).as_secs();
         // A clock that was set back opens a new window too.
-        let open = self
-            .opened
-            .filter(|opened| *opened <= now && left(*opened) > 0);
+        let open = self.opened.filter(|opened| *opened <= now && left(*opened) > 0);
         let opened = open.unwrap_or_else(|| {
             self.requests = 0;
             now

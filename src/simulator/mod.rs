@@ -31,8 +31,8 @@ mod switches;
 mod wire;
 
 pub use config::{
-    Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint,
-    SimulatorConfig, SiteConfig,
+    Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint, SimulatorConfig,
+    SiteConfig,
 };
 pub use farm::{Edit, EditRefused, FarmHandle, FarmView, NewRow, RowView};
 pub use fault::{Effect, Fault, When};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::switches::{
-    ErrorBody, GetDeleted, LockedStatus, MediaTypeRefusal, PrimaryRefusal, RateLimitStatus,
-    Switches, UnknownSite, WrongPassword,
+    ErrorBody, GetDeleted, LockedStatus, MediaTypeRefusal, PrimaryRefusal, RateLimitStatus, Switches,
+    UnknownSite, WrongPassword,
 };
 
 /// Everything that the farm says no to.
@@ -89,12 +89,8 @@ impl Refusal {
     pub(super) fn body(&self, switches: &Switches) -> Option<Value> {
         let status = self.status(switches);
         match switches.error_body {
-            ErrorBody::Mixed if matches!(status, 401 | 404 | 409) => {
-                Some(self.problem_details(status))
-            }
-            ErrorBody::Mixed | ErrorBody::CodeMsg => {
-                Some(json!({ "code": 0, "msg": self.message() }))
-            }
+            ErrorBody::Mixed if matches!(status, 401 | 404 | 409) => Some(self.problem_details(status)),
+            ErrorBody::Mixed | ErrorBody::CodeMsg => Some(json!({ "code": 0, "msg": self.message() })),
             ErrorBody::Problem => Some(self.problem_details(status)),
             ErrorBody::Empty => None,
         }
@@ -125,9 +121,7 @@ impl Refusal {
             Self::NoSuchSite => "There is no such site.",
             Self::NoSuchSession => "There is no such session.",
             Self::NothingMatches => "Nothing matches.",
-            Self::MarkedIsGone | Self::MarkedConflict => {
-                "The Connection Broker is marked for deletion."
-            }
+            Self::MarkedIsGone | Self::MarkedConflict => "The Connection Broker is marked for deletion.",
             Self::BrokerExists => "The site already has a Connection Broker on this server.",
             Self::SiteExists => "There already is a site with this name.",
             Self::UnknownSite => "The farm has no site with this id.",
@@ -142,8 +136,5 @@ impl Refusal {
 }
 
 fn title(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or("Error")
+    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
 }

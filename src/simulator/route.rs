@@ -57,10 +57,7 @@ impl Route {
 
     /// Whether the journal may keep the body: logon and promotion bodies hold passwords.
     pub(super) fn has_public_body(self) -> bool {
-        matches!(
-            self,
-            Self::CreateBroker | Self::UpdateBroker(_) | Self::MoveBroker(_) | Self::CreateSite
-        )
+        matches!(self, Self::CreateBroker | Self::UpdateBroker(_) | Self::MoveBroker(_) | Self::CreateSite)
     }
 }
 
@@ -73,10 +70,9 @@ pub(super) fn find(switches: &Switches, method: &str, path: &str) -> (Route, Str
         ["api", "broker", rest @ ..] => broker(switches, method, rest),
         ["api", "site", rest @ ..] => site(method, rest),
         ["api", "agent"] => Some((only(method, "GET", Route::Agents), "/api/Agent")),
-        ["api", "webservice", "version"] => Some((
-            only(method, "GET", Route::Version),
-            "/api/WebService/version",
-        )),
+        ["api", "webservice", "version"] => {
+            Some((only(method, "GET", Route::Version), "/api/WebService/version"))
+        }
         rest => apply(switches, method, rest),
     };
     let (route, template) = found.unwrap_or((Route::Unknown, "unknown"));
@@ -84,11 +80,7 @@ pub(super) fn find(switches: &Switches, method: &str, path: &str) -> (Route, Str
 }
 
 fn only(method: &str, wanted: &str, route: Route) -> Route {
-    if method == wanted {
-        route
-    } else {
-        Route::OtherMethod
-    }
+    if method == wanted { route } else { Route::OtherMethod }
 }
 
 fn session(method: &str, rest: &[&str]) -> Option<(Route, &'static str)> {
@@ -96,10 +88,7 @@ fn session(method: &str, rest: &[&str]) -> Option<(Route, &'static str)> {
         [] => (only(method, "GET", Route::Sessions), "/api/Session"),
         ["logon"] => (only(method, "POST", Route::Logon), "/api/Session/logon"),
         ["logoff"] => (only(method, "POST", Route::Logoff), "/api/Session/logoff"),
-        [id, "logoff"] => (
-            only(method, "POST", Route::LogoffOther(int32(id)?)),
-            "/api/Session/{id}/logoff",
-        ),
+        [id, "logoff"] => (only(method, "POST", Route::LogoffOther(int32(id)?)), "/api/Session/{id}/logoff"),
         _ => return None,
     })
 }
@@ -108,19 +97,14 @@ fn broker(switches: &Switches, method: &str, rest: &[&str]) -> Option<(Route, &'
     let inferred = switches.inferred_calls == InferredCalls::Present;
     Some(match rest {
         [] => (brokers(method), "/api/Broker"),
-        ["status"] if inferred => (
-            only(method, "GET", Route::BrokerStatus),
-            "/api/Broker/status",
-        ),
+        ["status"] if inferred => (only(method, "GET", Route::BrokerStatus), "/api/Broker/status"),
         [id] => (one_broker(method, int32(id)?), "/api/Broker/{id}"),
-        [id, "priority"] if inferred => (
-            only(method, "PUT", Route::MoveBroker(int32(id)?)),
-            "/api/Broker/{id}/priority",
-        ),
-        [id, "promote"] if inferred => (
-            only(method, "POST", Route::PromoteBroker(int32(id)?)),
-            "/api/Broker/{id}/promote",
-        ),
+        [id, "priority"] if inferred => {
+            (only(method, "PUT", Route::MoveBroker(int32(id)?)), "/api/Broker/{id}/priority")
+        }
+        [id, "promote"] if inferred => {
+            (only(method, "POST", Route::PromoteBroker(int32(id)?)), "/api/Broker/{id}/promote")
+        }
         _ => return None,
     })
 }
@@ -146,10 +130,7 @@ fn site(method: &str, rest: &[&str]) -> Option<(Route, &'static str)> {
     Some(match rest {
         [] if method == "POST" => (Route::CreateSite, "/api/Site"),
         [] => (only(method, "GET", Route::Sites), "/api/Site"),
-        [id] => (
-            only(method, "GET", Route::Site(int32(id)?)),
-            "/api/Site/{id}",
-        ),
+        [id] => (only(method, "GET", Route::Site(int32(id)?)), "/api/Site/{id}"),
         _ => return None,
     })
 }

@@ -8,8 +8,7 @@ use super::address::filled_in_address;
 use super::refusal::Refusal;
 use super::state::{Applied, FarmState, LastApply, Row, Site};
 use super::switches::{
-    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, SettingsId,
-    UpdateMarked,
+    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, SettingsId, UpdateMarked,
 };
 
 /// A site has so many brokers in use before RAS puts new ones in standby.
@@ -37,20 +36,10 @@ pub(super) struct Change {
 
 impl FarmState {
     /// A row with what RAS fills in by itself; it is not in the table yet.
-    pub(super) fn new_row(
-        &mut self,
-        server: &str,
-        site_id: i64,
-        admin: &str,
-        time: Timestamp,
-    ) -> Row {
+    pub(super) fn new_row(&mut self, server: &str, site_id: i64, admin: &str, time: Timestamp) -> Row {
         self.last_id += 1;
         let others = self.rows.iter().filter(|row| row.site_id == site_id);
-        let priority = others
-            .clone()
-            .map(|row| row.priority + 1)
-            .max()
-            .unwrap_or(0);
+        let priority = others.clone().map(|row| row.priority + 1).max().unwrap_or(0);
         let in_use = others.filter(|row| !row.marked_for_deletion).count();
         Row {
             id: self.last_id,
@@ -97,12 +86,7 @@ impl FarmState {
             return Err(Refusal::UnknownSite);
         }
         let same = |row: &&Row| row.site_id == site_id && row.server.eq_ignore_ascii_case(server);
-        if self
-            .rows
-            .iter()
-            .filter(same)
-            .any(|row| !row.marked_for_deletion)
-        {
+        if self.rows.iter().filter(same).any(|row| !row.marked_for_deletion) {
             return Err(Refusal::BrokerExists);
         }
         let marked = self.rows.iter().find(same).map(|row| row.id);
@@ -128,17 +112,8 @@ impl FarmState {
     }
 
     /// Adds a site with its primary broker and gives the site's id.
-    pub(super) fn create_site(
-        &mut self,
-        name: &str,
-        server: &str,
-        author: &Author,
-    ) -> Result<i64, Refusal> {
-        if self
-            .sites
-            .iter()
-            .any(|site| site.name.eq_ignore_ascii_case(name))
-        {
+    pub(super) fn create_site(&mut self, name: &str, server: &str, author: &Author) -> Result<i64, Refusal> {
+        if self.sites.iter().any(|site| site.name.eq_ignore_ascii_case(name)) {
             return Err(Refusal::SiteExists);
         }
         let id = self.sites.iter().map(|site| site.id).max().unwrap_or(0) + 1;
@@ -156,12 +131,7 @@ impl FarmState {
     }
 
     /// Changes the values that are given.
-    pub(super) fn update_broker(
-        &mut self,
-        id: i64,
-        change: &Change,
-        author: &Author,
-    ) -> Result<(), Refusal> {
+    pub(super) fn update_broker(&mut self, id: i64, change: &Change, author: &Author) -> Result<(), Refusal> {
         let row = self.row(id).ok_or(Refusal::NoSuchBroker)?;
         let harms_primary = change.enabled == Some(false) || change.standby == Some(true);
         if row.is_primary() && harms_primary {
@@ -206,12 +176,7 @@ impl FarmState {
     }
 
     /// Puts a secondary at this place of its site's list; the others close up.
-    pub(super) fn set_priority(
-        &mut self,
-        id: i64,
-        priority: i64,
-        author: &Author,
-    ) -> Result<(), Refusal> {
+    pub(super) fn set_priority(&mut self, id: i64, priority: i64, author: &Author) -> Result<(), Refusal> {
         let row = self.row_mut(id)?;
         if row.is_primary() {
             return Err(Refusal::PrimaryProtected);
@@ -220,9 +185,7 @@ impl FarmState {
         let site_id = row.site_id;
         let mut order = self.secondaries(site_id);
         order.retain(|other| *other != id);
-        let place = usize::try_from(priority.max(1) - 1)
-            .unwrap_or(0)
-            .min(order.len());
+        let place = usize::try_from(priority.max(1) - 1).unwrap_or(0).min(order.len());
         order.insert(place, id);
         self.number(&order);
         self.changed();
@@ -233,10 +196,7 @@ impl FarmState {
     pub(super) fn promote(&mut self, id: i64, author: &Author) -> Result<(), Refusal> {
         let row = self.row(id).ok_or(Refusal::NoSuchBroker)?;
         let (site_id, place) = (row.site_id, row.priority);
-        let former = self
-            .rows
-            .iter_mut()
-            .find(|r| r.site_id == site_id && r.priority == 0);
+        let former = self.rows.iter_mut().find(|r| r.site_id == site_id && r.priority == 0);
         if let Some(former) = former {
             former.priority = place;
             touch(former, author);
@@ -252,10 +212,7 @@ impl FarmState {
 
     /// Asks for an Apply; whether it is done now or later is a switch.
     pub(super) fn apply(&mut self, author: &Author) {
-        self.last_apply = Some(LastApply {
-            by: author.name.clone(),
-            time: author.time,
-        });
+        self.last_apply = Some(LastApply { by: author.name.clone(), time: author.time });
         match self.switches.apply_timing {
             ApplyTiming::Synchronous => self.apply_now(),
             ApplyTiming::Deferred => {
@@ -269,10 +226,7 @@ impl FarmState {
     pub(super) fn apply_now(&mut self) {
         self.remove_marked();
         for row in &mut self.rows {
-            row.applied = Some(Applied {
-                enabled: row.enabled,
-                standby: row.standby,
-            });
+            row.applied = Some(Applied { enabled: row.enabled, standby: row.standby });
         }
         self.pending = false;
         self.settings_id += i64::from(self.switches.settings_id == SettingsId::PerApply);
@@ -288,17 +242,13 @@ impl FarmState {
             self.number(&order);
         }
         let rows = &self.rows;
-        self.locks
-            .retain(|id, _| rows.iter().any(|row| row.id == *id));
+        self.locks.retain(|id, _| rows.iter().any(|row| row.id == *id));
     }
 
     /// The ids of a site's secondaries, by priority.
     fn secondaries(&self, site_id: i64) -> Vec<i64> {
-        let mut rows: Vec<&Row> = self
-            .rows
-            .iter()
-            .filter(|row| row.site_id == site_id && !row.is_primary())
-            .collect();
+        let mut rows: Vec<&Row> =
+            self.rows.iter().filter(|row| row.site_id == site_id && !row.is_primary()).collect();
         rows.sort_by_key(|row| row.priority);
         rows.iter().map(|row| row.id).collect()
     }
@@ -324,24 +274,14 @@ fn touch(row: &mut Row, author: &Author) {
 }
 
 fn write(row: &mut Row, change: &Change, form: AlternativeIpsForm) {
-    let Change {
-        enabled,
-        standby,
-        description,
-        ip,
-        alternative_ips,
-    } = change;
+    let Change { enabled, standby, description, ip, alternative_ips } = change;
     row.enabled = enabled.unwrap_or(row.enabled);
     row.standby = standby.unwrap_or(row.standby);
     if let Some(description) = description {
         row.description.clone_from(description);
     }
     if let Some(ip) = ip {
-        row.ip = if ip.is_empty() {
-            filled_in_address(&row.server)
-        } else {
-            ip.clone()
-        };
+        row.ip = if ip.is_empty() { filled_in_address(&row.server) } else { ip.clone() };
     }
     if let Some(addresses) = alternative_ips {
         row.alternative_ips = stored(addresses, form);

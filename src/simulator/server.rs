@@ -53,8 +53,7 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         let stop = self.stop.clone();
-        self.tracker
-            .spawn(async move { stop.run_until_cancelled(task).await })
+        self.tracker.spawn(async move { stop.run_until_cancelled(task).await })
     }
 }
 
@@ -111,9 +110,8 @@ async fn connection(stream: TcpStream, at: &Listening) {
         Box::pin(async move { serve(request, at, wants_reset).await })
             as Pin<Box<dyn Future<Output = Result<Response<Body>, io::Error>> + Send>>
     });
-    let mut connection = http1::Builder::new()
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
+    let mut connection =
+        http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), service);
     let is_reset = tokio::select! {
         _ = poll_fn(|context| connection.poll_without_shutdown(context)) => false,
         () = wants_reset.notified() => true,
@@ -141,9 +139,7 @@ async fn serve(
     let request = Request::new(&parts, body.to_bytes(), at.endpoint);
     let farm = Arc::clone(&at.farm);
     // A task of its own: a farm goes on with a request whose client has gone.
-    let task = at
-        .tasks
-        .spawn(async move { exchange(&farm, &request).await });
+    let task = at.tasks.spawn(async move { exchange(&farm, &request).await });
     match task.await.ok().flatten() {
         Some(Outcome::Answer(reply)) => response(&reply),
         Some(Outcome::Truncated(reply)) => truncated(reply),

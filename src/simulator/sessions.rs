@@ -63,17 +63,11 @@ impl Sessions {
     /// Ends what has idled too long.
     pub(super) fn expire(&mut self, now: Timestamp) {
         let idle = self.idle;
-        self.open
-            .retain(|session| now.duration_since(session.seen.last_used) < idle);
+        self.open.retain(|session| now.duration_since(session.seen.last_used) < idle);
     }
 
     /// The session of a token, marked as used now.
-    pub(super) fn touch(
-        &mut self,
-        token: &str,
-        endpoint: usize,
-        now: Timestamp,
-    ) -> Option<OpenSession> {
+    pub(super) fn touch(&mut self, token: &str, endpoint: usize, now: Timestamp) -> Option<OpenSession> {
         self.expire(now);
         let session = self
             .open
@@ -101,15 +95,11 @@ impl Sessions {
     }
 
     pub(super) fn list(&self) -> Vec<OpenSession> {
-        self.open
-            .iter()
-            .map(|session| session.seen.clone())
-            .collect()
+        self.open.iter().map(|session| session.seen.clone()).collect()
     }
 
     fn is_full(&self) -> bool {
-        self.maximum
-            .is_some_and(|maximum| self.open.len() >= maximum as usize)
+        self.maximum.is_some_and(|maximum| self.open.len() >= maximum as usize)
     }
 
     fn open(&mut self, account: (i64, &Account), endpoint: usize, now: Timestamp) -> LoggedOn {
@@ -125,14 +115,8 @@ impl Sessions {
             last_used: now,
             rights: account.rights,
         };
-        self.open.push(Session {
-            token: token.clone(),
-            seen: seen.clone(),
-        });
-        LoggedOn {
-            token,
-            session: seen,
-        }
+        self.open.push(Session { token: token.clone(), seen: seen.clone() });
+        LoggedOn { token, session: seen }
     }
 }
 
@@ -157,9 +141,9 @@ impl FarmState {
         if self.switches.logon_user_form == LogonUserForm::BareOnly && bare != username {
             return Err(Refusal::WrongPassword);
         }
-        let found = (1..).zip(&self.accounts).find(|(_, account)| {
-            account.username.eq_ignore_ascii_case(bare) && account.password == password
-        });
+        let found = (1..)
+            .zip(&self.accounts)
+            .find(|(_, account)| account.username.eq_ignore_ascii_case(bare) && account.password == password);
         let account = found.ok_or(Refusal::WrongPassword)?;
         if self.sessions.is_full() {
             return Err(Refusal::TooManySessions);

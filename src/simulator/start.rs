@@ -49,9 +49,7 @@ pub struct Simulator {
 impl fmt::Debug for Simulator {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Simulator");
-        debug
-            .field("farms", &self.farms)
-            .field("control", &self.control);
+        debug.field("farms", &self.farms).field("control", &self.control);
         debug.finish_non_exhaustive()
     }
 }
@@ -63,22 +61,14 @@ impl Simulator {
         check(&config)?;
         let certificates = Certificates::new(&config.certificate_names)?;
         let acceptor = TlsAcceptor::from(certificates.server.clone());
-        let tasks = Tasks {
-            stop: CancellationToken::new(),
-            tracker: TaskTracker::new(),
-        };
+        let tasks = Tasks { stop: CancellationToken::new(), tracker: TaskTracker::new() };
         let mut farms = Vec::new();
         for (place, farm) in config.farms.iter().enumerate() {
             farms.push(start_farm(farm, place, &acceptor, &tasks).await?);
         }
         let (listener, control) = listener(config.control_port).await?;
         drop(tasks.spawn(super::control::serve(listener, farms.clone())));
-        Ok(Self {
-            farms,
-            certificates,
-            control,
-            tasks,
-        })
+        Ok(Self { farms, certificates, control, tasks })
     }
 
     /// The certificate authority that a client has to trust.
@@ -136,10 +126,7 @@ async fn start_farm(
 ) -> Result<FarmHandle, StartError> {
     let state = FarmState::new(config, place);
     let primary = state.primary_of(state.licensing_site());
-    let first = (
-        primary.map_or_else(String::new, |row| row.server.clone()),
-        config.port,
-    );
+    let first = (primary.map_or_else(String::new, |row| row.server.clone()), config.port);
     let others = config.secondary_endpoints.iter();
     let others = others.map(|other| (other.server.clone(), other.port));
     let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
@@ -150,12 +137,8 @@ async fn start_farm(
     }
     let handle = FarmHandle::new(state, endpoints);
     for (endpoint, listener) in listeners.into_iter().enumerate() {
-        let at = Listening {
-            farm: handle.0.clone(),
-            endpoint,
-            acceptor: acceptor.clone(),
-            tasks: tasks.clone(),
-        };
+        let at =
+            Listening { farm: handle.0.clone(), endpoint, acceptor: acceptor.clone(), tasks: tasks.clone() };
         drop(tasks.spawn(listen(listener, at)));
     }
     Ok(handle)
@@ -174,12 +157,7 @@ fn check(config: &SimulatorConfig) -> Result<(), StartError> {
 }
 
 fn check_farm(farm: &FarmConfig) -> Result<(), StartError> {
-    let wrong = |what: String| {
-        Err(StartError::Configuration(format!(
-            "farm `{}`: {what}",
-            farm.name
-        )))
-    };
+    let wrong = |what: String| Err(StartError::Configuration(format!("farm `{}`: {what}", farm.name)));
     if farm.sites.is_empty() {
         return wrong("there is no site".to_owned());
     }
@@ -188,21 +166,11 @@ fn check_farm(farm: &FarmConfig) -> Result<(), StartError> {
     }
     for (index, site) in farm.sites.iter().enumerate() {
         let earlier = farm.sites.iter().take(index);
-        if site.id < 0
-            || earlier
-                .clone()
-                .any(|other| site.id != 0 && other.id == site.id)
-        {
-            return wrong(format!(
-                "site `{}` has an id that is taken or negative",
-                site.name
-            ));
+        if site.id < 0 || earlier.clone().any(|other| site.id != 0 && other.id == site.id) {
+            return wrong(format!("site `{}` has an id that is taken or negative", site.name));
         }
         if site.brokers.iter().any(|broker| broker.server.is_empty()) {
-            return wrong(format!(
-                "site `{}` has a broker without a server",
-                site.name
-            ));
+            return wrong(format!("site `{}` has a broker without a server", site.name));
         }
     }
     Ok(())

@@ -173,11 +173,7 @@ impl FarmState {
             commits: 0,
             agents: seed_agents(config),
             locks: BTreeMap::new(),
-            window: Window {
-                limit: config.rate_limit,
-                opened: None,
-                requests: 0,
-            },
+            window: Window { limit: config.rate_limit, opened: None, requests: 0 },
             clock,
             switches: config.switches,
             faults: Vec::new(),
@@ -228,11 +224,7 @@ impl FarmState {
     }
 
     fn seed_broker(&mut self, site_id: i64, broker: &BrokerConfig, now: Timestamp) {
-        let admin = if broker.admin.is_empty() {
-            self.seed_admin()
-        } else {
-            broker.admin.clone()
-        };
+        let admin = if broker.admin.is_empty() { self.seed_admin() } else { broker.admin.clone() };
         let mut row = self.new_row(&broker.server, site_id, &admin, now);
         row.enabled = !broker.disabled || row.is_primary();
         row.standby = broker.standby && !row.is_primary();
@@ -241,18 +233,12 @@ impl FarmState {
         if !broker.ip.is_empty() {
             row.ip.clone_from(&broker.ip);
         }
-        row.applied = Some(Applied {
-            enabled: row.enabled,
-            standby: row.standby,
-        });
+        row.applied = Some(Applied { enabled: row.enabled, standby: row.standby });
         self.rows.push(row);
     }
 }
 
 fn seed_agents(config: &FarmConfig) -> Agents {
     let servers = config.servers_without_agent.iter();
-    Agents {
-        missing: servers.map(|server| server.to_ascii_lowercase()).collect(),
-        forced: BTreeMap::new(),
-    }
+    Agents { missing: servers.map(|server| server.to_ascii_lowercase()).collect(), forced: BTreeMap::new() }
 }

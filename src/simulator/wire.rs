@@ -87,9 +87,7 @@ impl Request {
         strict: bool,
     ) -> Result<serde_json::Map<String, Value>, Refusal> {
         let Ok(Value::Object(object)) = serde_json::from_slice(&self.body) else {
-            return Err(Refusal::Malformed(
-                "the body is not a JSON object".to_owned(),
-            ));
+            return Err(Refusal::Malformed("the body is not a JSON object".to_owned()));
         };
         match object.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) if strict => Err(malformed(name)),
@@ -117,26 +115,15 @@ pub(super) fn malformed(name: &str) -> Refusal {
 fn shown(path: &str, query: &str) -> String {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let kept: Vec<String> = pairs.map(without_secret).collect();
-    if kept.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", kept.join("&"))
-    }
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
 }
 
 fn without_secret(pair: &str) -> String {
     let name = pair.split('=').next().unwrap_or("");
     let decoded = form_urlencoded::parse(name.as_bytes()).next();
-    let is_secret = decoded.is_some_and(|(decoded, _)| {
-        SECRET_NAMES
-            .iter()
-            .any(|secret| decoded.eq_ignore_ascii_case(secret))
-    });
-    if is_secret {
-        format!("{name}=***")
-    } else {
-        pair.to_owned()
-    }
+    let is_secret = decoded
+        .is_some_and(|(decoded, _)| SECRET_NAMES.iter().any(|secret| decoded.eq_ignore_ascii_case(secret)));
+    if is_secret { format!("{name}=***") } else { pair.to_owned() }
 }
 
 /// An answer before it is put on the wire.
@@ -150,11 +137,7 @@ pub(super) struct Reply {
 impl Reply {
     /// An answer without a body.
     pub(super) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: BTreeMap::new(),
-            body: Vec::new(),
-        }
+        Self { status, headers: BTreeMap::new(), body: Vec::new() }
     }
 
     /// An answer with a JSON body.
@@ -175,7 +158,6 @@ impl Reply {
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.headers
-            .insert(name.to_ascii_lowercase(), value.to_owned());
+        self.headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use ras_operator::crd::{
-    AdoptionPolicy, Apply, DeletionProtection, Install, ManagementPolicy, RasBroker,
-    RasBrokerStatus, RasFarm, RasFarmStatus, RateLimit, Tls, Uninstall,
+    AdoptionPolicy, Apply, DeletionProtection, Install, ManagementPolicy, RasBroker, RasBrokerStatus,
+    RasFarm, RasFarmStatus, RateLimit, Tls, Uninstall,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -73,14 +73,8 @@ fn an_empty_list_of_addresses_is_not_the_same_as_none() {
 #[test]
 fn a_status_by_default_is_the_schemas_default() {
     let unwritten = json!({ "observedGeneration": -1 });
-    assert_eq!(
-        serde_json::to_value(RasFarmStatus::default()).unwrap(),
-        unwritten
-    );
-    assert_eq!(
-        serde_json::to_value(RasBrokerStatus::default()).unwrap(),
-        unwritten
-    );
+    assert_eq!(serde_json::to_value(RasFarmStatus::default()).unwrap(), unwritten);
+    assert_eq!(serde_json::to_value(RasBrokerStatus::default()).unwrap(), unwritten);
     let (farm, broker): (RasFarmStatus, RasBrokerStatus) = (read("{}"), read("{}"));
     assert_eq!(farm, RasFarmStatus::default());
     assert_eq!(broker, RasBrokerStatus::default());

@@ -14,11 +14,7 @@ fn each_rule_accepts_and_refuses_as_the_table_says() {
     let crds = crd::crds();
     let wrong: Vec<String> = table::cases()
         .iter()
-        .filter(|case| {
-            case.refusal
-                .as_ref()
-                .is_none_or(|refusal| refusal.by == By::Rule)
-        })
+        .filter(|case| case.refusal.as_ref().is_none_or(|refusal| refusal.by == By::Rule))
         .filter_map(|case| disagreement(&crds, case))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -44,10 +40,7 @@ fn disagreement(crds: &[CustomResourceDefinition], case: &Case) -> Option<String
 }
 
 fn schema(crds: &[CustomResourceDefinition], kind: &str) -> Value {
-    let crd = crds
-        .iter()
-        .find(|crd| crd.spec.names.kind == kind)
-        .expect("a known kind");
+    let crd = crds.iter().find(|crd| crd.spec.names.kind == kind).expect("a known kind");
     let validation = crd.spec.versions[0].schema.as_ref();
     serde_json::to_value(validation.and_then(|v| v.open_api_v3_schema.as_ref())).expect("a schema")
 }

@@ -25,11 +25,7 @@ fn every_optional_field_of_a_spec_says_what_unset_means() {
             for (name, field) in object["properties"].as_object().into_iter().flatten() {
                 let described = field["description"].as_str().unwrap_or_default();
                 let says = described.to_lowercase().contains("unset:");
-                assert_eq!(
-                    says,
-                    !required.contains(&json!(name)),
-                    "{name}: {described}"
-                );
+                assert_eq!(says, !required.contains(&json!(name)), "{name}: {described}");
             }
         });
     }
@@ -62,15 +58,7 @@ fn nothing_that_a_farm_says_can_be_refused() {
         let (_, below) = path.split_once('.').unwrap();
         let field = below.strip_prefix("status.");
         let theirs = field.filter(|field| !ours.iter().any(|our| field.starts_with(our)));
-        let limits = [
-            "maxLength",
-            "maxItems",
-            "pattern",
-            "enum",
-            "maximum",
-            "minimum",
-            "minLength",
-        ];
+        let limits = ["maxLength", "maxItems", "pattern", "enum", "maximum", "minimum", "minLength"];
         let limited = limits.iter().any(|limit| schema.get(limit).is_some());
         assert!(theirs.is_none() || !limited, "{path} is limited");
     }
@@ -116,22 +104,8 @@ fn the_names_are_those_that_users_type() {
     assert_eq!(
         names,
         [
-            json!([
-                "ras-operator.dev",
-                "Namespaced",
-                "RasFarm",
-                "rasfarms",
-                ["rasf"],
-                ["ras"]
-            ]),
-            json!([
-                "ras-operator.dev",
-                "Namespaced",
-                "RasBroker",
-                "rasbrokers",
-                ["rasb"],
-                ["ras"]
-            ]),
+            json!(["ras-operator.dev", "Namespaced", "RasFarm", "rasfarms", ["rasf"], ["ras"]]),
+            json!(["ras-operator.dev", "Namespaced", "RasBroker", "rasbrokers", ["rasb"], ["ras"]]),
         ]
     );
 }
@@ -139,10 +113,7 @@ fn the_names_are_those_that_users_type() {
 #[test]
 fn brokers_are_listed_with_the_columns_of_the_design() {
     let crds = crd::crds();
-    let columns = crds[1].spec.versions[0]
-        .additional_printer_columns
-        .iter()
-        .flatten();
+    let columns = crds[1].spec.versions[0].additional_printer_columns.iter().flatten();
     let (wide, narrow): (Vec<_>, Vec<_>) = columns.partition(|column| column.priority == Some(1));
     let names = |columns: Vec<&_>| -> Vec<String> {
         let name = |column: &&CustomResourceColumnDefinition| column.name.to_uppercase();
@@ -150,14 +121,9 @@ fn brokers_are_listed_with_the_columns_of_the_design() {
     };
     assert_eq!(
         names(narrow),
-        [
-            "READY", "ID", "SERVER", "ROLE", "PRIORITY", "ENABLED", "FARM", "REASON", "AGE"
-        ]
+        ["READY", "ID", "SERVER", "ROLE", "PRIORITY", "ENABLED", "FARM", "REASON", "AGE"]
     );
-    assert_eq!(
-        names(wide),
-        ["SYNCED", "STANDBY", "MARKED", "AGENT", "MESSAGE"]
-    );
+    assert_eq!(names(wide), ["SYNCED", "STANDBY", "MARKED", "AGENT", "MESSAGE"]);
 }
 
 #[test]
@@ -196,10 +162,7 @@ fn each_object(schema: &Value, visit: &mut impl FnMut(&Value)) {
         visit(schema);
     }
     let properties = schema["properties"].as_object().into_iter().flatten();
-    for inner in properties
-        .map(|(_, field)| field)
-        .chain(schema.get("items"))
-    {
+    for inner in properties.map(|(_, field)| field).chain(schema.get("items")) {
         each_object(inner, visit);
     }
 }

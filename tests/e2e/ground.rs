@@ -25,24 +25,13 @@ const VICTIM: &str = "GROUND_TEST_VICTIM";
 async fn an_operator_reads_a_secret_by_name_and_may_not_list_them() {
     let plane = control_plane().await;
     let namespace = plane.namespace("rights").await;
-    plane
-        .create::<Secret>(
-            &namespace,
-            objects::secret("north-credentials", "svc", "s3cret"),
-        )
-        .await;
+    plane.create::<Secret>(&namespace, objects::secret("north-credentials", "svc", "s3cret")).await;
     let client = client(&plane.kubeconfig_for_service_account(&namespace).await).await;
     let secrets = Api::<Secret>::namespaced(client, &namespace);
 
     assert!(secrets.get("north-credentials").await.is_ok());
-    let refusal = secrets
-        .list(&ListParams::default())
-        .await
-        .expect_err("list is refused");
-    assert!(
-        matches!(refusal, kube::Error::Api(ref status) if status.is_forbidden()),
-        "{refusal}"
-    );
+    let refusal = secrets.list(&ListParams::default()).await.expect_err("list is refused");
+    assert!(matches!(refusal, kube::Error::Api(ref status) if status.is_forbidden()), "{refusal}");
 }
 
 #[tokio::test]
@@ -53,21 +42,12 @@ async fn the_audit_log_lists_each_call_of_a_user_once() {
     let mark = plane.audit_log().mark();
     let secrets = Api::<Secret>::namespaced(client, &namespace);
     secrets.get_opt("absent").await.expect("the right to get");
-    secrets
-        .list(&ListParams::default())
-        .await
-        .expect_err("no right to list");
+    secrets.list(&ListParams::default()).await.expect_err("no right to list");
 
     let calls = plane.audit_log().by(&ControlPlane::user(&namespace), mark);
-    let lines: Vec<String> = calls
-        .iter()
-        .map(super::support::audit::Call::line)
-        .collect();
+    let lines: Vec<String> = calls.iter().map(super::support::audit::Call::line).collect();
     assert_eq!(lines, ["get secrets 404", "list secrets 403"]);
-    assert_eq!(
-        (calls[0].namespace.as_str(), calls[0].name.as_str()),
-        (namespace.as_str(), "absent")
-    );
+    assert_eq!((calls[0].namespace.as_str(), calls[0].name.as_str()), (namespace.as_str(), "absent"));
 }
 
 #[tokio::test]
@@ -81,15 +61,10 @@ async fn a_deleted_namespace_goes_with_what_is_in_it() {
     let manifest = serde_json::json!({"metadata": {"name": "inside"}});
     plane.create::<ConfigMap>(&namespace, manifest).await;
     let namespaces = Api::<Namespace>::all(plane.admin());
-    namespaces
-        .delete(&namespace, &DeleteParams::default())
-        .await
-        .expect("the namespace is deleted");
-    eventually("the namespace is gone", SOON, async || {
-        match namespaces.get_opt(&namespace).await {
-            Ok(None) => Ok(()),
-            other => Err(other.map(|found| found.and_then(|namespace| namespace.status))),
-        }
+    namespaces.delete(&namespace, &DeleteParams::default()).await.expect("the namespace is deleted");
+    eventually("the namespace is gone", SOON, async || match namespaces.get_opt(&namespace).await {
+        Ok(None) => Ok(()),
+        other => Err(other.map(|found| found.and_then(|namespace| namespace.status))),
     })
     .await;
 }
@@ -100,20 +75,8 @@ async fn kubectl_uses_the_control_plane_and_nothing_inherited() {
     let namespace = plane.namespace("kubectl").await;
     let printed = kubectl(plane, &["get", "namespace", &namespace, "-o", "name"]).await;
     assert_eq!(printed.trim(), format!("namespace/{namespace}"));
-    let server = kubectl(
-        plane,
-        &[
-            "config",
-            "view",
-            "-o",
-            "jsonpath={.clusters[*].cluster.server}",
-        ],
-    )
-    .await;
-    assert!(
-        server.starts_with("https://127.0.0.1:") && !server.contains(' '),
-        "{server}"
-    );
+    let server = kubectl(plane, &["config", "view", "-o", "jsonpath={.clusters[*].cluster.server}"]).await;
+    assert!(server.starts_with("https://127.0.0.1:") && !server.contains(' '), "{server}");
 }
 
 #[tokio::test]
@@ -121,10 +84,7 @@ async fn a_killed_parent_leaves_neither_servers_nor_files() {
     let mut victim = start_victim();
     let said = first_line(&mut victim);
     let (pids, folder) = said.split_once(' ').expect("process ids and a folder");
-    let pids: Vec<u32> = pids
-        .split(',')
-        .map(|pid| pid.parse().expect("a process id"))
-        .collect();
+    let pids: Vec<u32> = pids.split(',').map(|pid| pid.parse().expect("a process id")).collect();
     assert!(pids.iter().all(|pid| is_running(*pid)), "{pids:?}");
 
     victim.kill().expect("the victim is killed");
@@ -132,11 +92,7 @@ async fn a_killed_parent_leaves_neither_servers_nor_files() {
 
     eventually("servers and files are gone", SOON, async || {
         let left: Vec<_> = pids.iter().filter(|pid| is_running(**pid)).collect();
-        if left.is_empty() && !Path::new(folder).exists() {
-            Ok(())
-        } else {
-            Err((left.len(), folder))
-        }
+        if left.is_empty() && !Path::new(folder).exists() { Ok(()) } else { Err((left.len(), folder)) }
     })
     .await;
 }
@@ -168,16 +124,13 @@ fn first_line(victim: &mut Child) -> String {
     let output = BufReader::new(victim.stdout.take().expect("its output"));
     let mut lines = output.lines().map_while(std::result::Result::ok);
     // The test runner may print its own words on the same line.
-    lines
-        .find_map(|line| line.split_once("victim: ").map(|(_, said)| said.to_owned()))
-        .expect("its words")
+    lines.find_map(|line| line.split_once("victim: ").map(|(_, said)| said.to_owned())).expect("its words")
 }
 
 /// A zombie has ended: whoever adopts it will reap it.
 fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, state)| !state.starts_with('Z'))
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
 }
 
 async fn client(kubeconfig: &Path) -> Client {

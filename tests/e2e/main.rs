@@ -2,12 +2,7 @@
 //!
 //! One binary, so that one control plane serves all; each test has its own namespace and its own farm.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "trouble fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,8 +4,8 @@ use std::sync::Once;
 
 use jiff::Timestamp;
 use ras_operator::simulator::{
-    Account, BrokerConfig, ClockConfig, FarmConfig, FarmHandle, Rights, SecondaryEndpoint,
-    Simulator, SimulatorConfig, SiteConfig, Switch,
+    Account, BrokerConfig, ClockConfig, FarmConfig, FarmHandle, Rights, SecondaryEndpoint, Simulator,
+    SimulatorConfig, SiteConfig, Switch,
 };
 use reqwest::{Certificate, Client, Method, Response};
 use serde_json::{Value, json};
@@ -74,16 +74,8 @@ impl World {
         let config = SimulatorConfig::one(config);
         let simulator = Simulator::start(config).await.expect("it starts");
         let base = simulator.farm(0).endpoint();
-        let mut world = Self {
-            client: trusting(simulator.ca_pem()),
-            simulator,
-            token: String::new(),
-            base,
-        };
-        world.token = world.logon().await["authToken"]
-            .as_str()
-            .expect("a token")
-            .to_owned();
+        let mut world = Self { client: trusting(simulator.ca_pem()), simulator, token: String::new(), base };
+        world.token = world.logon().await["authToken"].as_str().expect("a token").to_owned();
         world.farm().clear_journal();
         world
     }
@@ -154,10 +146,8 @@ impl World {
         path: &str,
         body: Option<&Value>,
     ) -> reqwest::Result<Response> {
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.base))
-            .header("content-type", MEDIA_TYPE);
+        let mut request =
+            self.client.request(method, format!("{}{path}", self.base)).header("content-type", MEDIA_TYPE);
         if !self.token.is_empty() {
             request = request.header("auth_token", &self.token);
         }
@@ -190,11 +180,7 @@ pub fn start() -> Timestamp {
 }
 
 pub fn seed() -> FarmConfig {
-    let viewer = Account {
-        username: "viewer".to_owned(),
-        password: "look".to_owned(),
-        rights: Rights::View,
-    };
+    let viewer = Account { username: "viewer".to_owned(), password: "look".to_owned(), rights: Rights::View };
     let limited = Account {
         username: "limited".to_owned(),
         password: "almost".to_owned(),
@@ -207,14 +193,8 @@ pub fn seed() -> FarmConfig {
             name: "Head office".to_owned(),
             brokers: vec![BrokerConfig::new(PRIMARY), BrokerConfig::new(SECONDARY)],
         }],
-        secondary_endpoints: vec![SecondaryEndpoint {
-            server: SECONDARY.to_owned(),
-            port: 0,
-        }],
-        clock: ClockConfig {
-            start: Some(start()),
-            frozen: true,
-        },
+        secondary_endpoints: vec![SecondaryEndpoint { server: SECONDARY.to_owned(), port: 0 }],
+        clock: ClockConfig { start: Some(start()), frozen: true },
         ..FarmConfig::default()
     }
 }

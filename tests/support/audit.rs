@@ -48,10 +48,7 @@ impl Call {
     /// In the form `patch rasbrokers/status 200`, for comparing lists.
     pub(crate) fn line(&self) -> String {
         let slash = if self.subresource.is_empty() { "" } else { "/" };
-        format!(
-            "{} {}{slash}{} {}",
-            self.verb, self.resource, self.subresource, self.code
-        )
+        format!("{} {}{slash}{} {}", self.verb, self.resource, self.subresource, self.code)
     }
 
     /// Whether the call was one that changes something, allowed or not.
@@ -67,11 +64,7 @@ impl AuditLog {
 
     /// The log's end now.
     pub(crate) fn mark(&self) -> Mark {
-        Mark(
-            std::fs::metadata(&self.0)
-                .map(|file| file.len())
-                .unwrap_or_default(),
-        )
+        Mark(std::fs::metadata(&self.0).map(|file| file.len()).unwrap_or_default())
     }
 
     /// Every call since the server's start.
@@ -83,10 +76,7 @@ impl AuditLog {
     pub(crate) fn since(&self, mark: Mark) -> Vec<Call> {
         let mut calls: Vec<Call> = Vec::new();
         let mut places = BTreeMap::new();
-        for event in self
-            .text_since(mark)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Event>(line).ok())
+        for event in self.text_since(mark).lines().filter_map(|line| serde_json::from_str::<Event>(line).ok())
         {
             let id = event.audit_id.clone();
             let place = *places.entry(id).or_insert(calls.len());
@@ -101,10 +91,7 @@ impl AuditLog {
 
     /// The calls of one user after `mark`.
     pub(crate) fn by(&self, user: &str, mark: Mark) -> Vec<Call> {
-        self.since(mark)
-            .into_iter()
-            .filter(|call| call.user == user)
-            .collect()
+        self.since(mark).into_iter().filter(|call| call.user == user).collect()
     }
 
     fn text_since(&self, mark: Mark) -> String {
@@ -113,9 +100,7 @@ impl AuditLog {
             file.seek(SeekFrom::Start(mark.0))?;
             file.read_to_end(&mut bytes)
         });
-        read.unwrap_or_else(|error| {
-            panic!("failed to read the audit log {}: {error}", self.0.display())
-        });
+        read.unwrap_or_else(|error| panic!("failed to read the audit log {}: {error}", self.0.display()));
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
@@ -160,20 +145,8 @@ struct ResponseStatus {
 
 impl From<Event> for Call {
     fn from(event: Event) -> Self {
-        let Event {
-            audit_id: _,
-            verb,
-            request_uri,
-            user,
-            object_ref,
-            response_status,
-        } = event;
-        let ObjectRef {
-            resource,
-            subresource,
-            namespace,
-            name,
-        } = object_ref;
+        let Event { audit_id: _, verb, request_uri, user, object_ref, response_status } = event;
+        let ObjectRef { resource, subresource, namespace, name } = object_ref;
         Self {
             verb,
             resource,

@@ -15,16 +15,8 @@ impl Binaries {
     /// envtest's own folder where it is set, else the one that `make control-plane` fills.
     pub(crate) fn find() -> Self {
         let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(".control-plane/bin");
-        let set = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        Self(
-            set("KUBEBUILDER_ASSETS")
-                .or_else(|| set("RAS_OPERATOR_CONTROL_PLANE"))
-                .unwrap_or(kept),
-        )
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self(set("KUBEBUILDER_ASSETS").or_else(|| set("RAS_OPERATOR_CONTROL_PLANE")).unwrap_or(kept))
     }
 
     /// The path of a program that has to be there.

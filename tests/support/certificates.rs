@@ -51,40 +51,24 @@ fn authority(folder: &Path) -> Result<(PathBuf, Issuer<'static, KeyPair>)> {
     let key = KeyPair::generate().or_failed_to("make the key of the authority")?;
     let mut params = CertificateParams::new(Vec::new()).or_failed_to("describe the authority")?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "control-plane");
-    let certificate = params
-        .self_signed(&key)
-        .or_failed_to("sign the authority")?;
-    Ok((
-        write(folder, "authority.crt", &certificate.pem())?,
-        Issuer::new(params, key),
-    ))
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.distinguished_name.push(DnType::CommonName, "control-plane");
+    let certificate = params.self_signed(&key).or_failed_to("sign the authority")?;
+    Ok((write(folder, "authority.crt", &certificate.pem())?, Issuer::new(params, key)))
 }
 
 fn server() -> Result<CertificateParams> {
     let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(String::from);
-    let mut params =
-        CertificateParams::new(names).or_failed_to("describe the API server's certificate")?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "kube-apiserver");
+    let mut params = CertificateParams::new(names).or_failed_to("describe the API server's certificate")?;
+    params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(params)
 }
 
 fn admin() -> Result<CertificateParams> {
-    let mut params =
-        CertificateParams::new(Vec::new()).or_failed_to("describe the admin's certificate")?;
+    let mut params = CertificateParams::new(Vec::new()).or_failed_to("describe the admin's certificate")?;
     params.distinguished_name.push(DnType::CommonName, "admin");
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, "system:masters");
+    params.distinguished_name.push(DnType::OrganizationName, "system:masters");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
@@ -96,9 +80,7 @@ fn issue(
     params: &CertificateParams,
 ) -> Result<Pair> {
     let key = KeyPair::generate().or_failed_to("make a key")?;
-    let certificate = params
-        .signed_by(&key, issuer)
-        .or_failed_to("sign a certificate")?;
+    let certificate = params.signed_by(&key, issuer).or_failed_to("sign a certificate")?;
     Ok(Pair {
         certificate: write(folder, &format!("{name}.crt"), &certificate.pem())?,
         key: write(folder, &format!("{name}.key"), &key.serialize_pem())?,
@@ -115,7 +97,6 @@ fn write(folder: &Path, name: &str, content: &str) -> Result<PathBuf> {
         .mode(0o600)
         .open(&path)
         .or_failed_to("create a key file")?;
-    file.write_all(content.as_bytes())
-        .or_failed_to("write a key file")?;
+    file.write_all(content.as_bytes()).or_failed_to("write a key file")?;
     Ok(path)
 }

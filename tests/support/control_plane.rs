@@ -68,27 +68,17 @@ impl ControlPlane {
         let cluster = Cluster::new(content, binaries.required("kubectl")?, folder.path()).await?;
         let mut servers = vec![
             layout.run("etcd", &layout.etcd(&binaries.required("etcd")?))?,
-            layout.run(
-                "kube-apiserver",
-                &layout.api_server(&binaries.required("kube-apiserver")?),
-            )?,
+            layout.run("kube-apiserver", &layout.api_server(&binaries.required("kube-apiserver")?))?,
         ];
         wait_until_ready(&cluster, &mut servers).await?;
         let manager = binaries.optional("kube-controller-manager");
         if let Some(program) = &manager {
-            servers.push(layout.run(
-                "kube-controller-manager",
-                &controller_manager(program, cluster.kubeconfig()),
-            )?);
+            servers.push(
+                layout.run("kube-controller-manager", &controller_manager(program, cluster.kubeconfig()))?,
+            );
         }
         let audit = AuditLog::at(layout.audit_log());
-        Ok(Self {
-            servers,
-            cluster,
-            audit,
-            collects: manager.is_some(),
-            folder,
-        })
+        Ok(Self { servers, cluster, audit, collects: manager.is_some(), folder })
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -119,27 +109,18 @@ async fn wait_until_ready(cluster: &Cluster, servers: &mut [Held]) -> Result<()>
     let client = cluster.client()?;
     let end = Instant::now() + READY_WITHIN;
     loop {
-        let request = http::Request::get("/readyz")
-            .body(Vec::new())
-            .or_failed_to("build a request")?;
+        let request = http::Request::get("/readyz").body(Vec::new()).or_failed_to("build a request")?;
         let look = tokio::time::timeout(Duration::from_secs(5), client.request_text(request));
         if matches!(look.await, Ok(Ok(_))) {
             return Ok(());
         }
-        if let Some(ended) = servers
-            .iter_mut()
-            .find_map(|server| server.exited().map(|_| server.last_words(15)))
+        if let Some(ended) =
+            servers.iter_mut().find_map(|server| server.exited().map(|_| server.last_words(15)))
         {
-            return Err(Failure::new(format!(
-                "failed to keep the control plane running: {ended}"
-            )));
+            return Err(Failure::new(format!("failed to keep the control plane running: {ended}")));
         }
         if Instant::now() > end {
-            let words = servers
-                .iter()
-                .map(|server| server.last_words(5))
-                .collect::<Vec<_>>()
-                .join("\n");
+            let words = servers.iter().map(|server| server.last_words(5)).collect::<Vec<_>>().join("\n");
             return Err(Failure::new(format!(
                 "failed to see the API server ready within {READY_WITHIN:?}: {words}"
             )));
@@ -183,11 +164,7 @@ impl Layout {
     }
 
     fn run(&self, name: &str, command: &Command) -> Result<Held> {
-        Held::start(
-            command,
-            &self.folder.join(format!("{name}.log")),
-            Some(&self.folder),
-        )
+        Held::start(command, &self.folder.join(format!("{name}.log")), Some(&self.folder))
     }
 
     fn etcd(&self, program: &Path) -> Command {
@@ -205,13 +182,8 @@ impl Layout {
     }
 
     fn api_server(&self, program: &Path) -> Command {
-        let Certificates {
-            authority,
-            server,
-            admin: _,
-            service_account_key,
-            service_account_public_key,
-        } = &self.certificates;
+        let Certificates { authority, server, admin: _, service_account_key, service_account_public_key } =
+            &self.certificates;
         let mut command = Command::new(program);
         flag(&mut command, "etcd-servers", self.etcd_url());
         flag(&mut command, "secure-port", self.ports[2]);
@@ -219,34 +191,18 @@ impl Layout {
         flag(&mut command, "advertise-address", "127.0.0.1");
         // It would refuse to publish a loopback address.
         flag(&mut command, "endpoint-reconciler-type", "none");
-        flag(
-            &mut command,
-            "cert-dir",
-            self.folder.join("certificates").display(),
-        );
+        flag(&mut command, "cert-dir", self.folder.join("certificates").display());
         flag(&mut command, "tls-cert-file", server.certificate.display());
         flag(&mut command, "tls-private-key-file", server.key.display());
         flag(&mut command, "client-ca-file", authority.display());
-        flag(
-            &mut command,
-            "service-account-key-file",
-            service_account_public_key.display(),
-        );
-        flag(
-            &mut command,
-            "service-account-signing-key-file",
-            service_account_key.display(),
-        );
+        flag(&mut command, "service-account-key-file", service_account_public_key.display());
+        flag(&mut command, "service-account-signing-key-file", service_account_key.display());
         flag(&mut command, "service-account-issuer", ISSUER);
         flag(&mut command, "api-audiences", ISSUER);
         flag(&mut command, "authorization-mode", "RBAC");
         flag(&mut command, "service-cluster-ip-range", "10.0.0.0/24");
         flag(&mut command, "disable-admission-plugins", "ServiceAccount");
-        flag(
-            &mut command,
-            "audit-policy-file",
-            self.audit_policy().display(),
-        );
+        flag(&mut command, "audit-policy-file", self.audit_policy().display());
         flag(&mut command, "audit-log-path", self.audit_log().display());
         command
     }
@@ -270,16 +226,11 @@ fn flag(command: &mut Command, name: &str, value: impl std::fmt::Display) {
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut listeners = Vec::with_capacity(N);
     for _ in 0..N {
-        listeners.push(
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).or_failed_to("bind a port on loopback")?,
-        );
+        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).or_failed_to("bind a port on loopback")?);
     }
     let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener
-            .local_addr()
-            .or_failed_to("read a port's number")?
-            .port();
+        *port = listener.local_addr().or_failed_to("read a port's number")?.port();
     }
     Ok(ports)
 }

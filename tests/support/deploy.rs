@@ -11,29 +11,15 @@ use super::{
 
 /// The kustomization that a user would apply.
 const KUSTOMIZATION: &str = "deploy/kustomize";
-const RIGHTS: [&str; 5] = [
-    "ServiceAccount",
-    "Role",
-    "RoleBinding",
-    "ClusterRole",
-    "ClusterRoleBinding",
-];
+const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
 
 /// Applies the CRDs and waits until the API server serves them. Gives back their names.
 pub(crate) async fn install_crds(cluster: &Cluster) -> Result<Vec<String>> {
     let crds = crds()?;
-    let names: Vec<String> = crds
-        .iter()
-        .filter_map(|crd| crd["metadata"]["name"].as_str().map(str::to_owned))
-        .collect();
+    let names: Vec<String> =
+        crds.iter().filter_map(|crd| crd["metadata"]["name"].as_str().map(str::to_owned)).collect();
     cluster.apply(&list(&crds)).await?;
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd",
-    ]
-    .map(str::to_owned);
+    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd"].map(str::to_owned);
     cluster.kubectl(wait.iter().chain(&names)).await?;
     Ok(names)
 }
@@ -51,11 +37,7 @@ fn crds() -> Result<Vec<Value>> {
         let text = fs::read_to_string(&path).or_failed_to(&format!("read {}", path.display()))?;
         let manifests: Vec<Value> =
             serde_saphyr::from_multiple(&text).or_failed_to(&format!("read {}", path.display()))?;
-        found.extend(
-            manifests
-                .into_iter()
-                .filter(|manifest| manifest["kind"] == "CustomResourceDefinition"),
-        );
+        found.extend(manifests.into_iter().filter(|manifest| manifest["kind"] == "CustomResourceDefinition"));
     }
     Ok(found)
 }
@@ -68,19 +50,12 @@ fn list(items: &[Value]) -> String {
 /// own so that operators in several namespaces do not share them. Gives back the account's name.
 pub(crate) async fn install_rights(cluster: &Cluster, namespace: &str) -> Result<String> {
     let rendered = render(cluster).await?;
-    let moved: Vec<Value> = rendered
-        .into_iter()
-        .map(|manifest| moved(manifest, namespace))
-        .collect();
+    let moved: Vec<Value> = rendered.into_iter().map(|manifest| moved(manifest, namespace)).collect();
     let account = moved
         .iter()
         .find(|manifest| manifest["kind"] == "ServiceAccount")
         .and_then(|manifest| manifest["metadata"]["name"].as_str())
-        .ok_or_else(|| {
-            Failure::new(format!(
-                "unable to find a ServiceAccount in {KUSTOMIZATION}"
-            ))
-        })?
+        .ok_or_else(|| Failure::new(format!("unable to find a ServiceAccount in {KUSTOMIZATION}")))?
         .to_owned();
     cluster.apply(&list(&moved)).await?;
     Ok(account)
@@ -95,9 +70,7 @@ async fn render(cluster: &Cluster) -> Result<Vec<Value>> {
 }
 
 fn is_right(manifest: &Value) -> bool {
-    manifest["kind"]
-        .as_str()
-        .is_some_and(|kind| RIGHTS.contains(&kind))
+    manifest["kind"].as_str().is_some_and(|kind| RIGHTS.contains(&kind))
 }
 
 fn moved(mut manifest: Value, namespace: &str) -> Value {

@@ -13,10 +13,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self {
-            sentence: sentence.into(),
-            source: None,
-        }
+        Self { sentence: sentence.into(), source: None }
     }
 
     /// The sentence and every cause, in one line.
@@ -39,9 +36,7 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }
 
@@ -52,9 +47,6 @@ pub(crate) trait While<T> {
 
 impl<T, E: Into<Box<dyn Error + Send + Sync>>> While<T> for std::result::Result<T, E> {
     fn or_failed_to(self, what: &str) -> Result<T> {
-        self.map_err(|error| Failure {
-            sentence: format!("failed to {what}"),
-            source: Some(error.into()),
-        })
+        self.map_err(|error| Failure { sentence: format!("failed to {what}"), source: Some(error.into()) })
     }
 }

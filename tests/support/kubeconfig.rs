@@ -47,6 +47,5 @@ pub(crate) fn write(path: &Path, kubeconfig: &Value) -> Result<()> {
         .mode(0o600)
         .open(path)
         .or_failed_to("create a kubeconfig")?;
-    file.write_all(format!("{kubeconfig:#}\n").as_bytes())
-        .or_failed_to("write a kubeconfig")
+    file.write_all(format!("{kubeconfig:#}\n").as_bytes()).or_failed_to("write a kubeconfig")
 }

@@ -4,14 +4,8 @@
 //! `cluster`, `control_plane`, `process` and `operator` report what went wrong as values, because the demo shows it to a
 //! person; `plane` is the tests' side of them, where trouble fails the test.
 
-#![allow(
-    dead_code,
-    reason = "the tests and the demo each use a part of one implementation"
-)]
-#![allow(
-    clippy::doc_markdown,
-    reason = "names of Kubernetes kinds read better bare in prose"
-)]
+#![allow(dead_code, reason = "the tests and the demo each use a part of one implementation")]
+#![allow(clippy::doc_markdown, reason = "names of Kubernetes kinds read better bare in prose")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -60,19 +60,12 @@ impl Operator {
             command.env_remove(name);
         }
         for (flag, value) in defaults(namespace, health, metrics) {
-            if !args
-                .iter()
-                .any(|given| given.split('=').next() == Some(flag))
-            {
+            if !args.iter().any(|given| given.split('=').next() == Some(flag)) {
                 command.arg(format!("{flag}={value}"));
             }
         }
         let process = Held::start(&command, log, None)?;
-        Ok(Self {
-            process,
-            health,
-            metrics,
-        })
+        Ok(Self { process, health, metrics })
     }
 
     /// Waits until `/readyz` says so.
@@ -84,9 +77,7 @@ impl Operator {
             }
             if let Some(status) = self.process.exited() {
                 let words = self.process.last_words(20);
-                return Err(Failure::new(format!(
-                    "failed to keep the operator running ({status}): {words}"
-                )));
+                return Err(Failure::new(format!("failed to keep the operator running ({status}): {words}")));
             }
             if Instant::now() > end {
                 let words = self.process.last_words(20);
@@ -100,9 +91,7 @@ impl Operator {
 
     /// The status code of a probe, where anything answers.
     pub(crate) async fn probe(&self, path: &str) -> Option<u16> {
-        let answer = get(&format!("http://127.0.0.1:{}{path}", self.health))
-            .await
-            .ok()?;
+        let answer = get(&format!("http://127.0.0.1:{}{path}", self.health)).await.ok()?;
         Some(answer.status().as_u16())
     }
 
@@ -133,16 +122,11 @@ impl Operator {
         self.process.terminate();
         while start.elapsed() < STOPPED_WITHIN {
             if let Some(status) = self.process.exited() {
-                return Ok(Stopped {
-                    status,
-                    took: start.elapsed(),
-                });
+                return Ok(Stopped { status, took: start.elapsed() });
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Err(Failure::new(format!(
-            "failed to see the operator end within {STOPPED_WITHIN:?} of SIGTERM"
-        )))
+        Err(Failure::new(format!("failed to see the operator end within {STOPPED_WITHIN:?} of SIGTERM")))
     }
 
     /// Kills it outright, as a node that loses power would.
@@ -169,10 +153,7 @@ impl Operator {
 impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "the end of the operator's log:\n{}",
-                self.process.last_words(60)
-            );
+            eprintln!("the end of the operator's log:\n{}", self.process.last_words(60));
         }
     }
 }
@@ -183,12 +164,11 @@ pub(crate) fn binary() -> Result<PathBuf> {
         return Ok(PathBuf::from(path));
     }
     let example = env::current_exe().or_failed_to("find out where this program is")?;
-    let path = example
-        .parent()
-        .and_then(Path::parent)
-        .map(|folder| folder.join("ras-operator"));
+    let path = example.parent().and_then(Path::parent).map(|folder| folder.join("ras-operator"));
     path.filter(|path| path.is_file()).ok_or_else(|| {
-        Failure::new("unable to find the operator's binary: run `cargo build --bin ras-operator` in the same profile")
+        Failure::new(
+            "unable to find the operator's binary: run `cargo build --bin ras-operator` in the same profile",
+        )
     })
 }
 
@@ -214,9 +194,5 @@ async fn get(url: &str) -> Result<reqwest::Response> {
         .timeout(Duration::from_secs(5))
         .build()
         .or_failed_to("make an HTTP client")?;
-    client
-        .get(url)
-        .send()
-        .await
-        .or_failed_to("ask the operator's own server")
+    client.get(url).send().await.or_failed_to("ask the operator's own server")
 }

@@ -49,9 +49,7 @@ impl ControlPlane {
         let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         let namespace: Namespace = serde_json::from_value(manifest).expect("a namespace");
         let all = Api::<Namespace>::all(self.admin());
-        all.create(&PostParams::default(), &namespace)
-            .await
-            .expect("the namespace is created");
+        all.create(&PostParams::default(), &namespace).await.expect("the namespace is created");
         name
     }
 
@@ -77,9 +75,7 @@ impl ControlPlane {
     {
         let object: K = serde_json::from_value(manifest).expect("a manifest of this kind");
         let all = Api::<K>::namespaced(self.admin(), namespace);
-        all.create(&PostParams::default(), &object)
-            .await
-            .expect("the object is created")
+        all.create(&PostParams::default(), &object).await.expect("the object is created")
     }
 }
 
@@ -92,23 +88,11 @@ impl Operator {
     }
 
     /// Starts it without waiting, for what happens before it is ready.
-    pub(crate) async fn start_unready(
-        plane: &ControlPlane,
-        namespace: &str,
-        args: &[&str],
-    ) -> Self {
+    pub(crate) async fn start_unready(plane: &ControlPlane, namespace: &str, args: &[&str]) -> Self {
         let kubeconfig = plane.kubeconfig_for_service_account(namespace).await;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let log = plane
-            .folder()
-            .join(format!("operator-{namespace}-{number}.log"));
-        sure(Self::launch(
-            &sure(operator::binary()),
-            &kubeconfig,
-            namespace,
-            args,
-            &log,
-        ))
+        let log = plane.folder().join(format!("operator-{namespace}-{number}.log"));
+        sure(Self::launch(&sure(operator::binary()), &kubeconfig, namespace, args, &log))
     }
 
     /// Sends SIGTERM and waits for the end.

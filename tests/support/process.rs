@@ -49,11 +49,7 @@ impl Held {
         use std::os::unix::process::CommandExt as _;
 
         let name = command.get_program().display().to_string();
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .or_failed_to("open a log file")?;
+        let output = File::options().create(true).append(true).open(log).or_failed_to("open a log file")?;
         let errors = output.try_clone().or_failed_to("open a log file twice")?;
         let mut shell = Command::new("sh");
         shell
@@ -67,18 +63,10 @@ impl Held {
                 None => shell.env_remove(key),
             };
         }
-        shell
-            .stdin(Stdio::piped())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0);
+        shell.stdin(Stdio::piped()).stdout(output).stderr(errors).process_group(0);
         let mut child = shell.spawn().or_failed_to(&format!("start {name}"))?;
         let lifeline = child.stdin.take();
-        Ok(Self {
-            child,
-            lifeline,
-            log: log.to_owned(),
-        })
+        Ok(Self { child, lifeline, log: log.to_owned() })
     }
 
     /// The server's process id.
@@ -116,9 +104,7 @@ impl Held {
 
     /// Everything that the server has printed so far.
     pub(crate) fn output(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The last lines of what the server printed.

@@ -78,12 +78,7 @@ struct Change {
 /// Every case of the table.
 pub(crate) fn cases() -> Vec<Case> {
     let table: Table = serde_saphyr::from_str(include_str!("table.yaml")).expect("a valid table");
-    let Table {
-        minimal,
-        values,
-        manifests,
-        changes,
-    } = table;
+    let Table { minimal, values, manifests, changes } = table;
     let values = values.into_iter().flat_map(|row| row.cases(&minimal));
     let manifests = manifests.into_iter().map(|row| row.case(&minimal));
     let changes = changes.into_iter().map(|row| row.case(&minimal));
@@ -93,12 +88,7 @@ pub(crate) fn cases() -> Vec<Case> {
 impl Values {
     fn cases(self, minimal: &BTreeMap<String, Value>) -> Vec<Case> {
         let refusal = refusal(self.by, self.words.clone());
-        assert_eq!(
-            refusal.is_some(),
-            !self.refused.is_empty(),
-            "{:?}",
-            self.field
-        );
+        assert_eq!(refusal.is_some(), !self.refused.is_empty(), "{:?}", self.field);
         let accepted = self.accepted.iter().map(|value| (value, None));
         let refused = self.refused.iter().map(|value| (value, refusal.clone()));
         accepted
@@ -107,10 +97,7 @@ impl Values {
                 name: format!("{} {}: {value}", self.kind, self.field.join(".")),
                 kind: self.kind.clone(),
                 stored: None,
-                object: object(
-                    &self.kind,
-                    patched(&minimal[&self.kind], &self.patch(value)),
-                ),
+                object: object(&self.kind, patched(&minimal[&self.kind], &self.patch(value))),
                 refusal,
             })
             .collect()
@@ -164,11 +151,7 @@ fn object(kind: &str, spec: Value) -> Value {
 /// RFC 7396, except that an object in the patch stays what it is where there is nothing to patch.
 fn patched(target: &Value, patch: &Value) -> Value {
     let (Some(target), Some(patch)) = (target.as_object(), patch.as_object()) else {
-        return if patch.is_null() {
-            target.clone()
-        } else {
-            patch.clone()
-        };
+        return if patch.is_null() { target.clone() } else { patch.clone() };
     };
     let mut result = target.clone();
     for (key, value) in patch {
