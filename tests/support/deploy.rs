@@ -110,7 +110,8 @@ fn moved(mut manifest: Value, namespace: &str) -> Value {
     if manifest["roleRef"]["kind"] == "ClusterRole" {
         rename(&mut manifest["roleRef"]["name"], namespace);
     }
-    for subject in manifest["subjects"].as_array_mut().into_iter().flatten() {
+    let subjects = manifest.get_mut("subjects").and_then(Value::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
         subject["namespace"] = namespace.into();
     }
     manifest
