@@ -24,12 +24,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::crd::condition::{ConditionType, Status};
+
 mod labels;
 mod per_farm;
 
 pub use labels::{
-    ApplyOutcome, Code, ConditionStatus, Controller, FarmName, ReconcileOutcome, Resource, Verb,
-    WriteOutcome,
+    ApplyOutcome, Code, Controller, FarmName, ReconcileOutcome, Resource, Verb, WriteOutcome,
 };
 use per_farm::PerFarm;
 
@@ -87,7 +88,7 @@ struct ApplyLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConditionLabels {
     condition: &'static str,
-    status: ConditionStatus,
+    status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -170,14 +171,11 @@ impl Metrics {
     }
 
     /// How many brokers of the farm have this condition with this status now.
-    pub fn brokers(
-        &self,
-        farm: &FarmName,
-        condition: &'static str,
-        status: ConditionStatus,
-        count: i64,
-    ) {
-        let labels = ConditionLabels { condition, status };
+    pub fn brokers(&self, farm: &FarmName, condition: ConditionType, status: Status, count: i64) {
+        let labels = ConditionLabels {
+            condition: condition.as_str(),
+            status: status.as_str(),
+        };
         self.0.brokers.at(farm, labels).set(count);
     }
 

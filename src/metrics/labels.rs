@@ -106,18 +106,6 @@ label! {
 }
 
 label! {
-    /// The status of a condition.
-    ConditionStatus {
-        /// The condition holds.
-        True => "true",
-        /// The condition does not hold.
-        False => "false",
-        /// It cannot be told.
-        Unknown => "unknown",
-    }
-}
-
-label! {
     /// What was written to the API server.
     Resource {
         /// The metadata of a RasFarm.
