@@ -6,3 +6,5 @@ pub mod crd;
 pub mod leader;
 pub mod metrics;
 pub mod telemetry;
+#[cfg(feature = "simulator")]
+pub mod simulator;

@@ -10,14 +10,7 @@ use super::{
 };
 
 /// The kustomization that a user would apply.
-const KUSTOMIZATION: &str = "deploy/kustomize";
-const RIGHTS: [&str; 5] = [
-    "ServiceAccount",
-    "Role",
-    "RoleBinding",
-    "ClusterRole",
-    "ClusterRoleBinding",
-];
+const KUSTOMIZATION: &str = "deploy";
 
 /// Applies the CRDs and waits until the API server serves them. Gives back their names.
 pub(crate) async fn install_crds(cluster: &Cluster) -> Result<Vec<String>> {
