@@ -13,8 +13,6 @@ pub mod farm;
 pub mod kubernetes;
 pub mod leader;
 pub mod metrics;
-pub mod ras;
-pub mod runtime;
+pub mod telemetry;
 #[cfg(feature = "simulator")]
 pub mod simulator;
-pub mod telemetry;

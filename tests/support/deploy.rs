@@ -10,8 +10,7 @@ use super::{
 };
 
 /// The kustomization that a user would apply.
-const KUSTOMIZATION: &str = "deploy/kustomize";
-const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+const KUSTOMIZATION: &str = "deploy";
 
 /// Applies the CRDs and waits until the API server serves them. Gives back their names.
 pub(crate) async fn install_crds(cluster: &Cluster) -> Result<Vec<String>> {
@@ -66,11 +65,27 @@ async fn render(cluster: &Cluster) -> Result<Vec<Value>> {
     let text = cluster.kubectl([Path::new("kustomize"), &folder]).await?;
     let manifests: Vec<Value> =
         serde_saphyr::from_multiple(&text).or_failed_to("read what kustomize printed")?;
-    Ok(manifests.into_iter().filter(is_right).collect())
+    Ok(rights(&manifests))
 }
 
-fn is_right(manifest: &Value) -> bool {
-    manifest["kind"].as_str().is_some_and(|kind| RIGHTS.contains(&kind))
+/// The account, the bindings, and the roles that are bound; roles for people are not among them.
+fn rights(manifests: &[Value]) -> Vec<Value> {
+    let is_bound = |role: &Value| {
+        manifests
+            .iter()
+            .map(|manifest| &manifest["roleRef"])
+            .any(|reference| {
+                reference["kind"] == role["kind"] && reference["name"] == role["metadata"]["name"]
+            })
+    };
+    let wanted = manifests
+        .iter()
+        .filter(|manifest| match manifest["kind"].as_str() {
+            Some("ServiceAccount" | "RoleBinding" | "ClusterRoleBinding") => true,
+            Some("Role" | "ClusterRole") => is_bound(manifest),
+            Some(_) | None => false,
+        });
+    wanted.cloned().collect()
 }
 
 fn moved(mut manifest: Value, namespace: &str) -> Value {
@@ -83,7 +98,8 @@ fn moved(mut manifest: Value, namespace: &str) -> Value {
     if manifest["roleRef"]["kind"] == "ClusterRole" {
         rename(&mut manifest["roleRef"]["name"], namespace);
     }
-    for subject in manifest["subjects"].as_array_mut().into_iter().flatten() {
+    let subjects = manifest.get_mut("subjects").and_then(Value::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
         subject["namespace"] = namespace.into();
     }
     manifest
