@@ -72,7 +72,11 @@ impl Simulator {
             farms.push(start_farm(farm, place, &acceptor, &tasks).await?);
         }
         let (listener, control) = listener(config.control_port).await?;
-        drop(tasks.spawn(super::control::serve(listener, farms.clone())));
+        drop(tasks.spawn(super::control::serve(
+            listener,
+            farms.clone(),
+            tasks.clone(),
+        )));
         Ok(Self {
             farms,
             certificates,
