@@ -1,5 +1,7 @@
 //! What a simulator is started with: the seed file's content, and the arguments of an embedding test.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +94,7 @@ impl Default for FarmConfig {
 }
 
 /// An administrator.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Account {
     /// The bare user name.
@@ -102,6 +104,17 @@ pub struct Account {
     /// What the account may do.
     #[serde(default)]
     pub rights: Rights,
+}
+
+impl fmt::Debug for Account {
+    /// Without the password: a test's failure message may end in a public log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Account");
+        debug
+            .field("username", &self.username)
+            .field("rights", &self.rights);
+        debug.finish_non_exhaustive()
+    }
 }
 
 impl Default for Account {

@@ -82,6 +82,9 @@ impl FarmState {
         site_id: i64,
         author: &Author,
     ) -> Result<i64, Refusal> {
+        if server.is_empty() {
+            return Err(Refusal::Malformed("`server`".to_owned()));
+        }
         if !self.sites.iter().any(|site| site.id == site_id) {
             return Err(Refusal::UnknownSite);
         }

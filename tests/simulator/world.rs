@@ -84,7 +84,10 @@ impl World {
     pub async fn at(mut self, base: String) -> Self {
         self.base = base;
         let body = self.logon().await;
-        body["authToken"].as_str().expect("a token").clone_into(&mut self.token);
+        body["authToken"]
+            .as_str()
+            .expect("a token")
+            .clone_into(&mut self.token);
         self
     }
 
@@ -100,7 +103,8 @@ impl World {
 
     pub async fn logon_as(&self, username: &str, password: &str) -> Answer {
         let body = json!({ "username": username, "password": password });
-        self.send(Method::POST, "/api/Session/logon", Some(&body)).await
+        self.send(Method::POST, "/api/Session/logon", Some(&body))
+            .await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
