@@ -13,6 +13,8 @@ pub mod farm;
 pub mod kubernetes;
 pub mod leader;
 pub mod metrics;
-pub mod telemetry;
+pub mod ras;
+pub mod runtime;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+pub mod telemetry;
