@@ -8,5 +8,4 @@
 mod support;
 
 mod ground;
-mod lifecycle;
-mod world;
+mod schema;
