@@ -80,10 +80,9 @@ impl World {
             token: String::new(),
             base,
         };
-        world.token = world.logon().await["authToken"]
-            .as_str()
-            .expect("a token")
-            .to_owned();
+        let body = world.logon().await;
+        let token = body["authToken"].as_str();
+        token.expect("a token").clone_into(&mut world.token);
         world.farm().clear_journal();
         world
     }
