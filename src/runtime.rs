@@ -14,7 +14,7 @@ use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
 use kube::{Api, Client, Config};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{BindError, Listeners, Probes};
@@ -132,42 +132,41 @@ impl Operator {
 
     async fn run(self, args: &RunArgs, probes: &Probes) -> Result<(), RunError> {
         let namespaces = args.watch_namespaces.as_slice().to_vec();
-        let (store, writer) = reflector::store::<RasBroker>();
-        let broker_events =
-            watch_brokers(&self.client, &namespaces, Arc::clone(&self.context), Arc::clone(&self.farms));
-        let stream = broker_events.reflect(writer).applied_objects().predicate_filter(
-            predicates::generation.combine(predicates::finalizers).combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
-        let (farm_sync, farms_synced) = tokio::sync::oneshot::channel();
+        let (farms_synced, farms_are_synced) = oneshot::channel();
         let farm_watch = tokio::spawn(watch_farms(
-            self.client.clone(),
-            namespaces,
+            watch(&self.client, &namespaces),
             Arc::clone(&self.farms),
-            Arc::clone(&self.context.brokers),
-            self.context.farms_wake(),
-            farm_sync,
+            Arc::clone(&self.context),
+            farms_synced,
         ));
-        let readiness = probes.readiness.clone();
-        let ready_store = store.clone();
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            let synced = async {
-                drop(farms_synced.await);
-                drop(ready_store.wait_until_ready().await);
-            };
-            tokio::select! { () = synced => readiness.synced(), () = stop.cancelled() => {} }
-        });
-        let controlled =
-            control(stream.boxed(), store, self.woken, &self.context, &self.metrics, args, &self.stop);
+        let (store, writer) = reflector::store::<RasBroker>();
+        let (brokers_synced, brokers_are_synced) = oneshot::channel();
+        let stream = watch_brokers(
+            watch(&self.client, &namespaces),
+            Arc::clone(&self.farms),
+            Arc::clone(&self.context),
+            brokers_synced,
+        );
+        let triggers = predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
+        let stream = stream.reflect(writer).applied_objects().predicate_filter(triggers, PredicateConfig::default());
+        let working = async {
+            // A broker whose farm was not listed yet would seem to have none.
+            drop(farms_are_synced.await);
+            let readiness = probes.readiness.clone();
+            tokio::spawn(async move {
+                drop(brokers_are_synced.await);
+                readiness.synced();
+            });
+            control(stream.boxed(), store, self.woken, &self.context, &self.metrics, args, &self.stop).await;
+        };
         let ended = tokio::select! {
-            () = controlled => if self.stop.is_cancelled() { Ok(()) } else { Err(RunError::Ended("the controller of brokers")) },
+            () = working => Err(RunError::Ended("the controller of brokers")),
             _ = farm_watch => Err(RunError::Ended("the watch of farms")),
         };
         // Reconciles are done, or given up; now the sessions are given back.
         self.farms_stop.cancel();
         drop(tokio::time::timeout(DRAIN_LIMIT, self.farms.drained()).await);
-        ended
+        if self.stop.is_cancelled() { Ok(()) } else { ended }
     }
 }
 
@@ -222,54 +221,63 @@ fn pause(_error: &ReconcileError) -> Action {
     Action::requeue(ERROR_PAUSE)
 }
 
-type Events0<K> = Result<watcher::Event<K>, watcher::Error>;
+type Watched<K> = Result<watcher::Event<K>, watcher::Error>;
 
 /// One watch per namespace, or one over all, as one stream.
 fn watch<K: Namespaced + Send + 'static>(
     client: &Client,
     namespaces: &[String],
-) -> SelectAll<BoxStream<'static, Events0<K>>> {
-    let config = || watcher::Config::default().streaming_lists();
+) -> SelectAll<BoxStream<'static, Watched<K>>> {
     let apis: Vec<Api<K>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
+    let config = || watcher::Config::default().streaming_lists();
     futures::stream::select_all(apis.into_iter().map(|api| watcher(api, config()).default_backoff().boxed()))
 }
 
 /// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms.
 fn watch_brokers(
-    client: &Client,
-    namespaces: &[String],
-    context: Arc<Context>,
+    events: impl Stream<Item = Watched<RasBroker>> + Send + 'static,
     farms: Arc<Farms>,
-) -> impl Stream<Item = Events0<RasBroker>> + Send + 'static {
+    context: Arc<Context>,
+    synced: oneshot::Sender<()>,
+) -> impl Stream<Item = Watched<RasBroker>> + Send + 'static {
     let mut listed = HashSet::new();
-    watch::<RasBroker>(client, namespaces).modify(|broker| broker.metadata.managed_fields = None).map(
-        move |event| {
-            match &event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(broker)) => {
-                    listed.insert(ObjectKey::of(broker));
-                    context.brokers.put(Arc::new(broker.clone()));
-                }
-                Ok(watcher::Event::InitDone) => context.brokers.retain(&listed),
-                Ok(watcher::Event::Apply(broker)) => {
-                    context.brokers.put(Arc::new(broker.clone()));
-                    touch(&farms, broker);
-                }
-                Ok(watcher::Event::Delete(broker)) => {
-                    context.brokers.remove(broker);
-                    context.forget(broker);
-                    context.wake_rivals(broker);
-                    touch(&farms, broker);
-                }
-                Err(error) => tracing::warn!(%error, "the watch of brokers was interrupted"),
+    let mut synced = Some(synced);
+    events.modify(|broker| broker.metadata.managed_fields = None).map(move |event| {
+        match &event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(broker)) => {
+                listed.insert(ObjectKey::of(broker));
+                context.brokers.put(Arc::new(broker.clone()));
             }
-            event
-        },
-    )
+            Ok(watcher::Event::InitDone) => {
+                context.brokers.retain(&listed);
+                announce(&mut synced);
+            }
+            Ok(watcher::Event::Apply(broker)) => {
+                context.brokers.put(Arc::new(broker.clone()));
+                touch(&farms, broker);
+            }
+            Ok(watcher::Event::Delete(broker)) => {
+                context.brokers.remove(broker);
+                context.forget(broker);
+                context.wake_rivals(broker);
+                touch(&farms, broker);
+            }
+            Err(error) => tracing::warn!(%error, "the watch of brokers was interrupted"),
+        }
+        event
+    })
+}
+
+fn announce(synced: &mut Option<oneshot::Sender<()>>) {
+    if let Some(synced) = synced.take() {
+        // Nobody listens any more when the process is already ending.
+        synced.send(()).unwrap_or_default();
+    }
 }
 
 fn touch(farms: &Farms, broker: &RasBroker) {
@@ -278,24 +286,16 @@ fn touch(farms: &Farms, broker: &RasBroker) {
     }
 }
 
-/// Watched farms start and stop actors; a farm that comes, changes or goes wakes its brokers.
+/// Watched farms start and stop actors; a farm that goes wakes its brokers.
 async fn watch_farms(
-    client: Client,
-    namespaces: Vec<String>,
+    events: impl Stream<Item = Watched<RasFarm>> + Send + 'static,
     farms: Arc<Farms>,
-    brokers: Arc<Brokers>,
-    wake: crate::farm::handle::Wake,
-    synced: tokio::sync::oneshot::Sender<()>,
+    context: Arc<Context>,
+    synced: oneshot::Sender<()>,
 ) {
     let mut synced = Some(synced);
     let mut listed = HashSet::new();
-    let mut events =
-        watch::<RasFarm>(&client, &namespaces).modify(|farm| farm.metadata.managed_fields = None).boxed();
-    let wake_all = |key: &ObjectKey| {
-        for broker in brokers.of_farm(key) {
-            drop(wake.send(ObjectKey::of(broker.as_ref())));
-        }
-    };
+    let mut events = events.modify(|farm| farm.metadata.managed_fields = None).boxed();
     loop {
         match events.try_next().await {
             Ok(Some(watcher::Event::Init)) => listed.clear(),
@@ -305,15 +305,12 @@ async fn watch_farms(
             }
             Ok(Some(watcher::Event::InitDone)) => {
                 farms.retain(&listed);
-                if let Some(synced) = synced.take() {
-                    // Nobody listens any more when the process is already ending.
-                    synced.send(()).unwrap_or_default();
-                }
+                announce(&mut synced);
             }
             Ok(Some(watcher::Event::Apply(farm))) => farms.put(Arc::new(farm)),
             Ok(Some(watcher::Event::Delete(farm))) => {
                 farms.remove(&farm);
-                wake_all(&ObjectKey::of(&farm));
+                context.wake_brokers_of(&ObjectKey::of(&farm));
             }
             Ok(None) => return,
             Err(error) => tracing::warn!(%error, "the watch of farms was interrupted"),

@@ -151,15 +151,17 @@ impl Context {
         self.memories.lock().insert(object.uid.clone(), memory.clone());
     }
 
-    /// Asks for reconciles.
-    pub fn farms_wake(&self) -> crate::farm::handle::Wake {
-        self.farms.wake()
+    /// Asks for a reconcile of every broker of a farm.
+    pub fn wake_brokers_of(&self, farm: &ObjectKey) {
+        for broker in self.brokers.of_farm(farm) {
+            self.farms.wake(ObjectKey::of(broker.as_ref()));
+        }
     }
 
     /// An object that kept others off its key is gone, or means another one now.
     pub fn wake_rivals(&self, broker: &RasBroker) {
         for other in self.brokers.similar(broker) {
-            drop(self.farms.wake().send(ObjectKey::of(other.as_ref())));
+            self.farms.wake(ObjectKey::of(other.as_ref()));
         }
     }
 

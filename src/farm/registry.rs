@@ -63,9 +63,10 @@ impl Farms {
         Self { context, running: Mutex::default(), tasks: TaskTracker::new(), stop }
     }
 
-    /// Asks for reconciles of brokers.
-    pub fn wake(&self) -> Wake {
-        self.context.wake.clone()
+    /// Asks for a reconcile of a broker.
+    pub fn wake(&self, broker: ObjectKey) {
+        // The receiver goes only with the process.
+        drop(self.context.wake.send(broker));
     }
 
     /// The farm with this key.

@@ -8,4 +8,6 @@
 mod support;
 
 mod ground;
+mod lifecycle;
 mod schema;
+mod world;

@@ -204,6 +204,8 @@ fn not_inherited() -> Vec<String> {
 }
 
 async fn get(url: &str) -> Result<reqwest::Response> {
+    // Even plain HTTP needs one to build a client; whoever was first is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(5))
