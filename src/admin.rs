@@ -78,35 +78,21 @@ impl Listeners {
 
     /// Where the probes are served, `None` when they are not.
     pub fn probe_address(&self) -> Option<SocketAddr> {
-        self.probes
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok())
+        self.probes.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Where the metrics are served, `None` when they are not.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok())
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Serves until `stop` is cancelled, or until a server fails.
-    pub async fn serve(
-        self,
-        probes: Probes,
-        metrics: Metrics,
-        stop: CancellationToken,
-    ) -> io::Result<()> {
-        let Self {
-            probes: probe_listener,
-            metrics: metrics_listener,
-        } = self;
-        let probes: OptionFuture<_> = probe_listener
-            .map(|listener| serve(listener, probe_routes(probes), stop.clone()))
-            .into();
-        let metrics: OptionFuture<_> = metrics_listener
-            .map(|listener| serve(listener, metrics_routes(metrics), stop.clone()))
-            .into();
+    pub async fn serve(self, probes: Probes, metrics: Metrics, stop: CancellationToken) -> io::Result<()> {
+        let Self { probes: probe_listener, metrics: metrics_listener } = self;
+        let probes: OptionFuture<_> =
+            probe_listener.map(|listener| serve(listener, probe_routes(probes), stop.clone())).into();
+        let metrics: OptionFuture<_> =
+            metrics_listener.map(|listener| serve(listener, metrics_routes(metrics), stop.clone())).into();
         let served = async { tokio::try_join!(flatten(probes), flatten(metrics)).map(drop) };
         tokio::select! {
             result = served => result,
@@ -117,17 +103,12 @@ impl Listeners {
 
 /// `/healthz` and `/readyz`.
 pub fn probe_routes(probes: Probes) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .with_state(probes)
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(probes)
 }
 
 /// `/metrics`.
 pub fn metrics_routes(metrics: Metrics) -> Router {
-    Router::new()
-        .route("/metrics", get(show_metrics))
-        .with_state(metrics)
+    Router::new().route("/metrics", get(show_metrics)).with_state(metrics)
 }
 
 async fn healthz(State(probes): State<Probes>) -> Response {
@@ -155,9 +136,7 @@ async fn show_metrics(State(metrics): State<Metrics>) -> Response {
 }
 
 async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 async fn flatten<F>(server: OptionFuture<F>) -> io::Result<()>
@@ -178,11 +157,7 @@ async fn bind(address: &BindAddress, flag: &'static str) -> Result<Option<TcpLis
         BindAddress::Any { port } => bind_any(*port).await,
         BindAddress::Host { host, port } => TcpListener::bind((host.as_str(), *port)).await,
     };
-    bound.map(Some).map_err(|source| BindError {
-        flag,
-        address: address.clone(),
-        source,
-    })
+    bound.map(Some).map_err(|source| BindError { flag, address: address.clone(), source })
 }
 
 /// Both IP versions by one socket; IPv4 alone where the machine has no IPv6.

@@ -17,12 +17,7 @@ pub const COMMIT: &str = env!("RAS_OPERATOR_COMMIT");
 /// The package's version without the commit.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const LONG_VERSION: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    " (commit ",
-    env!("RAS_OPERATOR_COMMIT"),
-    ")"
-);
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("RAS_OPERATOR_COMMIT"), ")");
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,39 +82,22 @@ pub struct RunArgs {
     pub leader_elect: bool,
 
     /// How many brokers are reconciled at the same time
-    #[arg(
-        long,
-        env = "RAS_OPERATOR_MAX_CONCURRENT_RECONCILES",
-        value_name = "NUMBER"
-    )]
+    #[arg(long, env = "RAS_OPERATOR_MAX_CONCURRENT_RECONCILES", value_name = "NUMBER")]
     #[arg(default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent_reconciles: u16,
 
     /// Where to serve /metrics: ":PORT" or "HOST:PORT"; "0" serves none
-    #[arg(
-        long,
-        env = "RAS_OPERATOR_METRICS_BIND_ADDRESS",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, env = "RAS_OPERATOR_METRICS_BIND_ADDRESS", value_name = "ADDRESS")]
     #[arg(default_value = ":8080")]
     pub metrics_bind_address: BindAddress,
 
     /// Where to serve /healthz and /readyz: ":PORT" or "HOST:PORT"; "0" serves none
-    #[arg(
-        long,
-        env = "RAS_OPERATOR_HEALTH_PROBE_BIND_ADDRESS",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, env = "RAS_OPERATOR_HEALTH_PROBE_BIND_ADDRESS", value_name = "ADDRESS")]
     #[arg(default_value = ":8081")]
     pub health_probe_bind_address: BindAddress,
 
     /// How log lines are written to standard error
-    #[arg(
-        long,
-        env = "RAS_OPERATOR_LOG_FORMAT",
-        value_enum,
-        default_value = "text"
-    )]
+    #[arg(long, env = "RAS_OPERATOR_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
 
     /// The only hosts that a farm may have, exact or *.suffix, separated by commas; any but
@@ -135,11 +113,7 @@ pub struct RunArgs {
     pub allow_insecure_tls: bool,
 
     /// How long a farm may be unreachable before its brokers become Ready=Unknown
-    #[arg(
-        long,
-        env = "RAS_OPERATOR_FARM_UNAVAILABLE_AFTER",
-        value_name = "DURATION"
-    )]
+    #[arg(long, env = "RAS_OPERATOR_FARM_UNAVAILABLE_AFTER", value_name = "DURATION")]
     #[arg(default_value = "5m")]
     pub farm_unavailable_after: Duration,
 }
@@ -237,9 +211,7 @@ impl FromStr for FarmHosts {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let hosts = entries(text)
-            .map(farm_host)
-            .collect::<Result<Vec<_>, _>>()?;
+        let hosts = entries(text).map(farm_host).collect::<Result<Vec<_>, _>>()?;
         match hosts.is_empty() {
             true => Err(ValueError::NoFarmHost),
             false => Ok(Self(hosts)),
@@ -277,9 +249,7 @@ impl fmt::Display for BindAddress {
 }
 
 fn entries(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
 fn is_dns_label(name: &str) -> bool {
@@ -303,9 +273,7 @@ fn farm_host(entry: &str) -> Result<String, ValueError> {
     match url::Host::parse(name).map_err(|_| refused())? {
         url::Host::Domain(domain) if is_domain(&domain) => Ok(format!("{wildcard}{domain}")),
         url::Host::Ipv4(address) if wildcard.is_empty() => Ok(address.to_string()),
-        url::Host::Ipv6(address) if wildcard.is_empty() => {
-            Ok(url::Host::<String>::Ipv6(address).to_string())
-        }
+        url::Host::Ipv6(address) if wildcard.is_empty() => Ok(url::Host::<String>::Ipv6(address).to_string()),
         url::Host::Domain(_) | url::Host::Ipv4(_) | url::Host::Ipv6(_) => Err(refused()),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod clock;
 pub mod crd;
 pub mod leader;
 pub mod metrics;

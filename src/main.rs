@@ -15,10 +15,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
     // Before the first TLS client: without a provider, or with two, making one panics.
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail("failed to install the TLS provider");
     }
     match Cli::parse().command {

@@ -29,9 +29,7 @@ use crate::crd::condition::{ConditionType, Status};
 mod labels;
 mod per_farm;
 
-pub use labels::{
-    ApplyOutcome, Code, Controller, FarmName, ReconcileOutcome, Resource, Verb, WriteOutcome,
-};
+pub use labels::{ApplyOutcome, Code, Controller, FarmName, ReconcileOutcome, Resource, Verb, WriteOutcome};
 use per_farm::PerFarm;
 
 /// Everything that is counted. Cheap to clone; all clones share the same numbers.
@@ -108,16 +106,10 @@ impl Metrics {
 
     /// One finished reconcile and how long it took.
     pub fn reconciled(&self, controller: Controller, outcome: ReconcileOutcome, took: Duration) {
-        let labels = ReconcileLabels {
-            controller,
-            outcome,
-        };
+        let labels = ReconcileLabels { controller, outcome };
         self.0.reconciles.get_or_create(&labels).inc();
         let labels = ControllerLabels { controller };
-        self.0
-            .reconcile_duration
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
+        self.0.reconcile_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// One request to a farm. `endpoint` is the route's template, never a path with values in it.
@@ -128,41 +120,25 @@ impl Metrics {
         code: Code,
         took: Duration,
     ) {
-        let labels = RequestLabels {
-            method,
-            endpoint,
-            code,
-        };
+        let labels = RequestLabels { method, endpoint, code };
         self.0.farm_requests.at(farm, labels).inc();
         let labels = RouteLabels { method, endpoint };
-        self.0
-            .farm_request_duration
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
+        self.0.farm_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// A logon to the farm succeeded.
     pub fn session_opened(&self, farm: &FarmName) {
-        self.0
-            .farm_open_sessions
-            .get_or_create(&FarmLabels::of(farm))
-            .inc();
+        self.0.farm_open_sessions.get_or_create(&FarmLabels::of(farm)).inc();
     }
 
     /// A session ended: by logoff, or because the farm no longer knows it.
     pub fn session_closed(&self, farm: &FarmName) {
-        self.0
-            .farm_open_sessions
-            .get_or_create(&FarmLabels::of(farm))
-            .dec();
+        self.0.farm_open_sessions.get_or_create(&FarmLabels::of(farm)).dec();
     }
 
     /// When the farm last answered a poll as it should, in seconds of Unix time.
     pub fn farm_succeeded(&self, farm: &FarmName, unix_seconds: i64) {
-        self.0
-            .farm_last_success
-            .get_or_create(&FarmLabels::of(farm))
-            .set(unix_seconds);
+        self.0.farm_last_success.get_or_create(&FarmLabels::of(farm)).set(unix_seconds);
     }
 
     /// One Apply that was sent.
@@ -172,20 +148,13 @@ impl Metrics {
 
     /// How many brokers of the farm have this condition with this status now.
     pub fn brokers(&self, farm: &FarmName, condition: ConditionType, status: Status, count: i64) {
-        let labels = ConditionLabels {
-            condition: condition.as_str(),
-            status: status.as_str(),
-        };
+        let labels = ConditionLabels { condition: condition.as_str(), status: status.as_str() };
         self.0.brokers.at(farm, labels).set(count);
     }
 
     /// One write to the API server that was answered, or given up.
     pub fn kubernetes_written(&self, resource: Resource, verb: Verb, outcome: WriteOutcome) {
-        let labels = WriteLabels {
-            resource,
-            verb,
-            outcome,
-        };
+        let labels = WriteLabels { resource, verb, outcome };
         self.0.kubernetes_writes.get_or_create(&labels).inc();
     }
 
@@ -259,16 +228,8 @@ impl Inner {
             Unit::Seconds,
             self.reconcile_duration.clone(),
         );
-        registry.register(
-            "kubernetes_writes",
-            "Writes to the API server",
-            self.kubernetes_writes.clone(),
-        );
-        registry.register(
-            "brokers",
-            "RasBroker objects by condition and its status",
-            self.brokers.family(),
-        );
+        registry.register("kubernetes_writes", "Writes to the API server", self.kubernetes_writes.clone());
+        registry.register("brokers", "RasBroker objects by condition and its status", self.brokers.family());
         self.register_farms();
     }
 
@@ -296,11 +257,7 @@ impl Inner {
             Unit::Seconds,
             self.farm_last_success.clone(),
         );
-        registry.register(
-            "farm_applies",
-            "Applies sent to farms",
-            self.farm_applies.family(),
-        );
+        registry.register("farm_applies", "Applies sent to farms", self.farm_applies.family());
     }
 }
 

@@ -74,10 +74,7 @@ pub fn permitted(target: &str, level: Level) -> bool {
         return false;
     }
     let root = target.split("::").next().unwrap_or(target);
-    CAPPED
-        .iter()
-        .filter(|(library, _)| *library == root)
-        .all(|(_, finest)| level <= *finest)
+    CAPPED.iter().filter(|(library, _)| *library == root).all(|(_, finest)| level <= *finest)
 }
 
 fn is_permitted(metadata: &Metadata<'_>) -> bool {
@@ -103,10 +100,7 @@ fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
 
 fn die(panic: &PanicHookInfo<'_>) {
     let message = literal_message(panic).unwrap_or("(not shown: it may hold data)");
-    let location = panic
-        .location()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(message, location, "the process ends because of a panic");
     std::process::exit(PANIC_EXIT_CODE);
 }

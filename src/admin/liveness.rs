@@ -48,23 +48,14 @@ impl Liveness {
     pub fn watch(&self, name: &'static str, limit: Option<Duration>) -> Heartbeat {
         let key = self.0.next.fetch_add(1, Ordering::Relaxed);
         let pulse = Pulse::Last(Instant::now());
-        self.0
-            .with(|tasks| tasks.insert(key, Task { name, limit, pulse }));
-        Heartbeat {
-            register: Arc::clone(&self.0),
-            key,
-        }
+        self.0.with(|tasks| tasks.insert(key, Task { name, limit, pulse }));
+        Heartbeat { register: Arc::clone(&self.0), key }
     }
 
     /// One sentence per task that is dead or stuck; empty when all are well.
     pub fn ailing(&self) -> Vec<String> {
         let now = Instant::now();
-        self.0.with(|tasks| {
-            tasks
-                .values()
-                .filter_map(|task| task.ailment(now))
-                .collect()
-        })
+        self.0.with(|tasks| tasks.values().filter_map(|task| task.ailment(now)).collect())
     }
 }
 
@@ -137,10 +128,7 @@ mod tests {
         let liveness = Liveness::default();
         let heartbeat = liveness.watch("poller", Some(LIMIT));
         tokio::time::advance(LIMIT + Duration::from_millis(1)).await;
-        assert_eq!(
-            liveness.ailing(),
-            ["task poller is silent for more than 10s"]
-        );
+        assert_eq!(liveness.ailing(), ["task poller is silent for more than 10s"]);
         heartbeat.beat();
         assert_eq!(liveness.ailing(), Vec::<String>::new());
         heartbeat.finish();

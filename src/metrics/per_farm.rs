@@ -19,10 +19,7 @@ pub(super) struct PerFarm<L, M> {
 
 impl<L: Clone + Eq + Hash, M: Default> Default for PerFarm<L, M> {
     fn default() -> Self {
-        Self {
-            family: Family::default(),
-            seen: Arc::default(),
-        }
+        Self { family: Family::default(), seen: Arc::default() }
     }
 }
 
@@ -41,8 +38,7 @@ where
         // The lock is held until the series exists, so that `forget` cannot miss it in between.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.entry(farm.clone()).or_default().insert(labels.clone());
-        self.family
-            .get_or_create_owned(&(FarmLabels::of(farm), labels))
+        self.family.get_or_create_owned(&(FarmLabels::of(farm), labels))
     }
 
     /// Removes the series of this farm.
