@@ -49,9 +49,7 @@ async fn run_to_end(args: RunArgs) -> Result<(), Failure> {
 
 /// Runs the operator until `stop` is cancelled and all that must be finished is finished.
 async fn operate(args: RunArgs, stop: CancellationToken) -> Result<(), Failure> {
-    drop(args);
-    stop.cancelled().await;
-    Ok(())
+    Ok(ras_operator::runtime::run(args, stop).await?)
 }
 
 /// The first SIGTERM or SIGINT asks for an orderly end, the second ends the process at once.

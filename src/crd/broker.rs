@@ -150,11 +150,7 @@ pub struct RasBrokerSpec {
 
     /// Further addresses at which gateways may find the broker, at most 32: IP addresses or host
     /// names, each once, in any order. An empty list removes all. Unset: not managed.
-    #[serde(
-        default,
-        rename = "alternativeIPs",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "alternativeIPs", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::alternative_addresses")]
     pub alternative_ips: Option<Vec<String>>,
 
@@ -189,6 +185,7 @@ pub struct RasBrokerSpec {
     /// Orphan leaves it as it is. Unset: Delete for a broker that this object created, Orphan for
     /// one that it took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<DeletionPolicy>")]
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// Managed keeps the broker as this object says. ObserveOnly reports what the farm has and

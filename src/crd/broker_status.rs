@@ -30,10 +30,12 @@ pub struct RasBrokerStatus {
     /// How the broker came to belong to this object: Created or Adopted. Unset: it does not, so
     /// nothing is changed or deleted in the farm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<Origin>")]
     pub origin: Option<Origin>,
 
     /// Primary (priority 0) or Secondary. Unset: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<Role>")]
     pub role: Option<Role>,
 
     /// Id of the site to which the broker belongs; once recorded it wins over every default. Unset:
@@ -135,11 +137,7 @@ pub struct ObservedBroker {
     pub ip: Option<String>,
 
     /// Further addresses at which gateways may find the broker.
-    #[serde(
-        default,
-        rename = "alternativeIPs",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "alternativeIPs", skip_serializing_if = "Option::is_none")]
     pub alternative_ips: Option<Vec<String>>,
 
     /// When the broker was created, as the farm writes it.

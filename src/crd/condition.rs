@@ -186,23 +186,11 @@ pub fn merge(
 ) -> Vec<Condition> {
     let verdict_of = |type_: &ConditionType| verdicts.iter().find(|v| v.type_ == *type_);
     let found = ConditionType::ALL.iter().filter_map(verdict_of);
-    found
-        .map(|verdict| condition(previous, verdict, generation, now))
-        .collect()
+    found.map(|verdict| condition(previous, verdict, generation, now)).collect()
 }
 
-fn condition(
-    previous: &[Condition],
-    verdict: &Verdict,
-    generation: i64,
-    now: Timestamp,
-) -> Condition {
-    let Verdict {
-        type_,
-        status,
-        reason,
-        message,
-    } = verdict;
+fn condition(previous: &[Condition], verdict: &Verdict, generation: i64, now: Timestamp) -> Condition {
+    let Verdict { type_, status, reason, message } = verdict;
     Condition {
         last_transition_time: unchanged_since(previous, *type_, *status)
             .unwrap_or_else(|| Time(whole_seconds(now))),
@@ -217,14 +205,129 @@ fn condition(
 /// Since when the type has had this status, if it has it already.
 fn unchanged_since(previous: &[Condition], type_: ConditionType, status: Status) -> Option<Time> {
     let same = |c: &&Condition| c.type_ == type_.as_str() && c.status == status.as_str();
-    previous
-        .iter()
-        .find(same)
-        .map(|c| c.last_transition_time.clone())
+    previous.iter().find(same).map(|c| c.last_transition_time.clone())
 }
 
 /// Kubernetes writes times in seconds; a fraction would be lost on the way through some clients
 /// and then look like a change.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    fn verdict() -> impl Strategy<Value = Verdict> {
+        let words = (select(ConditionType::ALL), select(Status::ALL), select(Reason::ALL), "[a-c]{0,2}");
+        words.prop_map(|(type_, status, reason, message)| Verdict { type_, status, reason, message })
+    }
+
+    fn verdicts() -> impl Strategy<Value = Vec<Verdict>> {
+        vec(verdict(), 0..8)
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+        conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    fn ready(status: Status, message: &str) -> Verdict {
+        Verdict {
+            type_: ConditionType::Ready,
+            status,
+            reason: Reason::Available,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_new_condition_says_everything_that_the_verdict_says() {
+        let conditions = merge(&[], &[ready(Status::True, "All is well.")], 3, at(7));
+        assert_eq!(
+            conditions,
+            [Condition {
+                last_transition_time: Time(at(7)),
+                message: "All is well.".to_owned(),
+                observed_generation: Some(3),
+                reason: "Available".to_owned(),
+                status: "True".to_owned(),
+                type_: "Ready".to_owned(),
+            }]
+        );
+    }
+
+    #[test]
+    fn another_message_or_generation_moves_no_transition_time() {
+        let before = merge(&[], &[ready(Status::True, "one")], 1, at(7));
+        let after = merge(&before, &[ready(Status::True, "two")], 2, at(8));
+        assert_eq!(after[0].last_transition_time, Time(at(7)));
+        assert_eq!(after[0].message, "two");
+        assert_eq!(after[0].observed_generation, Some(2));
+    }
+
+    #[test]
+    fn of_two_verdicts_on_one_type_the_first_counts() {
+        let both = [ready(Status::False, "first"), ready(Status::True, "second")];
+        let conditions = merge(&[], &both, 1, at(7));
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(conditions[0].message, "first");
+    }
+
+    #[test]
+    fn times_are_whole_seconds() {
+        let now = at(7) + std::time::Duration::from_millis(900);
+        let conditions = merge(&[], &[ready(Status::True, "")], 1, now);
+        assert_eq!(conditions[0].last_transition_time, Time(at(7)));
+    }
+
+    #[test]
+    fn a_message_longer_than_the_schema_accepts_is_cut() {
+        let conditions = merge(&[], &[ready(Status::True, &"ü".repeat(40_000))], 1, at(7));
+        assert_eq!(conditions[0].message.chars().count(), MESSAGE_LENGTH);
+    }
+
+    #[test]
+    fn words_stand_in_the_api_as_they_are_named() {
+        assert_eq!(Reason::TLSVerificationFailed.to_string(), "TLSVerificationFailed");
+        assert_eq!(ConditionType::DeletionHeld.as_str(), "DeletionHeld");
+        assert_eq!(Status::Unknown.as_str(), "Unknown");
+    }
+
+    proptest! {
+        #[test]
+        fn each_type_with_a_verdict_stands_there_once_and_no_other(before in verdicts(), now in verdicts()) {
+            let previous = merge(&[], &before, 1, at(1));
+            let merged = merge(&previous, &now, 2, at(2));
+            let mut expected: Vec<ConditionType> = now.iter().map(|verdict| verdict.type_).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            let expected: Vec<&str> = expected.into_iter().map(ConditionType::as_str).collect();
+            let types: Vec<&str> = merged.iter().map(|condition| condition.type_.as_str()).collect();
+            prop_assert_eq!(types, expected);
+        }
+
+        #[test]
+        fn the_transition_time_moves_exactly_where_the_status_changes(before in verdicts(), now in verdicts()) {
+            let previous = merge(&[], &before, 1, at(1));
+            for condition in merge(&previous, &now, 2, at(2)) {
+                let old = find(&previous, &condition.type_);
+                let same = old.is_some_and(|old| old.status == condition.status);
+                prop_assert_eq!(condition.last_transition_time, Time(at(if same { 1 } else { 2 })));
+            }
+        }
+
+        #[test]
+        fn the_same_verdicts_again_change_nothing(before in verdicts(), now in verdicts()) {
+            let previous = merge(&[], &before, 1, at(1));
+            let once = merge(&previous, &now, 2, at(2));
+            let twice = merge(&once, &now, 2, at(3));
+            prop_assert_eq!(twice, once);
+        }
+    }
 }

@@ -103,9 +103,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 fn split_part(text: &str) -> Option<(u64, &str, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (count, rest) = text.split_at(digits);
-    let letters = rest
-        .find(|c: char| c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
     let (unit, after) = rest.split_at(letters);
     Some((count.parse().ok()?, unit, after))
 }
@@ -192,13 +190,7 @@ mod tests {
 
     #[test]
     fn the_shortest_form_is_written() {
-        let cases = [
-            ("60s", "1m"),
-            ("90s", "1m30s"),
-            ("1500ms", "1s500ms"),
-            ("1500m", "25h"),
-            ("0h", "0s"),
-        ];
+        let cases = [("60s", "1m"), ("90s", "1m30s"), ("1500ms", "1s500ms"), ("1500m", "25h"), ("0h", "0s")];
         for (text, expected) in cases {
             let duration: Duration = text.parse().unwrap();
             assert_eq!(duration.to_string(), expected);
@@ -208,10 +200,7 @@ mod tests {
     #[test]
     fn the_error_shows_the_text_and_how_it_should_be() {
         let error = "soon".parse::<Duration>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "failed to read \"soon\" as a duration such as 30s, 1m or 1h30m"
-        );
+        assert_eq!(error.to_string(), "failed to read \"soon\" as a duration such as 30s, 1m or 1h30m");
     }
 
     #[test]

@@ -170,10 +170,7 @@ pub struct RateLimit {
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self {
-            requests: twenty_five(),
-            window: ten_seconds(),
-        }
+        Self { requests: twenty_five(), window: ten_seconds() }
     }
 }
 
@@ -217,10 +214,7 @@ pub struct DeletionProtection {
 
 impl Default for DeletionProtection {
     fn default() -> Self {
-        Self {
-            threshold: two(),
-            window: ten_minutes(),
-        }
+        Self { threshold: two(), window: ten_minutes() }
     }
 }
 

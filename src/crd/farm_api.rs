@@ -12,11 +12,8 @@ use super::schema;
 pub struct Api {
     /// Character that separates the alternative addresses of a broker in what is sent to the farm:
     /// a comma or a semicolon. When reading, both are understood. Unset: a comma.
-    #[serde(
-        default,
-        rename = "alternativeIPsSeparator",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "alternativeIPsSeparator", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<Separator>")]
     pub alternative_ips_separator: Option<Separator>,
 
     /// The call that applies all pending settings of the farm. Unset: POST /api/Settings/apply.
@@ -52,6 +49,7 @@ pub struct ApiCall {
     /// HTTP method of the call: POST, PUT or GET. Unset: the method that this call has in the
     /// RAS versions known to the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<ApiMethod>")]
     pub method: Option<ApiMethod>,
 }
 

@@ -52,10 +52,8 @@ pub fn yaml() -> Result<String, ManifestError> {
 pub fn write(directory: &Path) -> Result<(), ManifestError> {
     for (name, text) in files()? {
         let path = directory.join(name);
-        std::fs::write(&path, text).map_err(|source| ManifestError::Write {
-            path: path.display().to_string(),
-            source,
-        })?;
+        std::fs::write(&path, text)
+            .map_err(|source| ManifestError::Write { path: path.display().to_string(), source })?;
     }
     Ok(())
 }
@@ -71,21 +69,14 @@ fn files() -> Result<Vec<(String, String)>, ManifestError> {
 }
 
 fn document(crd: &CustomResourceDefinition) -> Result<String, ManifestError> {
-    let text = serde_saphyr::to_string(crd).map_err(|source| ManifestError::Print {
-        name: crd.name_any(),
-        source,
-    })?;
+    let text = serde_saphyr::to_string(crd)
+        .map_err(|source| ManifestError::Print { name: crd.name_any(), source })?;
     Ok(format!("{HEAD}{text}"))
 }
 
 fn kustomization(files: &[(String, String)]) -> String {
-    let resources: String = files
-        .iter()
-        .map(|(name, _)| format!("  - {name}\n"))
-        .collect();
-    format!(
-        "{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"
-    )
+    let resources: String = files.iter().map(|(name, _)| format!("  - {name}\n")).collect();
+    format!("{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}")
 }
 
 /// Brings a derived definition to the form in which it is installed.
@@ -105,9 +96,7 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 fn default_status(root: &mut JSONSchemaProps) {
     let properties = root.properties.as_mut();
     if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
-        status.default = Some(JSON(
-            serde_json::json!({ "observedGeneration": NEVER_OBSERVED }),
-        ));
+        status.default = Some(JSON(serde_json::json!({ "observedGeneration": NEVER_OBSERVED })));
     }
 }
 
@@ -125,12 +114,7 @@ fn tidy(schema: &mut JSONSchemaProps) {
 /// The schemas directly below one. `allOf` and its like do not occur here.
 fn children(schema: &mut JSONSchemaProps) -> Vec<&mut JSONSchemaProps> {
     let mut found: Vec<&mut JSONSchemaProps> = Vec::new();
-    found.extend(
-        schema
-            .properties
-            .iter_mut()
-            .flat_map(|map| map.values_mut()),
-    );
+    found.extend(schema.properties.iter_mut().flat_map(|map| map.values_mut()));
     match &mut schema.items {
         Some(JSONSchemaPropsOrArray::Schema(items)) => found.push(items),
         Some(JSONSchemaPropsOrArray::Schemas(items)) => found.extend(items.iter_mut()),

@@ -3,18 +3,12 @@
 //! manifests; everything else in the crate reads these types.
 
 pub mod annotation;
-#[allow(
-    unreachable_pub,
-    reason = "KubeSchema copies the struct, with its `pub`, into a function"
-)]
+#[allow(unreachable_pub, reason = "KubeSchema copies the struct, with its `pub`, into a function")]
 mod broker;
 mod broker_status;
 pub mod condition;
 mod duration;
-#[allow(
-    unreachable_pub,
-    reason = "KubeSchema copies the struct, with its `pub`, into a function"
-)]
+#[allow(unreachable_pub, reason = "KubeSchema copies the struct, with its `pub`, into a function")]
 mod farm;
 mod farm_api;
 mod farm_status;
@@ -22,23 +16,17 @@ pub mod finalizer;
 mod manifest;
 mod reference;
 mod schema;
-#[allow(
-    unreachable_pub,
-    reason = "KubeSchema copies the struct, with its `pub`, into a function"
-)]
+#[allow(unreachable_pub, reason = "KubeSchema copies the struct, with its `pub`, into a function")]
 mod tls;
 
 pub use broker::{
-    AdoptionPolicy, DeletionPolicy, FarmRef, Install, ManagementPolicy, RasBroker, RasBrokerSpec,
-    Uninstall,
+    AdoptionPolicy, DeletionPolicy, FarmRef, Install, ManagementPolicy, RasBroker, RasBrokerSpec, Uninstall,
 };
 pub use broker_status::{AgentStatus, Drift, ObservedBroker, Origin, RasBrokerStatus, Role};
 pub use duration::{Duration, ParseDurationError};
 pub use farm::{Apply, ApplyMode, DeletionProtection, RasFarm, RasFarmSpec, RateLimit};
 pub use farm_api::{Api, ApiCall, ApiMethod, Separator};
-pub use farm_status::{
-    BrokerCounts, Capability, FailedLogons, PendingApply, RasFarmStatus, SiteStatus,
-};
+pub use farm_status::{BrokerCounts, Capability, FailedLogons, PendingApply, RasFarmStatus, SiteStatus};
 pub use manifest::{ManifestError, crds, write, yaml};
 pub use reference::SecretRef;
 pub use tls::{CaRef, CaRefKind, Tls};

@@ -1,0 +1,133 @@
+//! The brokers as this process knows them: what was watched, overlaid by what its own writes were answered with,
+//! and the indices that make a look-up cost what it finds.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use parking_lot::RwLock;
+
+use super::canonical::{ServerName, canonical_address};
+use crate::crd::RasBroker;
+use crate::kubernetes::ObjectKey;
+
+/// All brokers, shared. A reconcile never acts on a version from before its own last write.
+#[derive(Debug, Default)]
+pub struct Brokers {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: HashMap<ObjectKey, Arc<RasBroker>>,
+    by_farm: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    by_token: HashMap<String, BTreeSet<ObjectKey>>,
+}
+
+impl Brokers {
+    /// Takes over a watched or answered version, unless a newer one is known.
+    pub fn put(&self, broker: Arc<RasBroker>) {
+        self.inner.write().put(broker);
+    }
+
+    /// Takes over a deletion; a new object under the same name stays.
+    pub fn remove(&self, broker: &RasBroker) {
+        let mut inner = self.inner.write();
+        let key = ObjectKey::of(broker);
+        let is_same = |known: &Arc<RasBroker>| known.metadata.uid == broker.metadata.uid;
+        if inner.objects.get(&key).is_some_and(is_same) {
+            inner.forget(&key);
+        }
+    }
+
+    /// Takes over a whole list: what it lacks is gone.
+    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
+        let mut inner = self.inner.write();
+        let gone: Vec<ObjectKey> =
+            inner.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        for key in gone {
+            inner.forget(&key);
+        }
+    }
+
+    /// The newest known version.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<RasBroker>> {
+        self.inner.read().objects.get(key).cloned()
+    }
+
+    /// The brokers that name this farm.
+    pub fn of_farm(&self, farm: &ObjectKey) -> Vec<Arc<RasBroker>> {
+        let inner = self.inner.read();
+        inner
+            .by_farm
+            .get(farm)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| inner.objects.get(key))
+            .cloned()
+            .collect()
+    }
+
+    /// Other brokers that may mean the same machine, in any farm.
+    pub fn similar(&self, broker: &RasBroker) -> Vec<Arc<RasBroker>> {
+        let own = ObjectKey::of(broker);
+        let inner = self.inner.read();
+        let keys: BTreeSet<&ObjectKey> =
+            tokens(broker).iter().filter_map(|token| inner.by_token.get(token)).flatten().collect();
+        keys.into_iter()
+            .filter(|key| **key != own)
+            .filter_map(|key| inner.objects.get(key))
+            .cloned()
+            .collect()
+    }
+}
+
+impl Inner {
+    fn put(&mut self, broker: Arc<RasBroker>) {
+        let key = ObjectKey::of(broker.as_ref());
+        if self.objects.get(&key).is_some_and(|known| version(known) > version(&broker)) {
+            return;
+        }
+        self.forget(&key);
+        self.by_farm.entry(farm_of(&broker)).or_default().insert(key.clone());
+        for token in tokens(&broker) {
+            self.by_token.entry(token).or_default().insert(key.clone());
+        }
+        self.objects.insert(key, broker);
+    }
+
+    fn forget(&mut self, key: &ObjectKey) {
+        let Some(broker) = self.objects.remove(key) else { return };
+        unlink(&mut self.by_farm, &farm_of(&broker), key);
+        for token in tokens(&broker) {
+            unlink(&mut self.by_token, &token, key);
+        }
+    }
+}
+
+fn unlink<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<ObjectKey>>, at: &K, key: &ObjectKey) {
+    if let Some(keys) = index.get_mut(at) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(at);
+        }
+    }
+}
+
+/// Resource versions of one kind are ordered; comparing them is sound since Kubernetes 1.35 says so, and was before.
+fn version(broker: &RasBroker) -> u64 {
+    broker.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// The farm that a broker names.
+pub fn farm_of(broker: &RasBroker) -> ObjectKey {
+    ObjectKey::new(broker.namespace().unwrap_or_default(), broker.spec.farm_ref.name.clone())
+}
+
+/// What two spellings of one machine have in common: the name, its first label, the address.
+fn tokens(broker: &RasBroker) -> Vec<String> {
+    let name = ServerName::new(&broker.spec.server);
+    let mut tokens: Vec<String> = name.tokens().map(str::to_owned).collect();
+    tokens.extend(broker.spec.ip.as_deref().map(canonical_address).filter(|ip| !ip.is_empty()));
+    tokens
+}

@@ -1,0 +1,196 @@
+//! The raw spec becomes valid once: after this module nobody reads it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use super::canonical::{ServerName, address_set, canonical_address};
+use crate::crd::{
+    AdoptionPolicy, DeletionPolicy, Install, ManagementPolicy, RasBroker, RasBrokerSpec, Uninstall,
+    annotation,
+};
+
+/// A spec that passed admission but cannot be acted on.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum InvalidSpec {
+    /// An alternative address holds a separator, and would become two in the farm.
+    #[error("spec.alternativeIPs holds {0:?}: give one address per entry, without comma or semicolon")]
+    Separator(String),
+    /// The spec names a site that is not the one the broker was made in.
+    #[error(
+        "spec.siteId is {wanted}, but this broker was recorded in site {recorded}: a broker cannot change its site; \
+         set spec.siteId to {recorded}, or delete this object and create another"
+    )]
+    SiteContradicted {
+        /// What the spec says.
+        wanted: i64,
+        /// What was recorded when the broker was first created or adopted.
+        recorded: i64,
+    },
+}
+
+/// A field of a Connection Broker that a PUT can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Field {
+    /// Whether the broker serves at all.
+    Enabled,
+    /// Whether it waits until another goes offline.
+    Standby,
+    /// Free text.
+    Description,
+    /// Address that other brokers use.
+    Ip,
+    /// Further addresses for gateways.
+    AlternativeIps,
+}
+
+impl Field {
+    /// The field's name in spec and status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Standby => "standby",
+            Self::Description => "description",
+            Self::Ip => "ip",
+            Self::AlternativeIps => "alternativeIPs",
+        }
+    }
+}
+
+/// A field's value in canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// `enabled`, `standby`.
+    Flag(bool),
+    /// `description`, `ip`.
+    Text(String),
+    /// `alternativeIPs`, whatever their order.
+    Addresses(BTreeSet<String>),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(formatter, "{flag}"),
+            Self::Text(text) => write!(formatter, "{text}"),
+            Self::Addresses(set) => {
+                write!(formatter, "{}", set.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
+/// The fields that are set, and so managed.
+pub type Fields = BTreeMap<Field, Value>;
+
+/// What a person asked for by annotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// `deletion-protection: "true"`.
+    pub deletion_protection: bool,
+    /// `skip-availability-check: "true"`.
+    pub skip_availability_check: bool,
+    /// `force-orphan: "true"`.
+    pub force_orphan: bool,
+    /// `reconcile-requested-at`, or Flux's own.
+    pub reconcile: Option<String>,
+}
+
+/// A valid spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Name of the `RasFarm` in the same namespace.
+    pub farm: String,
+    /// The server as written, which is what a POST sends.
+    pub server: String,
+    /// The same in canonical form, which is what rows are compared with.
+    pub name: ServerName,
+    /// The site, where the spec gives one.
+    pub site_id: Option<i64>,
+    /// The managed fields.
+    pub fields: Fields,
+    /// Place among the secondaries.
+    pub priority: Option<i64>,
+    /// What a POST may do to the server.
+    pub install: Install,
+    /// What a DELETE may do to the server.
+    pub uninstall: Uninstall,
+    /// What to do with a broker that is already there.
+    pub adoption: AdoptionPolicy,
+    /// What to do with the broker when the object goes; unset depends on where it came from.
+    pub deletion: Option<DeletionPolicy>,
+    /// Whether the farm is ever written to.
+    pub management: ManagementPolicy,
+    /// Whether work rests.
+    pub suspend: bool,
+    /// Annotations.
+    pub requests: Requests,
+}
+
+/// Brings a spec into its valid form; `recorded_site` is the site that was resolved before, if one was.
+pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Result<Desired, InvalidSpec> {
+    // Destructured whole, so that a new field does not compile until it is handled here.
+    let RasBrokerSpec {
+        farm_ref,
+        server,
+        site_id,
+        enabled,
+        description,
+        ip,
+        alternative_ips,
+        standby,
+        priority,
+        install,
+        uninstall,
+        adoption_policy,
+        deletion_policy,
+        management_policy,
+        suspend,
+    } = &broker.spec;
+    if let (Some(wanted), Some(recorded)) = (*site_id, recorded_site)
+        && wanted != recorded
+    {
+        return Err(InvalidSpec::SiteContradicted { wanted, recorded });
+    }
+    let fields = [
+        enabled.map(|flag| (Field::Enabled, Value::Flag(flag))),
+        standby.map(|flag| (Field::Standby, Value::Flag(flag))),
+        description.clone().map(|text| (Field::Description, Value::Text(text))),
+        ip.as_deref().map(|ip| (Field::Ip, Value::Text(canonical_address(ip)))),
+        alternative_ips.as_deref().map(alternative_addresses).transpose()?,
+    ];
+    Ok(Desired {
+        farm: farm_ref.name.clone(),
+        server: server.clone(),
+        name: ServerName::new(server),
+        site_id: *site_id,
+        fields: fields.into_iter().flatten().collect(),
+        priority: *priority,
+        install: install.clone(),
+        uninstall: uninstall.clone(),
+        adoption: *adoption_policy,
+        deletion: *deletion_policy,
+        management: *management_policy,
+        suspend: *suspend,
+        requests: requests(broker),
+    })
+}
+
+fn alternative_addresses(items: &[String]) -> Result<(Field, Value), InvalidSpec> {
+    match items.iter().find(|item| item.contains([',', ';'])) {
+        Some(item) => Err(InvalidSpec::Separator(item.clone())),
+        None => Ok((Field::AlternativeIps, Value::Addresses(address_set(items.iter().map(String::as_str))))),
+    }
+}
+
+fn requests(broker: &RasBroker) -> Requests {
+    let annotations = broker.metadata.annotations.as_ref();
+    let read = |name: &str| annotations.and_then(|all| all.get(name)).cloned();
+    let is_true = |name: &str| read(name).as_deref() == Some("true");
+    Requests {
+        deletion_protection: is_true(annotation::DELETION_PROTECTION),
+        skip_availability_check: is_true(annotation::SKIP_AVAILABILITY_CHECK),
+        force_orphan: is_true(annotation::FORCE_ORPHAN),
+        reconcile: read(annotation::RECONCILE_REQUESTED_AT).or_else(|| read(annotation::FLUX_REQUESTED_AT)),
+    }
+}

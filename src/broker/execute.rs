@@ -1,0 +1,438 @@
+//! Carries out one step. There is no choice to make here: what may be done was decided by the plan, and a permit
+//! of the farm is needed for each call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Client, Resource, ResourceExt};
+use thiserror::Error;
+
+use super::cache::Brokers;
+use super::canonical::ServerName;
+use super::desired::{Desired, Field, Fields, Value};
+use super::intent::{Intent, SEND_DEADLINE};
+use super::observe::{Memory, ObjectFacts, Observed, SentUpdate};
+use super::plan::{Released, Step, observed_row};
+use crate::clock::Clock;
+use crate::crd::condition::Reason;
+use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
+use crate::events::{Event, Events, Kind};
+use crate::farm::handle::{Farm, Permit};
+use crate::farm::queue::Need;
+use crate::farm::snapshot::RowKey;
+use crate::farm::view::{FarmView, Hold};
+use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
+use crate::ras::{self, BrokerChange, Credentials, Outcome};
+
+/// What came of a step.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is done: look again.
+    Done,
+    /// The farm will call when it is this broker's turn.
+    Queued,
+}
+
+/// Why a step was not done.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The API server did not take a write. Nothing was sent to the farm on the strength of it.
+    #[error("failed to write to the API server")]
+    Kubernetes(#[from] CallError),
+    /// The farm refused, or did not answer.
+    #[error("failed to change the farm")]
+    Farm(#[source] Box<ras::Error>),
+    /// A Secret that the step needs is not usable.
+    #[error("failed to read the credentials for the agent")]
+    Credentials(Hold),
+    /// The answer to the intent's write came too late to act on: the process may have been frozen meanwhile.
+    #[error("failed to send in time after the intent was written")]
+    TooLate,
+}
+
+impl From<ras::Error> for StepError {
+    fn from(error: ras::Error) -> Self {
+        Self::Farm(Box::new(error))
+    }
+}
+
+/// Where steps are carried out.
+pub(super) struct Executor<'a> {
+    pub(super) kubernetes: &'a Client,
+    pub(super) brokers: &'a Brokers,
+    pub(super) events: &'a Events,
+    pub(super) clock: Clock,
+    pub(super) farm: Option<&'a Arc<Farm>>,
+    pub(super) key: &'a ObjectKey,
+    pub(super) broker: &'a Arc<RasBroker>,
+    pub(super) observed: &'a Observed,
+}
+
+impl Executor<'_> {
+    /// Carries out `step`; what it learns goes into `memory`.
+    pub(super) async fn execute(&self, step: &Step, memory: &mut Memory) -> Result<Progress, StepError> {
+        match step {
+            Step::Create { intent } => self.create(intent, memory).await,
+            Step::Claim => self.claim().await,
+            Step::Record { row, origin } => self.record(row, *origin).await,
+            Step::Update { id, fields } => self.update(*id, fields, memory).await,
+            Step::Delete { row } => self.delete(row, memory).await,
+            Step::ConfirmGone { id } => self.confirm_gone(*id, memory).await,
+            Step::Release { outcome } => self.release(*outcome).await,
+        }
+    }
+
+    fn permit(&self, need: Need) -> Option<Permit> {
+        self.farm.and_then(|farm| farm.admit(self.key, need))
+    }
+
+    /// The create protocol: intent, deadline, one POST, id first.
+    async fn create(&self, intent: &Intent, memory: &mut Memory) -> Result<Progress, StepError> {
+        let desired = self.desired();
+        let credentials = self
+            .agent_credentials(desired.and_then(|desired| desired.install.credentials_secret_ref.as_ref()))
+            .await?;
+        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true }) else {
+            return Ok(Progress::Queued);
+        };
+        let object = self.write_intent(self.broker, intent).await?;
+        let written_at = self.clock.now().boot;
+        memory.intent_seen = Some((intent.attempt, written_at));
+        let install = desired.map(|desired| desired.install.clone()).unwrap_or_default();
+        let request = ras::NewBroker {
+            server: intent.server.clone(),
+            site_id: intent.site_id,
+            no_install: !install.agent,
+            no_restart: !install.restart,
+            no_firewall_rules: !install.firewall_rules,
+            credentials,
+        };
+        if self.clock.now().since(written_at) > SEND_DEADLINE {
+            self.write_refusal(&object, intent, "it was not sent in time").await?;
+            return Err(StepError::TooLate);
+        }
+        match permit.create(&request).await {
+            Ok(row) => {
+                // Settled by its row: what follows is reported as the creation it is part of.
+                let object = self.write_identity(&object, &row, Origin::Created).await?;
+                let note = format!("Created Connection Broker {:?} (id {}).", row.server, row.id);
+                self.events.publish(object.as_ref(), &Event::normal(Kind::CreatedExternalResource, note));
+                Ok(Progress::Done)
+            }
+            Err(error) if error.outcome() == Outcome::Unknown => Err(error.into()),
+            Err(error) => {
+                self.write_refusal(&object, intent, &error.to_string()).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn write_intent(
+        &self,
+        object: &Arc<RasBroker>,
+        intent: &Intent,
+    ) -> Result<Arc<RasBroker>, StepError> {
+        let text = serde_json::to_string(intent).unwrap_or_default();
+        let change = MetadataChange {
+            finalizers: kubernetes::finalizers_with(object.as_ref(), finalizer::BROKER, true),
+            annotations: [(annotation::CREATE_INTENT, text)].into(),
+        };
+        Ok(self.take(kubernetes::patch_metadata(self.kubernetes, object.as_ref(), &change).await?))
+    }
+
+    /// A definite refusal ends the attempt: nothing is in quarantine, and nothing carries our mark.
+    async fn write_refusal(
+        &self,
+        object: &Arc<RasBroker>,
+        intent: &Intent,
+        why: &str,
+    ) -> Result<(), StepError> {
+        let refused = Intent { refused: Some(why.chars().take(200).collect()), ..intent.clone() };
+        self.write_intent(object, &refused).await.map(drop)
+    }
+
+    /// The id goes to status before anything else.
+    async fn write_identity(
+        &self,
+        object: &Arc<RasBroker>,
+        row: &ras::Broker,
+        origin: Origin,
+    ) -> Result<Arc<RasBroker>, StepError> {
+        let mut status = object.status.clone().unwrap_or_default();
+        status.id = Some(row.id);
+        status.origin = Some(origin);
+        status.site_id = Some(row.site_id);
+        status.observed = Some(observed_row(row));
+        if let FarmView::Up(facts) = &self.observed.farm {
+            status.farm_guid = Some(facts.identity.clone());
+        }
+        self.write_status(object, &self.as_creating(status, row, origin)).await
+    }
+
+    /// What the status shows right after the POST, so that the next pass finds nothing new to say.
+    fn as_creating(&self, status: RasBrokerStatus, row: &ras::Broker, origin: Origin) -> RasBrokerStatus {
+        if origin == Origin::Adopted {
+            return status;
+        }
+        super::plan::created(&self.observed.object, &self.observed.farm, status, row, self.clock.now())
+    }
+
+    async fn write_status(
+        &self,
+        object: &Arc<RasBroker>,
+        status: &RasBrokerStatus,
+    ) -> Result<Arc<RasBroker>, StepError> {
+        let mut object = Arc::clone(object);
+        loop {
+            match kubernetes::apply_status(self.kubernetes, object.as_ref(), status).await {
+                Ok(answered) => return Ok(self.take(answered)),
+                // Somebody touched the object: the id must not be lost for that.
+                Err(error) if error.is_conflict() => object = self.again(&object, error).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Reads the object again after a conflict; another uid is another object.
+    async fn again(&self, object: &Arc<RasBroker>, conflict: CallError) -> Result<Arc<RasBroker>, StepError> {
+        match kubernetes::get::<RasBroker>(self.kubernetes, self.key).await? {
+            Some(found) if found.metadata.uid == object.metadata.uid => Ok(self.take(found)),
+            Some(_) | None => Err(conflict.into()),
+        }
+    }
+
+    async fn claim(&self) -> Result<Progress, StepError> {
+        if self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
+            // The farm must carry its own finalizer before the first of its brokers does.
+            return Ok(Progress::Queued);
+        }
+        let finalizers = kubernetes::finalizers_with(self.broker.as_ref(), finalizer::BROKER, true);
+        let change = MetadataChange { finalizers, ..MetadataChange::default() };
+        self.take(kubernetes::patch_metadata(self.kubernetes, self.broker.as_ref(), &change).await?);
+        Ok(Progress::Done)
+    }
+
+    async fn record(&self, row: &ras::Broker, origin: Origin) -> Result<Progress, StepError> {
+        let object = self.write_identity(self.broker, row, origin).await?;
+        if origin == Origin::Adopted {
+            let note = format!("Adopted Connection Broker {:?} (id {}).", row.server, row.id);
+            self.events.publish(object.as_ref(), &Event::normal(Kind::AdoptedExternalResource, note));
+        }
+        Ok(Progress::Done)
+    }
+
+    async fn update(&self, id: i64, fields: &Fields, memory: &mut Memory) -> Result<Progress, StepError> {
+        let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
+        let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
+        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: false }) else {
+            return Ok(Progress::Queued);
+        };
+        let change = change_of(fields, facts.separator);
+        permit.update(changed_row(row, &change), &change).await?;
+        memory.update = Some(SentUpdate {
+            generation: self.observed.object.generation,
+            fields: fields.clone(),
+            settled: None,
+        });
+        memory.failure = None;
+        let names = fields.keys().map(|field| field.name()).collect::<Vec<_>>().join(", ");
+        let drifted = !self.observed.object.status.drift.is_empty();
+        let (kind, what) = if drifted {
+            (Kind::DriftCorrected, "Corrected")
+        } else {
+            (Kind::UpdatedExternalResource, "Updated")
+        };
+        let note = format!("{what} {names} of Connection Broker {:?} (id {id}).", row.server);
+        self.events.publish(self.broker.as_ref(), &Event::normal(kind, note));
+        Ok(Progress::Done)
+    }
+
+    /// An id alone is no identity: a fresh read by id precedes each DELETE.
+    async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
+        let desired = self.desired();
+        let removal = desired.map(|desired| desired.uninstall.clone()).unwrap_or_default();
+        let credentials = self.agent_credentials(removal.credentials_secret_ref.as_ref()).await?;
+        let Some(permit) = self.permit(Need { calls: 2, writes: true, fresh_list: false }) else {
+            return Ok(Progress::Queued);
+        };
+        let found = permit.get(row.id).await?;
+        let is_same = |found: &ras::Broker| {
+            RowKey::of(found) == RowKey::of(row)
+                && found.time_create == row.time_create
+                && found.priority == row.priority
+        };
+        if !found.as_ref().is_some_and(is_same) {
+            // The snapshot holds what was found: the plan is made anew on it.
+            return Ok(Progress::Done);
+        }
+        let removal = ras::Removal { no_uninstall: !removal.agent, credentials };
+        let marked = self.observed.object.deleted.unwrap_or(self.clock.now().wall);
+        match permit.delete(row.id, &removal, marked).await {
+            Ok(()) => {
+                memory.deleted = Some(row.id);
+                memory.failure = None;
+                Ok(Progress::Done)
+            }
+            // Gone in the meantime: the next list shows it.
+            Err(error) if error.is_not_found() => Ok(Progress::Done),
+            Err(error) => {
+                if error.outcome() == Outcome::Unknown {
+                    memory.delete_unanswered = Some(self.clock.now().boot);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn confirm_gone(&self, id: i64, memory: &mut Memory) -> Result<Progress, StepError> {
+        let Some(permit) = self.permit(Need { calls: 1, writes: false, fresh_list: false }) else {
+            return Ok(Progress::Queued);
+        };
+        let found = permit.get(id).await?;
+        let name = ServerName::new(&self.broker.spec.server);
+        let is_other = found.is_none_or(|row| ServerName::new(&row.server) != name);
+        memory.confirmed_gone = is_other.then_some(id);
+        Ok(Progress::Done)
+    }
+
+    /// Takes the finalizer off; an object that lives on forgets what it owned.
+    async fn release(&self, outcome: Released) -> Result<Progress, StepError> {
+        let mut object = Arc::clone(self.broker);
+        if object.meta().deletion_timestamp.is_none() {
+            let status = object.status.clone().unwrap_or_default();
+            object = self.write_status(&object, &RasBrokerStatus { origin: None, ..status }).await?;
+        }
+        let server = &self.broker.spec.server;
+        let event = match outcome {
+            Released::Deleted => Some((
+                Kind::DeletedExternalResource,
+                format!("Connection Broker {server:?} is gone from the farm."),
+            )),
+            Released::Orphaned => Some((
+                Kind::OrphanedExternalResource,
+                format!("Connection Broker {server:?} is let go and stays in the farm."),
+            )),
+            Released::NeverCreated => None,
+        };
+        if let Some((kind, note)) = event {
+            self.events.publish(object.as_ref(), &Event::normal(kind, note));
+        }
+        let finalizers = kubernetes::finalizers_with(object.as_ref(), finalizer::BROKER, false);
+        let change = MetadataChange { finalizers, ..MetadataChange::default() };
+        match kubernetes::patch_metadata(self.kubernetes, object.as_ref(), &change).await {
+            Ok(answered) => self.take_released(answered),
+            Err(error) if error.is_not_found() => self.brokers.remove(&object),
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(farm) = self.farm {
+            farm.touch();
+        }
+        Ok(Progress::Done)
+    }
+
+    /// The last finalizer's removal is answered with an object that no longer exists.
+    fn take_released(&self, answered: RasBroker) {
+        if answered.metadata.deletion_timestamp.is_some() && answered.finalizers().is_empty() {
+            self.brokers.remove(&answered);
+        } else {
+            self.take(answered);
+        }
+    }
+
+    fn take(&self, answered: RasBroker) -> Arc<RasBroker> {
+        let mut answered = answered;
+        answered.metadata.managed_fields = None;
+        let answered = Arc::new(answered);
+        self.brokers.put(Arc::clone(&answered));
+        answered
+    }
+
+    fn desired(&self) -> Option<&Desired> {
+        self.observed.object.desired.as_ref().ok()
+    }
+
+    async fn agent_credentials(
+        &self,
+        reference: Option<&crate::crd::SecretRef>,
+    ) -> Result<Option<Credentials>, StepError> {
+        let Some(reference) = reference else { return Ok(None) };
+        let key = ObjectKey::new(&self.key.namespace, &reference.name);
+        let secret: Option<Secret> = kubernetes::secret(self.kubernetes, &key).await?;
+        let missing =
+            || Hold::new(Reason::SecretNotFound, format!("Secret {:?} does not exist.", reference.name));
+        let secret = secret.ok_or_else(|| StepError::Credentials(missing()))?;
+        crate::farm::settings::credentials(&reference.name, &secret)
+            .map(|account| Some(account.credentials))
+            .map_err(StepError::Credentials)
+    }
+}
+
+impl StepError {
+    /// What to show of it, with the reason of the work it belongs to; `None` for what is nobody's business but the log's.
+    pub fn hold(&self, object: &ObjectFacts) -> Option<Hold> {
+        match self {
+            Self::Kubernetes(_) | Self::TooLate => None,
+            Self::Credentials(hold) => Some(hold.clone()),
+            Self::Farm(error) if error.is_unauthorized() || error.is_rate_limited() => None,
+            Self::Farm(error) if error.is_forbidden() => Some(Hold::new(
+                Reason::Forbidden,
+                format!(
+                    "The farm refused: {error}. Give its RAS account the right to view, add, modify and delete brokers of this site."
+                ),
+            )),
+            Self::Farm(error) => Some(Hold::new(
+                if object.owned_id().is_some() { Reason::Updating } else { Reason::Creating },
+                format!(
+                    "The farm refused or did not answer: {error}. It is tried again with growing pauses."
+                ),
+            )),
+        }
+    }
+
+    /// How long to wait before the same step is tried again, after `count` failures in a row.
+    pub fn pause(&self, count: u32) -> Duration {
+        let growing = Duration::from_secs(2_u64.saturating_pow(count.min(8)).min(300));
+        match self {
+            Self::Farm(error) => error.retry_after().unwrap_or(growing),
+            Self::Kubernetes(_) | Self::Credentials(_) | Self::TooLate => {
+                growing.min(Duration::from_secs(30))
+            }
+        }
+    }
+}
+
+/// The PUT that sends these fields; only what is given is sent.
+fn change_of(fields: &Fields, separator: char) -> BrokerChange {
+    let flag = |field| match fields.get(&field) {
+        Some(Value::Flag(flag)) => Some(*flag),
+        Some(Value::Text(_) | Value::Addresses(_)) | None => None,
+    };
+    let text = |field| match fields.get(&field) {
+        Some(Value::Text(text)) => Some(text.clone()),
+        Some(Value::Addresses(set)) => {
+            Some(set.iter().map(String::as_str).collect::<Vec<_>>().join(separator.encode_utf8(&mut [0; 4])))
+        }
+        Some(Value::Flag(_)) | None => None,
+    };
+    BrokerChange {
+        enabled: flag(Field::Enabled),
+        description: text(Field::Description),
+        ip: text(Field::Ip),
+        alternative_ips: text(Field::AlternativeIps),
+        standby: flag(Field::Standby),
+    }
+}
+
+/// What the row is expected to look like after the PUT; the list after the Apply tells.
+fn changed_row(row: &ras::Broker, change: &BrokerChange) -> ras::Broker {
+    let BrokerChange { enabled, description, ip, alternative_ips, standby } = change.clone();
+    ras::Broker {
+        enabled: enabled.or(row.enabled),
+        description: description.or_else(|| row.description.clone()),
+        ip: ip.or_else(|| row.ip.clone()),
+        alternative_ips: alternative_ips.or_else(|| row.alternative_ips.clone()),
+        standby: standby.or(row.standby),
+        ..row.clone()
+    }
+}

@@ -1,0 +1,196 @@
+//! Everything that a decision about one broker is made of, as one value.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::canonical::{ServerName, address_set, canonical_address};
+use super::desired::{Desired, Field, Fields, InvalidSpec, Value};
+use super::intent::Intent;
+use crate::crd::{RasBroker, RasBrokerStatus, annotation, finalizer};
+use crate::farm::view::{FarmView, Hold, Unapplied};
+use crate::ras;
+
+/// The observed world of one broker.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The object, as last answered or watched.
+    pub object: ObjectFacts,
+    /// Its farm.
+    pub farm: FarmView,
+    /// What this process did and has not yet seen settled.
+    pub memory: Memory,
+    /// Other objects that may mean the same broker.
+    pub rivals: Vec<Rival>,
+    /// Deletion marks of all terminating objects of the farm that need a DELETE and have sent none, this one's included.
+    pub deletions: Vec<Timestamp>,
+    /// How many of the farm's managed brokers vanished at once.
+    pub vanished: usize,
+    /// The state of the CRD, read only for objects that are being deleted.
+    pub crd: CrdState,
+}
+
+/// The object's own facts.
+#[derive(Clone, Debug)]
+pub struct ObjectFacts {
+    /// Namespace, for messages.
+    pub namespace: String,
+    /// Name, for messages.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// When it was deleted, if it was.
+    pub deleted: Option<Timestamp>,
+    /// Whether our finalizer stands on it.
+    pub finalizer: bool,
+    /// The create intent.
+    pub intent: Option<Intent>,
+    /// The last status.
+    pub status: RasBrokerStatus,
+    /// The valid spec, or why it is none.
+    pub desired: Result<Desired, InvalidSpec>,
+}
+
+/// Whether objects of this kind are being removed by the removal of their definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrdState {
+    /// It stands.
+    Present,
+    /// It is being deleted: its objects are orphaned, not deleted in the farm.
+    Terminating,
+    /// It could not be read.
+    Unreadable,
+}
+
+/// Another object that may mean the same broker, reduced to what decides between the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// How it may be named in a message: only objects of the same namespace are.
+    pub shown: Option<String>,
+    /// Whether its key is equal, or only similar.
+    pub same_key: bool,
+    /// Whether it comes before this object.
+    pub precedes: bool,
+}
+
+/// What this process remembers of one uid; lost with the process, and safe to lose.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
+    pub intent_seen: Option<(u32, Duration)>,
+    /// When a DELETE was sent whose answer did not come.
+    pub delete_unanswered: Option<Duration>,
+    /// The id that a DELETE of ours was answered for.
+    pub deleted: Option<i64>,
+    /// The last change that the farm answered to.
+    pub update: Option<SentUpdate>,
+    /// The last refusal or failure, until it is time to try again.
+    pub failure: Option<Failure>,
+    /// What is written and not applied.
+    pub unapplied: Option<Unapplied>,
+    /// The `reconcile-requested-at` value last acted on.
+    pub reconcile_handled: Option<String>,
+    /// Whether a read by id found the recorded row gone after both lists did.
+    pub confirmed_gone: Option<i64>,
+}
+
+/// A change that was sent and answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentUpdate {
+    /// The generation that wanted it.
+    pub generation: i64,
+    /// What was sent.
+    pub fields: Fields,
+    /// What the farm showed once it was applied; unset until then.
+    pub settled: Option<Fields>,
+}
+
+/// A step that did not succeed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The generation it was made for: an edited spec is tried at once.
+    pub generation: i64,
+    /// What to show.
+    pub hold: Hold,
+    /// When to try again, on the clock that counts suspend.
+    pub retry_at: Duration,
+    /// How often it failed in a row.
+    pub count: u32,
+}
+
+impl ObjectFacts {
+    /// Reads an object.
+    pub fn of(broker: &RasBroker) -> Self {
+        let metadata = &broker.metadata;
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let note = metadata.annotations.as_ref().and_then(|all| all.get(annotation::CREATE_INTENT));
+        let intent = Intent::read(note.map(String::as_str), &uid);
+        let status = broker.status.clone().unwrap_or_default();
+        let recorded = status.site_id.or_else(|| intent.as_ref().map(|intent| intent.site_id));
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid,
+            generation: metadata.generation.unwrap_or_default(),
+            deleted: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            finalizer: has_finalizer(broker),
+            desired: super::desired::desired(broker, recorded),
+            intent,
+            status,
+        }
+    }
+
+    /// The site that was resolved before, if one was.
+    pub fn recorded_site(&self) -> Option<i64> {
+        self.status.site_id.or_else(|| self.intent.as_ref().map(|intent| intent.site_id))
+    }
+
+    /// The id that is ours: one that a status with an origin names. An id alone owns nothing.
+    pub fn owned_id(&self) -> Option<i64> {
+        self.status.origin.and(self.status.id)
+    }
+}
+
+/// Whether our finalizer stands on the object.
+pub fn has_finalizer(broker: &RasBroker) -> bool {
+    broker.metadata.finalizers.iter().flatten().any(|name| name == finalizer::BROKER)
+}
+
+/// What a row says of the fields that can be managed, in canonical form; what it leaves out is left out.
+pub fn row_fields(row: &ras::Broker) -> Fields {
+    let flag = |field, value: Option<bool>| value.map(|flag| (field, Value::Flag(flag)));
+    let ip = row.ip.as_deref().map(canonical_address);
+    let addresses = row.alternative_ips.as_deref().map(|text| address_set([text]));
+    [
+        flag(Field::Enabled, row.enabled),
+        flag(Field::Standby, row.standby),
+        // A description that is absent is one that is empty: a spec that clears it must find it cleared.
+        Some((Field::Description, Value::Text(row.description.clone().unwrap_or_default()))),
+        Some((Field::Ip, Value::Text(ip.unwrap_or_default()))),
+        Some((Field::AlternativeIps, Value::Addresses(addresses.unwrap_or_default()))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The managed fields that are not as they should be: wanted and observed.
+pub fn differences(wanted: &Fields, row: &ras::Broker) -> BTreeMap<Field, (Value, Option<Value>)> {
+    let observed = row_fields(row);
+    wanted
+        .iter()
+        .filter(|(field, value)| observed.get(field) != Some(value))
+        .map(|(field, value)| (*field, (value.clone(), observed.get(field).cloned())))
+        .collect()
+}
+
+/// Whether a row may be the same machine as `name` or one of `addresses` under another spelling.
+pub fn may_be_same_machine(row: &ras::Broker, name: &ServerName, addresses: &[String]) -> bool {
+    let row_name = ServerName::new(&row.server);
+    let row_ip = row.ip.as_deref().map(canonical_address).filter(|ip| !ip.is_empty());
+    let is_address = |text: &str| addresses.iter().any(|address| address == text) || name.as_str() == text;
+    row_name.may_be(name) || row_ip.as_deref().is_some_and(is_address) || is_address(row_name.as_str())
+}

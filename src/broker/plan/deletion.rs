@@ -1,0 +1,280 @@
+//! Objects that are being deleted: a deletion ends, or says what it waits for.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ownership::{Ownership, find};
+use super::settled::waiting_failure;
+use super::{Draft, Plan, Released, Step, message};
+use crate::broker::desired::Desired;
+use crate::broker::findings::Findings;
+use crate::broker::observe::{CrdState, Observed};
+use crate::clock::Now;
+use crate::crd::condition::Reason;
+use crate::crd::{DeletionPolicy, ManagementPolicy, Origin};
+use crate::farm::snapshot::RowKey;
+use crate::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
+use crate::ras;
+
+/// How long deletions are gathered before the first is sent, so that a mass deletion is seen as one.
+pub const GATHERING: Duration = Duration::from_secs(5);
+
+/// The plan for an object that is being deleted.
+pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
+    let object = &observed.object;
+    if !object.finalizer {
+        return Plan::silent();
+    }
+    if is_never_created(observed) {
+        return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
+    }
+    if is_orphaned(observed) {
+        return match quarantine_left(observed, now) {
+            Some(left) => held(observed, message::deletion_quarantine(), now).after(left),
+            None => Plan::silent().then(Step::Release { outcome: Released::Orphaned }),
+        };
+    }
+    match waits_for(observed) {
+        Err(None) => Plan::silent(),
+        Err(Some(hold)) => held(observed, hold, now),
+        Ok((desired, facts)) => in_farm(observed, desired, facts, now),
+    }
+}
+
+/// No POST of this object can have made anything, and it adopted nothing.
+fn is_never_created(observed: &Observed) -> bool {
+    let object = &observed.object;
+    let may_exist = object.intent.as_ref().is_some_and(crate::broker::intent::Intent::may_have_created);
+    object.owned_id().is_none() && !may_exist
+}
+
+/// Whether the broker stays in the farm. Unset means: what we made goes, what we adopted stays.
+fn is_orphaned(observed: &Observed) -> bool {
+    let object = &observed.object;
+    let Ok(desired) = &object.desired else {
+        // A spec that cannot be acted on still lets go of what it adopted, and deletes what it made, below.
+        return object.status.origin == Some(Origin::Adopted);
+    };
+    let by_policy = match desired.deletion {
+        Some(DeletionPolicy::Orphan) => true,
+        Some(DeletionPolicy::Delete) => false,
+        None => object.status.origin == Some(Origin::Adopted),
+    };
+    by_policy
+        || desired.requests.force_orphan
+        || desired.management == ManagementPolicy::ObserveOnly
+        || observed.crd == CrdState::Terminating
+}
+
+/// Everything that holds a deletion back before its row is even looked at; `Err(None)` waits in silence.
+fn waits_for(observed: &Observed) -> Result<(&Desired, &FarmFacts), Option<Hold>> {
+    let object = &observed.object;
+    let desired = object
+        .desired
+        .as_ref()
+        .map_err(|invalid| Some(message::deletion_waits(object, &format!("{invalid}."))))?;
+    if desired.requests.deletion_protection {
+        return Err(Some(message::deletion_protected(object)));
+    }
+    if desired.suspend {
+        return Err(Some(message::deletion_suspended(object)));
+    }
+    let facts = match &observed.farm {
+        FarmView::Up(facts) => facts,
+        FarmView::Starting => return Err(None),
+        FarmView::Down(outage) => return Err(Some(message::deletion_waits(object, &outage.hold.message))),
+        FarmView::Missing => {
+            let hold = message::farm_missing(object);
+            return Err(Some(message::deletion_waits(object, &hold.message)));
+        }
+    };
+    match &facts.hold {
+        Some(hold) if hold.reason == Reason::Suspended => Err(Some(message::deletion_suspended(object))),
+        Some(hold) => Err(Some(message::deletion_waits(object, &hold.message))),
+        None => Ok((desired, facts)),
+    }
+}
+
+fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) -> Plan {
+    let object = &observed.object;
+    let Some(site_id) = object.recorded_site() else {
+        return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
+    };
+    let key = RowKey { site_id, name: desired.name.clone() };
+    match find(object, facts, &key) {
+        Ownership::Ours(row) => remove(observed, desired, facts, &row, now),
+        Ownership::Marked(row) => {
+            Plan::silent().then(Step::Record { row: (*row).clone(), origin: Origin::Created })
+        }
+        // Our row is gone and somebody made another: theirs is left alone.
+        Ownership::Foreign(_) | Ownership::Ambiguous(_) => after_quarantine(observed, now, || {
+            Plan::silent().then(Step::Release { outcome: Released::Deleted })
+        }),
+        Ownership::Vanished { id } => {
+            after_quarantine(observed, now, || gone(observed, facts, &key, id, now))
+        }
+        Ownership::Absent => after_quarantine(observed, now, || {
+            if facts.snapshot.is_absent(&key) {
+                Plan::silent().then(Step::Release { outcome: Released::NeverCreated })
+            } else {
+                deleting(observed, now).with_list()
+            }
+        }),
+    }
+}
+
+fn after_quarantine(observed: &Observed, now: Now, then: impl FnOnce() -> Plan) -> Plan {
+    match quarantine_left(observed, now) {
+        Some(left) => held(observed, message::deletion_quarantine(), now).after(left).with_list(),
+        None => then(),
+    }
+}
+
+/// The finalizer goes only after two lists and a read by id found nothing.
+fn gone(observed: &Observed, facts: &FarmFacts, key: &RowKey, id: i64, now: Now) -> Plan {
+    if !facts.snapshot.is_absent(key) {
+        deleting(observed, now).with_list()
+    } else if observed.memory.confirmed_gone == Some(id) {
+        Plan::silent().then(Step::Release { outcome: Released::Deleted })
+    } else {
+        Plan::silent().then(Step::ConfirmGone { id })
+    }
+}
+
+fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::Broker, now: Now) -> Plan {
+    let object = &observed.object;
+    if observed.memory.deleted == Some(row.id) {
+        return wait_for_removal(observed, desired, facts, now);
+    }
+    if let Some((findings, left)) = waiting_failure(object, &observed.memory, now) {
+        let why = findings.reconciling.or(findings.stalled).map(|hold| hold.message).unwrap_or_default();
+        return held(observed, message::deletion_waits(object, &why), now).after(left);
+    }
+    if let Some(left) = quarantine_left(observed, now) {
+        return held(observed, message::deletion_quarantine(), now).after(left).with_list();
+    }
+    if row.priority == Some(0) {
+        return held(observed, message::primary_stays(object), now);
+    }
+    if !desired.requests.skip_availability_check && is_last_enabled(facts, row) {
+        return held(observed, message::last_enabled(object), now);
+    }
+    clear(observed, desired, facts, row, now)
+}
+
+fn clear(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::Broker, now: Now) -> Plan {
+    let object = &observed.object;
+    let marked = object.deleted.unwrap_or(now.wall);
+    match clearance(marked, &observed.deletions, &facts.deletions, now.wall) {
+        Clearance::Gathering(left) => deleting(observed, now).after(left),
+        Clearance::Held(count) => {
+            let hold = message::mass_deletion(object, &desired.farm, count, facts.deletions.threshold);
+            held(observed, hold, now)
+        }
+        Clearance::Go if observed.crd == CrdState::Unreadable && is_one_of_many(observed, facts) => {
+            held(observed, message::crd_unreadable(object), now).after(GATHERING)
+        }
+        Clearance::Go => deleting(observed, now).then(Step::Delete { row: row.clone() }),
+    }
+}
+
+fn is_one_of_many(observed: &Observed, facts: &FarmFacts) -> bool {
+    observed.deletions.len() + facts.deletions.sent.len() > 1
+}
+
+fn wait_for_removal(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) -> Plan {
+    let manual = facts.mode == crate::crd::ApplyMode::Manual;
+    if manual && observed.memory.unapplied == Some(Unapplied::Deleted) {
+        let hold = message::awaiting_apply(&observed.object, &desired.farm);
+        return Draft::of(&observed.object).shows(Findings::reconciling(hold), now);
+    }
+    deleting(observed, now)
+}
+
+fn is_last_enabled(facts: &FarmFacts, row: &ras::Broker) -> bool {
+    let serves = |other: &ras::Broker| {
+        other.site_id == row.site_id
+            && other.enabled != Some(false)
+            && other.marked_for_deletion != Some(true)
+    };
+    serves(row) && !facts.snapshot.rows().any(|other| other.id != row.id && serves(other))
+}
+
+fn held(observed: &Observed, hold: Hold, now: Now) -> Plan {
+    Draft::of(&observed.object).shows(Findings::held(hold), now)
+}
+
+fn deleting(observed: &Observed, now: Now) -> Plan {
+    Draft::of(&observed.object).shows(Findings::reconciling(message::deleting()), now)
+}
+
+/// How long a request of this object may still take effect in the farm: a POST without an answer, counted from
+/// when this process first saw its intent, or a DELETE without one.
+pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration> {
+    let left = |from: Duration, length: Duration| {
+        (from + length).checked_sub(now.boot).filter(|left| !left.is_zero())
+    };
+    let object = &observed.object;
+    let post =
+        object.intent.as_ref().filter(|intent| intent.refused.is_none() && object.owned_id().is_none());
+    let post = post.and_then(|intent| {
+        // An intent that was never seen before starts its quarantine now.
+        let seen = observed.memory.intent_seen.filter(|(attempt, _)| *attempt == intent.attempt);
+        left(seen.map_or(now.boot, |(_, at)| at), intent.quarantine())
+    });
+    let delete = observed.memory.delete_unanswered.and_then(|at| {
+        let FarmView::Up(facts) = &observed.farm else { return None };
+        left(at, facts.quarantine)
+    });
+    post.max(delete)
+}
+
+/// Whether a deletion may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clearance {
+    /// Others may follow: look again after this long.
+    Gathering(Duration),
+    /// Too many at once; this many were counted.
+    Held(usize),
+    /// It may be sent.
+    Go,
+}
+
+/// Judges the deletion marked at `marked` among all `unsent` ones (itself included): if any window that holds
+/// this mark holds more than the threshold, none that is unsent goes. Depends on marks alone, so that a set that
+/// is held stays held, also after a restart, until it is allowed.
+pub fn clearance(
+    marked: Timestamp,
+    unsent: &[Timestamp],
+    limits: &DeletionLimits,
+    now: Timestamp,
+) -> Clearance {
+    if limits.threshold == 0 || limits.allowed_before.is_some_and(|until| marked <= until) {
+        return Clearance::Go;
+    }
+    let gathered = SignedDuration::try_from(GATHERING).unwrap_or_default();
+    let left = gathered.checked_sub(now.duration_since(marked)).filter(SignedDuration::is_positive);
+    if let Some(left) = left.and_then(|left| Duration::try_from(left).ok()) {
+        return Clearance::Gathering(left.min(GATHERING));
+    }
+    let count = most_in_one_window(marked, unsent.iter().chain(&limits.sent), limits.window);
+    if count > limits.threshold { Clearance::Held(count) } else { Clearance::Go }
+}
+
+fn most_in_one_window<'a>(
+    marked: Timestamp,
+    all: impl Iterator<Item = &'a Timestamp>,
+    window: Duration,
+) -> usize {
+    let window = SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
+    let mut near: Vec<Timestamp> =
+        all.copied().filter(|at| at.duration_since(marked).abs() <= window).collect();
+    near.sort_unstable();
+    let from_each = near.iter().enumerate().filter(|(_, start)| **start <= marked).map(|(index, start)| {
+        let inside = near[index..].iter().take_while(|at| at.duration_since(*start) <= window);
+        let inside: Vec<_> = inside.collect();
+        if inside.last().is_some_and(|last| **last >= marked) { inside.len() } else { 0 }
+    });
+    from_each.max().unwrap_or_default()
+}

@@ -1,0 +1,281 @@
+//! Objects that are to exist.
+
+use std::time::Duration;
+
+use super::ownership::{Ownership, find};
+use super::settled::waiting_failure;
+use super::{Draft, FRESH, Plan, Released, Step, message, settled, usable};
+use crate::broker::canonical::canonical_address;
+use crate::broker::desired::{Desired, Field, Value};
+use crate::broker::findings::{Findings, Readiness};
+use crate::broker::intent::Intent;
+use crate::broker::observe::{Observed, may_be_same_machine};
+use crate::clock::Now;
+use crate::crd::condition::Reason;
+use crate::crd::{AdoptionPolicy, ManagementPolicy, Origin};
+use crate::farm::snapshot::RowKey;
+use crate::farm::view::{FarmFacts, Hold};
+use crate::ras;
+
+/// A broker of ours that vanishes a second time within this is not created again without being asked.
+const RECREATE_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
+/// One broker in one farm that answers: what all decisions below look at.
+struct Case<'a> {
+    observed: &'a Observed,
+    desired: &'a Desired,
+    facts: &'a FarmFacts,
+    key: RowKey,
+    now: Now,
+}
+
+/// The plan for an object that is not being deleted.
+pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
+    let object = &observed.object;
+    let desired = match &object.desired {
+        Ok(desired) => desired,
+        Err(invalid) => {
+            let hold = Hold::new(Reason::InvalidSpec, format!("{invalid}."));
+            return Draft::of(object).shows(Findings::stalled(hold), now);
+        }
+    };
+    if desired.management == ManagementPolicy::ObserveOnly && object.finalizer {
+        return let_go(observed, now);
+    }
+    let facts = match usable(observed, now) {
+        Ok(facts) => facts,
+        Err(plan) => return plan,
+    };
+    match site(observed, desired, facts) {
+        Ok(site_id) => {
+            let key = RowKey { site_id, name: desired.name.clone() };
+            Case { observed, desired, facts, key, now }.plan()
+        }
+        Err(hold) => Draft::of(object).shows(Findings::stalled(hold), now),
+    }
+}
+
+/// An object switched to `ObserveOnly` lets go as `Orphan` does, after what may still be on its way has arrived.
+fn let_go(observed: &Observed, now: Now) -> Plan {
+    match super::deletion::quarantine_left(observed, now) {
+        Some(left) => {
+            Draft::of(&observed.object).shows(Findings::reconciling(message::quarantine()), now).after(left)
+        }
+        None => Plan::silent().then(Step::Release { outcome: Released::Orphaned }),
+    }
+}
+
+/// The site is resolved once; what was recorded wins from then on.
+fn site(observed: &Observed, desired: &Desired, facts: &FarmFacts) -> Result<i64, Hold> {
+    if let Some(recorded) = observed.object.recorded_site() {
+        return Ok(recorded);
+    }
+    let site = desired.site_id.or(facts.default_site).ok_or_else(|| message::no_default_site(facts))?;
+    let known = facts.sites.is_empty() || facts.sites.iter().any(|(id, _)| *id == site);
+    if known { Ok(site) } else { Err(message::no_such_site(site, facts)) }
+}
+
+impl Case<'_> {
+    fn plan(&self) -> Plan {
+        let ownership = find(&self.observed.object, self.facts, &self.key);
+        if self.desired.management == ManagementPolicy::ObserveOnly {
+            return self.only_observe(&ownership);
+        }
+        if let Some(rival) = self.observed.rivals.iter().find(|rival| rival.precedes) {
+            return self.stalled(message::rival(rival));
+        }
+        match ownership {
+            Ownership::Ours(row) => self.keep(&row),
+            Ownership::Marked(row) => self.record(&row, Origin::Created),
+            Ownership::Foreign(row) => self.meet(&row),
+            Ownership::Ambiguous(count) => self.stalled(message::ambiguous(self.desired, count)),
+            Ownership::Vanished { id } => self.vanished(id),
+            Ownership::Absent => self.absent(),
+        }
+    }
+
+    fn only_observe(&self, ownership: &Ownership) -> Plan {
+        let draft = Draft::of(&self.observed.object).origin(None);
+        match ownership {
+            Ownership::Ours(row) | Ownership::Marked(row) | Ownership::Foreign(row) => draft
+                .seen(self.facts, row)
+                .drift(Vec::new())
+                .handled(self.desired)
+                .shows(Findings::default(), self.now),
+            Ownership::Ambiguous(count) => {
+                draft.shows(Findings::stalled(message::ambiguous(self.desired, *count)), self.now)
+            }
+            Ownership::Vanished { .. } | Ownership::Absent => {
+                draft.unseen().shows(Findings::stalled(message::not_found(self.desired)), self.now)
+            }
+        }
+    }
+
+    fn keep(&self, row: &ras::Broker) -> Plan {
+        if self.observed.object.finalizer {
+            settled::plan(self.observed, self.desired, self.facts, row, self.now)
+        } else {
+            // The finalizer was taken off by somebody while the row is ours: it goes back before anything else.
+            Plan::silent().then(Step::Claim)
+        }
+    }
+
+    /// A row becomes ours: finalizer first, then id and origin.
+    fn record(&self, row: &ras::Broker, origin: Origin) -> Plan {
+        if !self.observed.object.finalizer {
+            return self.unless_held(|| Plan::silent().then(Step::Claim));
+        }
+        Plan::silent().then(Step::Record { row: row.clone(), origin })
+    }
+
+    /// Somebody's broker stands where ours is to be.
+    fn meet(&self, row: &ras::Broker) -> Plan {
+        if row.marked_for_deletion == Some(true) {
+            return self.reconciling(message::awaiting_removal(row));
+        }
+        if self.quarantine().is_some() {
+            return self.in_quarantine();
+        }
+        match self.desired.adoption {
+            AdoptionPolicy::Never => self.stalled(message::already_exists(&self.observed.object, row)),
+            AdoptionPolicy::IfExists | AdoptionPolicy::Required => {
+                self.unless_held(|| self.record(row, Origin::Adopted))
+            }
+        }
+    }
+
+    /// Rule 5: absent from two lists and by id, then created again once, or left for a person to decide.
+    fn vanished(&self, id: i64) -> Plan {
+        if !self.facts.snapshot.is_absent(&self.key) {
+            return Plan::silent().with_list();
+        }
+        if self.observed.memory.confirmed_gone != Some(id) {
+            return Plan::silent().then(Step::ConfirmGone { id });
+        }
+        match self.no_recreation() {
+            Some(why) if !self.is_asked() => {
+                let hold = message::externally_deleted(&self.observed.object, why);
+                Draft::of(&self.observed.object).shows(Findings::stalled(hold), self.now)
+            }
+            Some(_) | None => self.create(Some(self.facts.farm_time)),
+        }
+    }
+
+    fn no_recreation(&self) -> Option<&'static str> {
+        let object = &self.observed.object;
+        let limit = self.facts.deletions.threshold;
+        let again = object.intent.as_ref().and_then(|intent| intent.recreated);
+        if object.status.origin == Some(Origin::Adopted) {
+            Some("this object did not create it")
+        } else if limit > 0 && self.observed.vanished > limit {
+            Some("more brokers of this farm vanished at once than spec.deletionProtection.threshold allows")
+        } else if again.is_some_and(|when| self.facts.farm_time.duration_since(when) < RECREATE_PAUSE) {
+            Some("it was created again less than an hour ago")
+        } else {
+            None
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        let asked = &self.desired.requests.reconcile;
+        asked.is_some() && *asked != self.observed.object.status.last_handled_reconcile_at
+    }
+
+    fn absent(&self) -> Plan {
+        if self.quarantine().is_some() {
+            return self.in_quarantine();
+        }
+        if self.desired.adoption == AdoptionPolicy::Required {
+            return self.stalled(message::not_found(self.desired));
+        }
+        let same_site = |row: &&std::sync::Arc<ras::Broker>| row.site_id == self.key.site_id;
+        let addresses = self.addresses();
+        let similar =
+            |row: &&std::sync::Arc<ras::Broker>| may_be_same_machine(row, &self.key.name, &addresses);
+        if let Some(row) = self.facts.snapshot.rows().filter(same_site).find(similar) {
+            return self.stalled(message::similar_row(row, self.desired));
+        }
+        self.create(None)
+    }
+
+    /// The address that the spec gives for this machine.
+    fn addresses(&self) -> Vec<String> {
+        match self.desired.fields.get(&Field::Ip) {
+            Some(Value::Text(ip)) => vec![canonical_address(ip)],
+            Some(Value::Flag(_) | Value::Addresses(_)) | None => Vec::new(),
+        }
+    }
+
+    fn create(&self, recreated: Option<jiff::Timestamp>) -> Plan {
+        if let Some((findings, left)) =
+            waiting_failure(&self.observed.object, &self.observed.memory, self.now)
+        {
+            return Draft::of(&self.observed.object).shows(findings, self.now).after(left);
+        }
+        self.unless_held(|| {
+            let hold = message::creating(self.desired);
+            let is_fresh = self.now.since(self.facts.snapshot.listed_at) <= FRESH;
+            let plan = if is_fresh { self.reconciling(hold) } else { self.reconciling(hold).with_list() };
+            plan.quiet().then(Step::Create { intent: self.next_intent(recreated) })
+        })
+    }
+
+    fn next_intent(&self, recreated: Option<jiff::Timestamp>) -> Intent {
+        let object = &self.observed.object;
+        let last = object.intent.as_ref().filter(|_| object.owned_id().is_none());
+        let attempt = object.intent.as_ref().map_or(0, |intent| intent.attempt) + 1;
+        Intent {
+            uid: object.uid.clone(),
+            attempt,
+            farm_guid: self.facts.identity.clone(),
+            site_id: self.key.site_id,
+            server: self.desired.server.clone(),
+            account: self.facts.account.clone(),
+            farm_time: self.facts.farm_time,
+            quarantine_seconds: self.facts.quarantine.as_secs(),
+            lost_since: last.and_then(Intent::carried_loss),
+            refused: None,
+            recreated: recreated.or_else(|| object.intent.as_ref().and_then(|intent| intent.recreated)),
+        }
+    }
+
+    fn quarantine(&self) -> Option<Duration> {
+        super::deletion::quarantine_left(self.observed, self.now)
+    }
+
+    /// A lost answer: the list decides meanwhile, and is taken once more when the time is over.
+    fn in_quarantine(&self) -> Plan {
+        let left = self.quarantine().unwrap_or_default();
+        self.reconciling(message::quarantine()).after(left).with_list()
+    }
+
+    /// Whatever may hold a write back, asked in one place.
+    fn unless_held(&self, plan: impl FnOnce() -> Plan) -> Plan {
+        if self.desired.suspend {
+            return self.resting(message::suspended());
+        }
+        if self.facts.terminating {
+            let text =
+                format!("RasFarm {:?} is being deleted: no broker is created in it.", self.desired.farm);
+            return self.reconciling(Hold::new(Reason::WaitingForFarm, text));
+        }
+        match &self.facts.hold {
+            Some(hold) if hold.reason == Reason::Suspended => self.resting(hold.clone()),
+            Some(hold) => self.reconciling(Hold::new(Reason::WaitingForFarm, hold.message.clone())),
+            None => plan(),
+        }
+    }
+
+    fn resting(&self, hold: Hold) -> Plan {
+        let findings = Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) };
+        Draft::of(&self.observed.object).shows(findings, self.now)
+    }
+
+    fn reconciling(&self, hold: Hold) -> Plan {
+        Draft::of(&self.observed.object).shows(Findings::reconciling(hold), self.now)
+    }
+
+    fn stalled(&self, hold: Hold) -> Plan {
+        Draft::of(&self.observed.object).handled(self.desired).shows(Findings::stalled(hold), self.now)
+    }
+}

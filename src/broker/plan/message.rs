@@ -1,0 +1,321 @@
+//! The sentences that conditions show: each says what is going on and what to do next, and holds nothing that
+//! changes from one try to the next.
+
+use crate::broker::desired::{Desired, Field, Value};
+use crate::broker::observe::{ObjectFacts, Rival};
+use crate::crd::annotation;
+use crate::crd::condition::Reason;
+use crate::farm::view::{FarmFacts, Hold};
+use crate::ras;
+
+pub(super) fn farm_missing(object: &ObjectFacts) -> Hold {
+    let farm = object.desired.as_ref().map(|desired| desired.farm.clone()).unwrap_or_default();
+    let namespace = &object.namespace;
+    Hold::new(
+        Reason::WaitingForFarm,
+        format!(
+            "RasFarm {farm:?} does not exist in namespace {namespace:?}: create it, or correct spec.farmRef.name."
+        ),
+    )
+}
+
+pub(super) fn annotate(kind: &str, namespace: &str, name: &str, key: &str, value: &str) -> String {
+    format!("kubectl annotate --overwrite {kind} -n {namespace} {name} {key}={value}")
+}
+
+fn annotate_broker(object: &ObjectFacts, key: &str) -> String {
+    annotate("rasbroker", &object.namespace, &object.name, key, "true")
+}
+
+pub(super) fn reconcile_line(object: &ObjectFacts) -> String {
+    let key = annotation::RECONCILE_REQUESTED_AT;
+    annotate("rasbroker", &object.namespace, &object.name, key, "\"$(date +%s)\"")
+}
+
+/// The line that lets go of an object whose farm cannot be reached.
+pub(super) fn orphan_line(object: &ObjectFacts) -> String {
+    annotate_broker(object, annotation::FORCE_ORPHAN)
+}
+
+pub(super) fn suspended() -> Hold {
+    Hold::new(Reason::Suspended, "spec.suspend is true: nothing is written to the farm until it is false.")
+}
+
+pub(super) fn no_such_site(site: i64, facts: &FarmFacts) -> Hold {
+    Hold::new(
+        Reason::InvalidSpec,
+        format!("The farm has no site {site}; it has {}. Correct spec.siteId.", sites(facts)),
+    )
+}
+
+pub(super) fn no_default_site(facts: &FarmFacts) -> Hold {
+    Hold::new(
+        Reason::InvalidSpec,
+        format!(
+            "The farm does not say which of its sites is the licensing site: set spec.siteId. It has {}.",
+            sites(facts)
+        ),
+    )
+}
+
+fn sites(facts: &FarmFacts) -> String {
+    let named = facts.sites.iter().map(|(id, name)| match name {
+        Some(name) => format!("{id} ({name})"),
+        None => id.to_string(),
+    });
+    let list = named.collect::<Vec<_>>().join(", ");
+    if list.is_empty() { "no sites that this account can see".into() } else { list }
+}
+
+pub(super) fn already_exists(object: &ObjectFacts, row: &ras::Broker) -> Hold {
+    let patch = r#"'{"spec":{"adoptionPolicy":"IfExists"}}'"#;
+    Hold::new(
+        Reason::AlreadyExists,
+        format!(
+            "The farm already has a Connection Broker {:?} (id {}), created by {}, not by this object. To adopt it: \
+             kubectl patch rasbroker -n {} {} --type merge -p {patch}",
+            row.server,
+            row.id,
+            row.admin_create.as_deref().unwrap_or("an unnamed administrator"),
+            object.namespace,
+            object.name,
+        ),
+    )
+}
+
+pub(super) fn ambiguous(desired: &Desired, count: usize) -> Hold {
+    Hold::new(
+        Reason::ResourceConflict,
+        format!(
+            "The farm lists {count} Connection Brokers named {:?} in one site: remove all but one in the RAS Console.",
+            desired.server
+        ),
+    )
+}
+
+pub(super) fn rival(rival: &Rival) -> Hold {
+    let who = rival
+        .shown
+        .as_deref()
+        .map_or_else(|| "a RasBroker in another namespace".to_owned(), |name| format!("RasBroker {name:?}"));
+    let text = if rival.same_key {
+        format!("{who} already manages this server in this farm: delete one of the two objects.")
+    } else {
+        format!(
+            "{who} may mean the same machine under another spelling: give both the same spec.server, or delete one."
+        )
+    };
+    Hold::new(Reason::ResourceConflict, text)
+}
+
+pub(super) fn similar_row(row: &ras::Broker, desired: &Desired) -> Hold {
+    let ip = row.ip.as_deref().filter(|ip| !ip.is_empty()).map(|ip| format!(", ip {ip}")).unwrap_or_default();
+    Hold::new(
+        Reason::ResourceConflict,
+        format!(
+            "The farm's Connection Broker {:?} (id {}{ip}) may be the same machine as {:?}: use that spelling in a \
+             new object to adopt it, or remove it in the RAS Console.",
+            row.server, row.id, desired.server
+        ),
+    )
+}
+
+pub(super) fn not_found(desired: &Desired) -> Hold {
+    Hold::new(
+        Reason::NotFound,
+        format!(
+            "The farm has no Connection Broker {:?} in this site, and this object must not create one \
+             (managementPolicy ObserveOnly or adoptionPolicy Required): add it to the farm, or change the policy.",
+            desired.server
+        ),
+    )
+}
+
+pub(super) fn externally_deleted(object: &ObjectFacts, why: &str) -> Hold {
+    Hold::new(
+        Reason::ExternallyDeleted,
+        format!(
+            "The broker was deleted in the farm by someone else; it is not created again because {why}. \
+             To create it again: {}",
+            reconcile_line(object)
+        ),
+    )
+}
+
+pub(super) fn creating(desired: &Desired) -> Hold {
+    Hold::new(Reason::Creating, format!("The broker {:?} is being created in the farm.", desired.server))
+}
+
+pub(super) fn awaiting_removal(row: &ras::Broker) -> Hold {
+    Hold::new(
+        Reason::Creating,
+        format!(
+            "An earlier Connection Broker {:?} (id {}) is marked for deletion: it is created again once the farm has \
+             removed that one, which takes an Apply.",
+            row.server, row.id
+        ),
+    )
+}
+
+pub(super) fn marked(row: &ras::Broker) -> Hold {
+    Hold::new(
+        Reason::Progressing,
+        format!(
+            "Someone marked this broker (id {}) for deletion in the farm: it is removed at the next Apply. \
+             To keep it, undo the deletion in the RAS Console before anyone applies.",
+            row.id
+        ),
+    )
+}
+
+pub(super) fn updating(fields: impl Iterator<Item = Field>) -> Hold {
+    let names = fields.map(Field::name).collect::<Vec<_>>().join(", ");
+    Hold::new(Reason::Updating, format!("The farm is being brought to the spec: {names}."))
+}
+
+pub(super) fn applying(reason: Reason) -> Hold {
+    Hold::new(reason, "The change is written to the farm and takes effect with the Apply that follows.")
+}
+
+pub(super) fn awaiting_apply(object: &ObjectFacts, farm: &str) -> Hold {
+    let key = annotation::APPLY_REQUESTED_AT;
+    let line = annotate("rasfarm", &object.namespace, farm, key, "\"$(date +%s)\"");
+    Hold::new(
+        Reason::WaitingForApply,
+        format!(
+            "The change is written and waits for an Apply, which commits all pending work of the farm; \
+             spec.apply.mode of the farm is Manual. Apply in the RAS Console, or: {line}"
+        ),
+    )
+}
+
+pub(super) fn quarantine() -> Hold {
+    Hold::new(
+        Reason::Quarantine,
+        "The farm did not answer a request that may still take effect: nothing is sent again until that is no longer \
+         possible. This resolves by itself.",
+    )
+}
+
+pub(super) fn ignored(differences: &[(Field, Value, Option<Value>)]) -> Hold {
+    let list = differences.iter().map(|(field, wanted, seen)| {
+        let seen =
+            seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("{:?}", seen.to_string()));
+        format!("{} should be {:?} and is {seen}", field.name(), wanted.to_string())
+    });
+    Hold::new(
+        Reason::ReconcileError,
+        format!(
+            "The farm accepted the change and shows another value: {}. It is not sent again until the spec or the \
+             farm changes; compare with what RAS allows for this broker.",
+            list.collect::<Vec<_>>().join("; ")
+        ),
+    )
+}
+
+pub(super) fn primary_cannot(fields: &[Field]) -> Hold {
+    let names = fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(" and ");
+    Hold::new(
+        Reason::ReconcileError,
+        format!(
+            "This broker is the primary of its site, which RAS neither disables nor puts in standby: {names} is left \
+             as it is. Promote another broker first, or remove the field from the spec."
+        ),
+    )
+}
+
+pub(super) fn priority_unsupported() -> Hold {
+    Hold::new(
+        Reason::Unsupported,
+        "spec.priority is set, and this version of the operator does not order brokers: remove it, or order them in \
+         the RAS Console. Everything else is reconciled.",
+    )
+}
+
+pub(super) fn agent(state: &str) -> Hold {
+    Hold::new(
+        Reason::WaitingForAgent,
+        format!(
+            "The agent's state is {state}. Where the agent is missing, either install it on the server by hand, or \
+             delete this object and create it again with spec.install.agent: true. A later change of spec.install has \
+             no effect."
+        ),
+    )
+}
+
+pub(super) fn deletion_protected(object: &ObjectFacts) -> Hold {
+    let key = annotation::DELETION_PROTECTION;
+    let line = format!("kubectl annotate rasbroker -n {} {} {key}-", object.namespace, object.name);
+    Hold::new(Reason::DeletionProtected, format!("The object is protected. To delete its broker: {line}"))
+}
+
+pub(super) fn deletion_suspended(object: &ObjectFacts) -> Hold {
+    Hold::new(
+        Reason::Suspended,
+        format!(
+            "The deletion waits because this object or its farm is suspended: set spec.suspend to false, or let go of \
+             the object and leave the broker in the farm: {}",
+            orphan_line(object)
+        ),
+    )
+}
+
+pub(super) fn deletion_waits(object: &ObjectFacts, why: &str) -> Hold {
+    Hold::new(
+        Reason::FarmUnavailable,
+        format!(
+            "{why} The deletion goes on by itself when that is over. To let go of the object and leave the broker in \
+             the farm: {}",
+            orphan_line(object)
+        ),
+    )
+}
+
+pub(super) fn deletion_quarantine() -> Hold {
+    Hold { reason: Reason::Quarantine, ..quarantine() }
+}
+
+pub(super) fn deleting() -> Hold {
+    Hold::new(Reason::Deleting, "The broker is being deleted from the farm.")
+}
+
+pub(super) fn primary_stays(object: &ObjectFacts) -> Hold {
+    Hold::new(
+        Reason::AvailabilityGuard,
+        format!(
+            "This broker is the primary of its site, which cannot be deleted: promote another broker first, or let go \
+             of the object and leave the broker in the farm: {}",
+            orphan_line(object)
+        ),
+    )
+}
+
+pub(super) fn last_enabled(object: &ObjectFacts) -> Hold {
+    Hold::new(
+        Reason::AvailabilityGuard,
+        format!(
+            "This is the last enabled broker of its site: enable another, or delete it all the same: {}",
+            annotate_broker(object, annotation::SKIP_AVAILABILITY_CHECK)
+        ),
+    )
+}
+
+pub(super) fn mass_deletion(object: &ObjectFacts, farm: &str, count: usize, threshold: usize) -> Hold {
+    let key = annotation::ALLOW_MASS_DELETION;
+    let line = annotate("rasfarm", &object.namespace, farm, key, "\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"");
+    Hold::new(
+        Reason::MassDeletionBreaker,
+        format!(
+            "More brokers of this farm were deleted within spec.deletionProtection.window than its threshold of \
+             {threshold} allows ({count}), so none that is left is deleted. To allow what was deleted until now: {line}"
+        ),
+    )
+}
+
+pub(super) fn crd_unreadable(object: &ObjectFacts) -> Hold {
+    deletion_waits(
+        object,
+        "The CustomResourceDefinition rasbrokers.ras-operator.dev cannot be read, so it is not known whether it is \
+         being removed, and more than one deletion at a time is held.",
+    )
+}

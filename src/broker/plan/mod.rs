@@ -1,0 +1,260 @@
+//! The decision: a pure function from what is observed to what is done next. The executor makes no choice, and
+//! the same value is what tests assert, what is logged, and what a dry run would print.
+
+mod deletion;
+mod live;
+mod message;
+mod ownership;
+mod settled;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::desired::{Desired, Fields};
+use super::findings::{Findings, Readiness};
+use super::intent::Intent;
+use super::observe::{ObjectFacts, Observed};
+use crate::clock::Now;
+use crate::crd::condition::Reason;
+use crate::crd::{AgentStatus, Drift, ObservedBroker, Origin, RasBrokerStatus, Role};
+use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
+use crate::ras;
+
+pub use deletion::{Clearance, GATHERING, clearance};
+
+/// How old a list may be on which a POST is decided.
+pub const FRESH: Duration = Duration::from_secs(10);
+
+/// One thing to do. Steps that write to the farm are done only with a permit of the farm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Write the intent (and the finalizer), POST, and put the id into status.
+    Create {
+        /// The intent to write before.
+        intent: Intent,
+    },
+    /// Put the finalizer on an object whose broker is to be adopted.
+    Claim,
+    /// Put a row's id into status as ours.
+    Record {
+        /// The row.
+        row: ras::Broker,
+        /// How it became ours.
+        origin: Origin,
+    },
+    /// PUT what differs.
+    Update {
+        /// The row's id.
+        id: i64,
+        /// The fields that differ, as wanted.
+        fields: Fields,
+    },
+    /// Read the row afresh, and DELETE it if it is still the one that is ours.
+    Delete {
+        /// The row that must still be there.
+        row: ras::Broker,
+    },
+    /// Read by id whether a row that both lists lack is gone.
+    ConfirmGone {
+        /// The recorded id.
+        id: i64,
+    },
+    /// Take the finalizer off, and forget what was recorded where the object lives on.
+    Release {
+        /// What became of the broker.
+        outcome: Released,
+    },
+}
+
+/// What became of a broker whose object is let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Released {
+    /// It is gone from the farm.
+    Deleted,
+    /// It stays in the farm.
+    Orphaned,
+    /// There never was one.
+    NeverCreated,
+}
+
+/// What a pass decided.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What to do next; the world is observed anew afterwards.
+    pub step: Option<Step>,
+    /// The status to show before the step; `None` leaves it as it is.
+    pub status: Option<RasBrokerStatus>,
+    /// What the status says, in terms of conditions; empty where `status` is `None`.
+    pub findings: Findings,
+    /// When to look again without any change, if ever.
+    pub requeue: Option<Duration>,
+    /// Whether the farm must be listed again before anything can be decided.
+    pub needs_list: bool,
+}
+
+/// Decides what to do next for one broker.
+pub fn plan(observed: &Observed, now: Now) -> Plan {
+    if observed.object.deleted.is_some() { deletion::plan(observed, now) } else { live::plan(observed, now) }
+}
+
+/// Shared by both halves: builds plans whose status starts from the last one.
+pub(super) struct Draft<'a> {
+    object: &'a ObjectFacts,
+    status: RasBrokerStatus,
+}
+
+impl<'a> Draft<'a> {
+    fn of(object: &'a ObjectFacts) -> Self {
+        Self { object, status: object.status.clone() }
+    }
+
+    /// Takes over what a row and its agent show.
+    fn seen(mut self, facts: &FarmFacts, row: &ras::Broker) -> Self {
+        let agent = facts.snapshot.agent(&super::canonical::ServerName::new(&row.server));
+        self.status.agent = agent.map(|agent| AgentStatus {
+            state: agent.state.name().into_owned(),
+            version: agent.version.clone(),
+        });
+        self.status.id = Some(row.id);
+        self.status.priority = row.priority;
+        self.status.role =
+            row.priority.map(|priority| if priority == 0 { Role::Primary } else { Role::Secondary });
+        self.status.marked_for_deletion = row.marked_for_deletion;
+        self.status.site_id = Some(row.site_id);
+        self.status.farm_guid = Some(facts.identity.clone());
+        self.status.observed = Some(observed_row(row));
+        self
+    }
+
+    /// Forgets a row that is not there.
+    fn unseen(mut self) -> Self {
+        let kept = RasBrokerStatus {
+            observed_generation: self.status.observed_generation,
+            conditions: std::mem::take(&mut self.status.conditions),
+            last_handled_reconcile_at: self.status.last_handled_reconcile_at.take(),
+            site_id: self.status.site_id,
+            farm_guid: self.status.farm_guid.take(),
+            ..RasBrokerStatus::default()
+        };
+        self.status = kept;
+        self
+    }
+
+    fn drift(mut self, drift: Vec<Drift>) -> Self {
+        self.status.drift = drift;
+        self
+    }
+
+    fn origin(mut self, origin: Option<Origin>) -> Self {
+        self.status.origin = origin;
+        self
+    }
+
+    /// A reconcile that was asked for counts as handled once it was decided on a fresh view.
+    fn handled(mut self, desired: &Desired) -> Self {
+        if desired.requests.reconcile.is_some() {
+            self.status.last_handled_reconcile_at.clone_from(&desired.requests.reconcile);
+        }
+        self
+    }
+
+    /// The plan that shows `findings`.
+    fn shows(self, findings: Findings, now: Now) -> Plan {
+        let Self { object, mut status } = self;
+        status.observed_generation = object.generation;
+        let verdicts = findings.verdicts(&status.conditions);
+        status.conditions =
+            crate::crd::condition::merge(&status.conditions, &verdicts, object.generation, now.wall);
+        Plan { status: Some(status), findings, ..Plan::default() }
+    }
+}
+
+impl Plan {
+    /// Nothing to do and nothing to say.
+    fn silent() -> Self {
+        Self::default()
+    }
+
+    fn then(self, step: Step) -> Self {
+        Self { step: Some(step), ..self }
+    }
+
+    fn after(self, requeue: Duration) -> Self {
+        Self { requeue: Some(requeue), ..self }
+    }
+
+    fn with_list(self) -> Self {
+        Self { needs_list: true, ..self }
+    }
+
+    /// The same without touching status: the step itself writes what there is to say.
+    fn quiet(self) -> Self {
+        Self { status: None, findings: Findings::default(), ..self }
+    }
+}
+
+/// What a status shows of a row.
+pub(super) fn observed_row(row: &ras::Broker) -> ObservedBroker {
+    let addresses = row.alternative_ips.as_deref().map(|text| super::canonical::address_set([text]));
+    ObservedBroker {
+        server: row.server.clone(),
+        site_id: row.site_id,
+        enabled: row.enabled,
+        standby: row.standby,
+        description: row.description.clone(),
+        ip: row.ip.clone(),
+        alternative_ips: addresses.map(|set| set.into_iter().collect()),
+        time_create: row.time_create.clone(),
+        admin_create: row.admin_create.clone(),
+        time_last_mod: row.time_last_mod.clone(),
+        admin_last_mod: row.admin_last_mod.clone(),
+    }
+}
+
+/// What to show while a farm cannot be used: nothing for a while, so that a restart of the farm does not ripple
+/// through every object; at once where there is something new to say.
+fn outage(observed: &Observed, outage: &Outage, now: Now) -> Plan {
+    let object = &observed.object;
+    let stalled = outage.hold.reason == Reason::FarmMismatch;
+    let is_news =
+        object.status.conditions.is_empty() || object.status.observed_generation != object.generation;
+    if !(stalled || outage.overdue || is_news) {
+        return Plan::silent();
+    }
+    let findings = if stalled {
+        Findings::stalled(outage.hold.clone())
+    } else {
+        let hold = Hold::new(Reason::WaitingForFarm, outage.hold.message.clone());
+        Findings { readiness: Readiness::Unknown, ..Findings::reconciling(hold) }
+    };
+    Draft::of(object).shows(findings, now)
+}
+
+/// The facts of a farm that answers, or the plan for one that does not.
+fn usable<'a>(observed: &'a Observed, now: Now) -> Result<&'a FarmFacts, Plan> {
+    match &observed.farm {
+        FarmView::Up(facts) => Ok(facts),
+        FarmView::Starting => Err(Plan::silent()),
+        FarmView::Down(why) => Err(outage(observed, why, now)),
+        FarmView::Missing => Err(Draft::of(&observed.object)
+            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now)),
+    }
+}
+
+/// The status right after a POST was answered: exactly what the next pass would say, so that it says nothing.
+pub(super) fn created(
+    object: &ObjectFacts,
+    farm: &FarmView,
+    status: RasBrokerStatus,
+    row: &ras::Broker,
+    now: Now,
+) -> RasBrokerStatus {
+    let (FarmView::Up(facts), Ok(desired)) = (farm, &object.desired) else { return status };
+    let fresh = ObjectFacts { status: status.clone(), ..object.clone() };
+    let plan = Draft::of(&fresh)
+        .seen(facts, row)
+        .handled(desired)
+        .shows(Findings::reconciling(message::creating(desired)), now);
+    plan.status.unwrap_or(status)
+}

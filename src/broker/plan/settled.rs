@@ -1,0 +1,253 @@
+//! A row that is ours: what differs, what may be sent, and what the conditions say when nothing is left to send.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Draft, Plan, Step, message};
+use crate::broker::agent::{Health, health};
+use crate::broker::canonical::ServerName;
+use crate::broker::desired::{Desired, Field, Fields, Value};
+use crate::broker::findings::{Findings, Readiness};
+use crate::broker::observe::{Memory, ObjectFacts, Observed, differences, row_fields};
+use crate::clock::Now;
+use crate::crd::condition::{ConditionType, Reason};
+use crate::crd::{ApplyMode, Drift};
+use crate::farm::view::{FarmFacts, Hold, Unapplied};
+use crate::ras;
+
+type Difference = (Field, Value, Option<Value>);
+
+/// What differs between spec and row, sorted by what may be done about it.
+#[derive(Debug, Default)]
+struct Differences {
+    /// May be sent.
+    send: Vec<Difference>,
+    /// Were sent, answered and applied, and still differ.
+    ignored: Vec<Difference>,
+    /// RAS forbids them on the primary.
+    forbidden: Vec<Field>,
+}
+
+/// The plan for a row that is ours.
+pub(super) fn plan(
+    observed: &Observed,
+    desired: &Desired,
+    facts: &FarmFacts,
+    row: &ras::Broker,
+    now: Now,
+) -> Plan {
+    let object = &observed.object;
+    let draft = Draft::of(object).seen(facts, row).handled(desired);
+    if row.marked_for_deletion == Some(true) {
+        return draft.shows(Findings::reconciling(message::marked(row)), now);
+    }
+    let differences = sorted_differences(object, &observed.memory, desired, row);
+    let drift = drift_of(object, &observed.memory, row, &differences, now);
+    let draft = draft.drift(drift.clone());
+    if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
+        let findings = resting(observed, desired, facts, row, &differences, &drift);
+        return draft.shows(findings, now);
+    }
+    if let Some(failure) = waiting_failure(object, &observed.memory, now) {
+        let findings = Findings { drifted: drifted(&drift), ..failure.0 };
+        return draft.shows(findings, now).after(failure.1);
+    }
+    // Fields that a POST cannot carry are still part of the creation.
+    let hold = match observed.memory.unapplied {
+        Some(Unapplied::Created) => message::creating(desired),
+        Some(Unapplied::Updated | Unapplied::Deleted) | None => {
+            message::updating(differences.send.iter().map(|(field, ..)| *field))
+        }
+    };
+    let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
+    let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
+    draft.shows(findings, now).then(Step::Update { id: row.id, fields })
+}
+
+/// A step that failed lately and whose time to be tried again has not come.
+pub(super) fn waiting_failure(
+    object: &ObjectFacts,
+    memory: &Memory,
+    now: Now,
+) -> Option<(Findings, std::time::Duration)> {
+    let failure = memory.failure.as_ref()?;
+    if failure.generation != object.generation || failure.retry_at <= now.boot {
+        return None;
+    }
+    let findings = match failure.hold.reason {
+        Reason::Forbidden => Findings::stalled(failure.hold.clone()),
+        _ => Findings::reconciling(failure.hold.clone()),
+    };
+    Some((findings, failure.retry_at - now.boot))
+}
+
+fn sorted_differences(
+    object: &ObjectFacts,
+    memory: &Memory,
+    desired: &Desired,
+    row: &ras::Broker,
+) -> Differences {
+    let mut sorted = Differences::default();
+    for (field, (wanted, seen)) in differences(&desired.fields, row) {
+        if is_forbidden(field, &wanted, row) {
+            sorted.forbidden.push(field);
+        } else if was_ignored(object, memory, desired, field, &wanted, seen.as_ref()) {
+            sorted.ignored.push((field, wanted, seen));
+        } else {
+            sorted.send.push((field, wanted, seen));
+        }
+    }
+    sorted
+}
+
+/// The primary can be neither disabled nor put in standby (administrator's guide, "Configuring RAS Connection
+/// Brokers").
+fn is_forbidden(field: Field, wanted: &Value, row: &ras::Broker) -> bool {
+    row.priority == Some(0)
+        && matches!(
+            (field, wanted),
+            (Field::Enabled, Value::Flag(false)) | (Field::Standby, Value::Flag(true))
+        )
+}
+
+fn was_ignored(
+    object: &ObjectFacts,
+    memory: &Memory,
+    desired: &Desired,
+    field: Field,
+    wanted: &Value,
+    seen: Option<&Value>,
+) -> bool {
+    let on_request = desired.requests.reconcile.is_some()
+        && desired.requests.reconcile != object.status.last_handled_reconcile_at;
+    let same_answer = |fields: &Fields| fields.get(&field) == seen;
+    !on_request
+        && memory.update.as_ref().is_some_and(|sent| {
+            sent.generation == object.generation
+                && sent.fields.get(&field) == Some(wanted)
+                && sent.settled.as_ref().is_some_and(same_answer)
+        })
+}
+
+/// What differs although this generation was in the farm before: somebody changed it there. Entries stay until
+/// their correction is applied.
+fn drift_of(
+    object: &ObjectFacts,
+    memory: &Memory,
+    row: &ras::Broker,
+    differences: &Differences,
+    now: Now,
+) -> Vec<Drift> {
+    if differences.send.is_empty() && differences.ignored.is_empty() {
+        return if memory.unapplied.is_some() { object.status.drift.clone() } else { Vec::new() };
+    }
+    let all = differences.send.iter().chain(&differences.ignored);
+    all.filter_map(|difference| drift_entry(object, row, difference, now)).collect()
+}
+
+fn drift_entry(object: &ObjectFacts, row: &ras::Broker, difference: &Difference, now: Now) -> Option<Drift> {
+    let (field, wanted, seen) = difference;
+    let seen = seen.as_ref().map(ToString::to_string).unwrap_or_default();
+    let known = object.status.drift.iter().find(|drift| drift.field == field.name());
+    if known.is_none() && !was_synced(object) {
+        return None;
+    }
+    let same = known.filter(|drift| drift.desired == wanted.to_string() && drift.observed == seen);
+    Some(same.cloned().unwrap_or_else(|| Drift {
+        field: field.name().to_owned(),
+        desired: wanted.to_string(),
+        observed: seen,
+        since: Time(now.wall),
+        changed_by: row.admin_last_mod.clone(),
+    }))
+}
+
+/// Whether this generation was in the farm and applied: only then is a difference somebody else's doing.
+fn was_synced(object: &ObjectFacts) -> bool {
+    let synced = |condition: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+        condition.type_ == ConditionType::Synced.as_str()
+    };
+    object.status.conditions.iter().find(synced).is_some_and(|condition| {
+        condition.status == "True" && condition.observed_generation == Some(object.generation)
+    })
+}
+
+fn drifted(drift: &[Drift]) -> Option<String> {
+    let describe = |entry: &Drift| {
+        let by =
+            entry.changed_by.as_deref().map(|who| format!(", last changed by {who}")).unwrap_or_default();
+        format!("{} is {:?} and should be {:?}{by}", entry.field, entry.observed, entry.desired)
+    };
+    let list = drift.iter().map(describe).collect::<Vec<_>>().join("; ");
+    if list.is_empty() { None } else { Some(format!("The farm was changed outside: {list}.")) }
+}
+
+/// What to show when nothing is sent.
+fn resting(
+    observed: &Observed,
+    desired: &Desired,
+    facts: &FarmFacts,
+    row: &ras::Broker,
+    differences: &Differences,
+    drift: &[Drift],
+) -> Findings {
+    let drifted = drifted(drift);
+    if let Some(findings) = resting_on_hold(desired, facts, !differences.send.is_empty()) {
+        return Findings { drifted, ..findings };
+    }
+    if let Some(hold) = unapplied(&observed.object, &observed.memory, desired, facts) {
+        return Findings { drifted, ..Findings::reconciling(hold) };
+    }
+    let unsynced = if !differences.forbidden.is_empty() {
+        Some(message::primary_cannot(&differences.forbidden))
+    } else if !differences.ignored.is_empty() {
+        Some(message::ignored(&differences.ignored))
+    } else {
+        desired.priority.filter(|place| Some(*place) != row.priority).map(|_| message::priority_unsupported())
+    };
+    let waiting = agent_wait(facts, row);
+    Findings { unsynced, drifted, synced_anyway: true, reconciling: waiting, ..Findings::default() }
+}
+
+/// A suspended object rests whatever the farm says; another hold shows only where it keeps something back.
+fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool) -> Option<Findings> {
+    let hold = if desired.suspend { Some(message::suspended()) } else { facts.hold.clone() }?;
+    match hold.reason {
+        Reason::Suspended => Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) }),
+        _ if something_to_send => {
+            Some(Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
+        }
+        _ => None,
+    }
+}
+
+fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
+    let change = memory.unapplied?;
+    Some(match (facts.mode, change) {
+        (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created) => message::creating(desired),
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Updated) => {
+            let sent = memory.update.iter().flat_map(|update| update.fields.keys().copied());
+            if memory.update.is_some() {
+                message::updating(sent)
+            } else {
+                message::applying(Reason::Updating)
+            }
+        }
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
+    })
+}
+
+/// An agent list that could not be read, or that names no servers, lowers nothing.
+fn agent_wait(facts: &FarmFacts, row: &ras::Broker) -> Option<Hold> {
+    let agent = facts.snapshot.agent(&ServerName::new(&row.server));
+    let Some(agent) = agent else {
+        return facts.snapshot.has_agents().then(|| message::agent("not reported by the farm"));
+    };
+    let seen = row_fields(row);
+    let disabled = seen.get(&Field::Enabled) == Some(&Value::Flag(false));
+    let standby = seen.get(&Field::Standby) == Some(&Value::Flag(true));
+    match health(agent.state, disabled, standby) {
+        Health::Healthy => None,
+        Health::InProgress | Health::Broken => Some(message::agent(&agent.state.name())),
+    }
+}

@@ -1,0 +1,390 @@
+//! One reconcile: a table of contents.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kube::{Client, ResourceExt};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use super::cache::{Brokers, farm_of};
+use super::canonical::{ServerName, canonical_address};
+use super::execute::{Executor, Progress, StepError};
+use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival, row_fields};
+use super::plan::{Plan, plan};
+use crate::clock::{Clock, Now};
+use crate::crd::condition::ConditionType;
+use crate::crd::{ManagementPolicy, RasBroker, RasBrokerStatus};
+use crate::events::{Event, Events, Kind};
+use crate::farm::handle::Farm;
+use crate::farm::registry::Farms;
+use crate::farm::view::FarmView;
+use crate::kubernetes::{self, CallError, ObjectKey, limited};
+
+/// Steps of one broker in one go; a farm that keeps changing under our hands must not hold a worker for ever.
+const MOST_STEPS: usize = 12;
+/// How long a reading of the CRD is good for.
+const CRD_AGE: Duration = Duration::from_secs(5);
+/// How long a DELETE that was answered and applied, and whose row is still there, is left alone.
+const DELETE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a reconcile did not come to its end.
+#[derive(Debug, Error)]
+pub enum ReconcileError {
+    /// The API server did not take a write.
+    #[error("failed to write the broker's status")]
+    Status(#[from] CallError),
+    /// A step was not done.
+    #[error("failed to carry out a step")]
+    Step(#[from] StepError),
+}
+
+/// What reconciles share.
+#[allow(missing_debug_implementations, reason = "kube's Client has none")]
+pub struct Context {
+    /// The API server.
+    pub kubernetes: Client,
+    /// All brokers.
+    pub brokers: Arc<Brokers>,
+    /// All farms.
+    pub farms: Arc<Farms>,
+    /// Events.
+    pub events: Events,
+    /// Time.
+    pub clock: Clock,
+    /// What this process remembers of each uid.
+    pub memories: Mutex<HashMap<String, Memory>>,
+    /// The last reading of the CRD.
+    pub crd: Mutex<Option<(Duration, CrdState)>>,
+}
+
+impl Context {
+    /// Brings one broker nearer to its spec.
+    pub async fn reconcile(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        for _ in 0..MOST_STEPS {
+            let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
+            let farm = self.farms.get(&farm_of(&broker));
+            let observed = self.observe(key, &broker, farm.as_ref()).await;
+            let now = self.clock.now();
+            let plan = plan(&observed, now);
+            tracing::debug!(broker = %key, ?plan, "planned");
+            self.report(&broker, &plan).await?;
+            if plan.needs_list
+                && let Some(farm) = &farm
+            {
+                farm.ask_for_list();
+            }
+            let Some(step) = &plan.step else { return Ok(rest(&plan)) };
+            // The report may have made a newer version, and steps are fenced by the newest.
+            let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
+            let mut memory = observed.memory.clone();
+            let executor = Executor {
+                kubernetes: &self.kubernetes,
+                brokers: &self.brokers,
+                events: &self.events,
+                clock: self.clock,
+                farm: farm.as_ref(),
+                key,
+                broker: &broker,
+                observed: &observed,
+            };
+            let progress = executor.execute(step, &mut memory).await;
+            self.remember(&observed.object, &mut memory, progress.as_ref().err());
+            match progress {
+                Ok(Progress::Done) => {}
+                Ok(Progress::Queued) => return Ok(rest(&plan)),
+                Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
+                Err(error) if error.hold(&observed.object).is_some() => {
+                    tracing::warn!(broker = %key, error = crate::telemetry::chain(&error), "a step failed");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Action::requeue(Duration::from_secs(1)))
+    }
+
+    async fn observe(&self, key: &ObjectKey, broker: &Arc<RasBroker>, farm: Option<&Arc<Farm>>) -> Observed {
+        let object = ObjectFacts::of(broker);
+        let view = farm.map_or(FarmView::Missing, |farm| farm.view());
+        let crd = if object.deleted.is_some() { self.crd_state().await } else { CrdState::Present };
+        let memory = self.recall(&object, &view, farm.and_then(|farm| farm.unapplied(key)));
+        let (deletions, vanished) = self.farm_wide(broker, &object, &view);
+        Observed { rivals: self.rivals(broker, &view), object, farm: view, memory, deletions, vanished, crd }
+    }
+
+    /// What this process remembers, brought up to what the farm shows by now.
+    fn recall(
+        &self,
+        object: &ObjectFacts,
+        view: &FarmView,
+        unapplied: Option<crate::farm::view::Unapplied>,
+    ) -> Memory {
+        let now = self.clock.now();
+        let mut memories = self.memories.lock();
+        let memory = memories.entry(object.uid.clone()).or_default();
+        memory.unapplied = unapplied;
+        if let Some(intent) = &object.intent
+            && memory.intent_seen.is_none_or(|(attempt, _)| attempt != intent.attempt)
+        {
+            memory.intent_seen = Some((intent.attempt, now.boot));
+        }
+        settle(memory, object, view, now);
+        memory.clone()
+    }
+
+    fn remember(&self, object: &ObjectFacts, memory: &mut Memory, error: Option<&StepError>) {
+        let now = self.clock.now();
+        memory.failure = error.and_then(|error| {
+            let hold = error.hold(object)?;
+            let count = memory.failure.as_ref().map_or(0, |failure| failure.count) + 1;
+            Some(Failure {
+                generation: object.generation,
+                hold,
+                retry_at: now.boot + error.pause(count),
+                count,
+            })
+        });
+        self.memories.lock().insert(object.uid.clone(), memory.clone());
+    }
+
+    /// Asks for reconciles.
+    pub fn farms_wake(&self) -> crate::farm::handle::Wake {
+        self.farms.wake()
+    }
+
+    /// An object that kept others off its key is gone, or means another one now.
+    pub fn wake_rivals(&self, broker: &RasBroker) {
+        for other in self.brokers.similar(broker) {
+            drop(self.farms.wake().send(ObjectKey::of(other.as_ref())));
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, broker: &RasBroker) {
+        if let Some(uid) = &broker.metadata.uid {
+            self.memories.lock().remove(uid);
+        }
+    }
+
+    /// Deletion marks that still need a DELETE, and how many brokers vanished; looked at only where it matters.
+    fn farm_wide(
+        &self,
+        broker: &RasBroker,
+        object: &ObjectFacts,
+        view: &FarmView,
+    ) -> (Vec<jiff::Timestamp>, usize) {
+        let FarmView::Up(facts) = view else { return (Vec::new(), 0) };
+        let is_lost = |status: &RasBrokerStatus| {
+            status.origin.and(status.id).is_some_and(|id| facts.snapshot.row(id).is_none())
+        };
+        if object.deleted.is_none() && !is_lost(&object.status) {
+            return (Vec::new(), 0);
+        }
+        let all = self.brokers.of_farm(&farm_of(broker));
+        let sent = self.memories.lock();
+        let unsent = |broker: &&Arc<RasBroker>| {
+            let uid = broker.metadata.uid.as_deref().unwrap_or_default();
+            super::observe::has_finalizer(broker)
+                && sent.get(uid).is_none_or(|memory| memory.deleted.is_none())
+        };
+        let mark = |broker: &Arc<RasBroker>| broker.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+        let deletions =
+            all.iter().filter(unsent).filter(|broker| needs_delete(broker)).filter_map(mark).collect();
+        let living = all.iter().filter(|broker| broker.metadata.deletion_timestamp.is_none());
+        let vanished = living.filter(|broker| broker.status.as_ref().is_some_and(is_lost)).count();
+        (deletions, vanished)
+    }
+
+    fn rivals(&self, broker: &RasBroker, view: &FarmView) -> Vec<Rival> {
+        let FarmView::Up(facts) = view else { return Vec::new() };
+        if broker.spec.management_policy == ManagementPolicy::ObserveOnly {
+            return Vec::new();
+        }
+        let site = site_of(broker, facts.default_site);
+        let similar = self.brokers.similar(broker);
+        let same_farm = |other: &&Arc<RasBroker>| {
+            other.spec.management_policy != ManagementPolicy::ObserveOnly
+                && self.farms.get(&farm_of(other)).is_some_and(|farm| match farm.view() {
+                    FarmView::Up(theirs) => {
+                        theirs.identity == facts.identity && site_of(other, theirs.default_site) == site
+                    }
+                    FarmView::Missing | FarmView::Starting | FarmView::Down(_) => {
+                        farm_of(other) == farm_of(broker)
+                    }
+                })
+        };
+        similar.iter().filter(same_farm).filter_map(|other| rival(broker, other, facts)).collect()
+    }
+
+    /// The CRD, read by name at most once per few seconds, and only for objects that are being deleted.
+    async fn crd_state(&self) -> CrdState {
+        let now = self.clock.now();
+        if let Some((at, state)) = *self.crd.lock()
+            && now.since(at) < CRD_AGE
+        {
+            return state;
+        }
+        let api = Api::<CustomResourceDefinition>::all(self.kubernetes.clone());
+        let state = match limited(
+            "get",
+            "CustomResourceDefinition",
+            api.get_opt("rasbrokers.ras-operator.dev"),
+        )
+        .await
+        {
+            Ok(Some(crd)) if crd.metadata.deletion_timestamp.is_none() => CrdState::Present,
+            Ok(Some(_)) => CrdState::Terminating,
+            Ok(None) | Err(_) => CrdState::Unreadable,
+        };
+        *self.crd.lock() = Some((now.boot, state));
+        state
+    }
+
+    /// Writes the status where it is not what it was, and tells of transitions.
+    async fn report(&self, broker: &Arc<RasBroker>, plan: &Plan) -> Result<(), ReconcileError> {
+        let Some(status) = &plan.status else { return Ok(()) };
+        let last = broker.status.clone().unwrap_or_default();
+        if last == *status {
+            return Ok(());
+        }
+        match kubernetes::apply_status(&self.kubernetes, broker.as_ref(), status).await {
+            Ok(mut answered) => {
+                answered.metadata.managed_fields = None;
+                let answered = Arc::new(answered);
+                self.brokers.put(Arc::clone(&answered));
+                for event in transitions(&last, status) {
+                    self.events.publish(answered.as_ref(), &event);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let key = ObjectKey::of(broker.as_ref());
+                self.refresh(&key, broker, error).await.map(drop)
+            }
+        }
+    }
+
+    /// After a conflict the object is read again; work goes on only if it is still the same one.
+    async fn refresh(
+        &self,
+        key: &ObjectKey,
+        broker: &RasBroker,
+        error: CallError,
+    ) -> Result<Action, ReconcileError> {
+        if error.is_not_found() {
+            return Ok(Action::await_change());
+        }
+        if !error.is_conflict() {
+            return Err(error.into());
+        }
+        match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
+            Some(mut found) => {
+                found.metadata.managed_fields = None;
+                self.brokers.put(Arc::new(found));
+            }
+            None => self.brokers.remove(broker),
+        }
+        Ok(Action::requeue(Duration::from_millis(10)))
+    }
+}
+
+fn rest(plan: &Plan) -> Action {
+    // Never at once: a time that has just passed must not spin.
+    plan.requeue
+        .map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
+}
+
+/// Takes note of what an Apply brought: a change is settled by the first row that is seen after it.
+fn settle(memory: &mut Memory, object: &ObjectFacts, view: &FarmView, now: Now) {
+    let FarmView::Up(facts) = view else { return };
+    if memory.unapplied.is_some() {
+        return;
+    }
+    let row = object.status.id.and_then(|id| facts.snapshot.row(id));
+    if let (Some(update), Some(row)) = (&mut memory.update, row)
+        && update.settled.is_none()
+    {
+        update.settled = Some(row_fields(row));
+    }
+    if memory.deleted.is_some() && memory.deleted == row.map(|row| row.id) {
+        memory.deleted = None;
+        let text =
+            "The farm answered the deletion and still lists the broker after the Apply: it is tried again.";
+        memory.failure = Some(Failure {
+            generation: object.generation,
+            hold: crate::farm::view::Hold::new(crate::crd::condition::Reason::Deleting, text),
+            retry_at: now.boot + DELETE_PAUSE,
+            count: 1,
+        });
+    }
+    if row.is_some() {
+        memory.confirmed_gone = None;
+    }
+}
+
+fn needs_delete(broker: &RasBroker) -> bool {
+    let status = broker.status.as_ref();
+    let orphaned = match broker.spec.deletion_policy {
+        Some(crate::crd::DeletionPolicy::Orphan) => true,
+        Some(crate::crd::DeletionPolicy::Delete) => false,
+        None => status.and_then(|status| status.origin) == Some(crate::crd::Origin::Adopted),
+    };
+    broker.metadata.deletion_timestamp.is_some()
+        && !orphaned
+        && status.is_some_and(|status| status.id.is_some())
+}
+
+fn site_of(broker: &RasBroker, default_site: Option<i64>) -> Option<i64> {
+    ObjectFacts::of(broker).recorded_site().or(broker.spec.site_id).or(default_site)
+}
+
+/// Reduces another object to what decides between the two; `None` where it is another machine.
+fn rival(own: &RasBroker, other: &RasBroker, facts: &crate::farm::view::FarmFacts) -> Option<Rival> {
+    let (own_name, other_name) = (ServerName::new(&own.spec.server), ServerName::new(&other.spec.server));
+    let same_key = own_name == other_name;
+    let address = |broker: &RasBroker| broker.spec.ip.as_deref().map(canonical_address).unwrap_or_default();
+    let same_address = !address(own).is_empty() && address(own) == address(other);
+    let crossed = address(own) == other_name.as_str() || address(other) == own_name.as_str();
+    if !(same_key || own_name.may_be(&other_name) || same_address || crossed) {
+        return None;
+    }
+    let shown = (own.namespace() == other.namespace()).then(|| other.name_any());
+    Some(Rival { shown, same_key, precedes: rank(other, facts) < rank(own, facts) })
+}
+
+/// Who keeps a key: the one whose status holds the row's id, else the one with an unresolved intent, else the oldest.
+fn rank(
+    broker: &RasBroker,
+    facts: &crate::farm::view::FarmFacts,
+) -> (bool, bool, Option<jiff::Timestamp>, String, String) {
+    let object = ObjectFacts::of(broker);
+    let holds_row = object.owned_id().is_some_and(|id| facts.snapshot.row(id).is_some());
+    let holds_intent = object.intent.as_ref().is_some_and(super::intent::Intent::may_have_created);
+    let created = broker.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    (!holds_row, !(holds_row || holds_intent), created, object.namespace, object.name)
+}
+
+/// Events for what has become true between two statuses.
+fn transitions(last: &RasBrokerStatus, next: &RasBrokerStatus) -> Vec<Event> {
+    let reason = |status: &RasBrokerStatus, type_: ConditionType| {
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_.as_str());
+        found.map(|condition| (condition.reason.clone(), condition.message.clone()))
+    };
+    let told = [
+        (ConditionType::Drifted, Kind::DriftDetected, None),
+        (ConditionType::DeletionHeld, Kind::DeletionHeld, None),
+        (ConditionType::Stalled, Kind::ResourceConflict, Some("ResourceConflict")),
+    ];
+    told.into_iter()
+        .filter_map(|(type_, kind, only)| {
+            let (now, message) = reason(next, type_)?;
+            let was = reason(last, type_).map(|(was, _)| was);
+            let is_new = was.as_ref() != Some(&now) && only.is_none_or(|only| only == now);
+            is_new.then(|| Event::warning(kind, message))
+        })
+        .collect()
+}

@@ -1,0 +1,120 @@
+//! Events, on transitions only. A failed event never fails a reconcile; there is no cache that grows with every
+//! object, since what is published is rare.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event as KubernetesEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+use kube::{Client, ResourceExt};
+
+use crate::clock::Clock;
+use crate::kubernetes::{Namespaced, limited};
+
+/// The longest note that the API server takes, in characters.
+const NOTE_LIMIT: usize = 1_024;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A broker was created.
+    CreatedExternalResource,
+    /// A broker was changed.
+    UpdatedExternalResource,
+    /// A broker was deleted.
+    DeletedExternalResource,
+    /// A broker was adopted.
+    AdoptedExternalResource,
+    /// A broker was let go and stays in the farm.
+    OrphanedExternalResource,
+    /// The farm was changed outside.
+    DriftDetected,
+    /// That change was undone.
+    DriftCorrected,
+    /// The farm cannot be used.
+    CannotConnectToFarm,
+    /// Calls to the farm stop.
+    CircuitOpened,
+    /// Calls to the farm go again.
+    CircuitClosed,
+    /// Two objects, or an object and a row, claim the same broker.
+    ResourceConflict,
+    /// A deletion waits.
+    DeletionHeld,
+    /// The farm's certificate is not checked.
+    InsecureTransport,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    kind: Kind,
+    warning: bool,
+    note: String,
+}
+
+impl Event {
+    /// Something went as it should.
+    pub fn normal(kind: Kind, note: impl Into<String>) -> Self {
+        Self { kind, warning: false, note: note.into() }
+    }
+
+    /// Something that a person may want to look at.
+    pub fn warning(kind: Kind, note: impl Into<String>) -> Self {
+        Self { kind, warning: true, note: note.into() }
+    }
+}
+
+/// Publishes events.
+#[derive(Clone)]
+pub struct Events {
+    client: Client,
+    instance: Arc<str>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Events").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// A publisher that names this replica.
+    pub fn new(client: Client, instance: &str, clock: Clock) -> Self {
+        Self { client, instance: instance.into(), clock }
+    }
+
+    /// Sends an event in the background.
+    pub fn publish<K: Namespaced>(&self, object: &K, event: &Event) {
+        let namespace = object.namespace().unwrap_or_default();
+        let body = self.body(&object.object_ref(&()), &namespace, event);
+        let api = Api::<KubernetesEvent>::namespaced(self.client.clone(), &namespace);
+        tokio::spawn(async move {
+            if let Err(error) = limited("create", "Event", api.create(&PostParams::default(), &body)).await {
+                tracing::debug!(%error, "an event could not be published");
+            }
+        });
+    }
+
+    fn body(&self, regarding: &ObjectReference, namespace: &str, event: &Event) -> KubernetesEvent {
+        let name = regarding.name.clone().unwrap_or_default();
+        KubernetesEvent {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{name}.")),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            action: Some(format!("{:?}", event.kind)),
+            event_time: Some(MicroTime(self.clock.now().wall)),
+            note: Some(event.note.chars().take(NOTE_LIMIT).collect()),
+            reason: Some(format!("{:?}", event.kind)),
+            regarding: Some(regarding.clone()),
+            reporting_controller: Some("ras-operator.dev/ras-operator".to_owned()),
+            reporting_instance: Some(self.instance.to_string()),
+            type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
+            ..KubernetesEvent::default()
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The Apply batch: own writes are gathered as in a group commit, since one Apply commits the whole farm. Pure.
+
+use std::time::Duration;
+
+use crate::crd::ApplyMode;
+
+/// Apply goes out once no own write has been in flight or queued for this long: longer than the gap between two
+/// writes of one burst, too short for a person to notice.
+const QUIET: Duration = Duration::from_millis(500);
+/// The longest that a batch gathers.
+const LONGEST: Duration = Duration::from_secs(30);
+/// First and longest pause between two tries of an Apply that failed.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// No write may be sent.
+    #[default]
+    Closed,
+    /// Writes may be sent.
+    Open,
+    /// An Apply is on its way; writes that come meanwhile belong to the next batch.
+    Applying,
+}
+
+/// The own writes that the next Apply commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    phase: Phase,
+    first: Option<Duration>,
+    last: Duration,
+    in_flight: usize,
+    /// Whether a write may have reached the farm.
+    dirty: bool,
+    failures: u32,
+    retry_at: Duration,
+}
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing before something changes.
+    Never,
+    /// Look again then.
+    At(Duration),
+    /// Send one Apply.
+    Apply,
+    /// Nothing reached the farm: there is nothing to apply.
+    Close,
+}
+
+impl Batch {
+    /// Opens for writes; `pending` says that a write from before is waiting for its Apply.
+    pub fn open(&mut self, now: Duration, pending: bool) {
+        *self = Self { phase: Phase::Open, last: now, dirty: pending, ..Self::default() };
+        self.first = pending.then_some(now);
+    }
+
+    /// Whether a batch is open or being applied.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether another write may be sent now.
+    pub fn admits(&self, now: Duration) -> bool {
+        let gathering = self.first.is_none_or(|first| now.saturating_sub(first) < LONGEST);
+        self.phase == Phase::Open && gathering && self.failures == 0
+    }
+
+    /// A call begins.
+    pub fn begin(&mut self) {
+        self.in_flight += 1;
+    }
+
+    /// A write may have reached the farm.
+    pub fn touch(&mut self, now: Duration) {
+        self.dirty = true;
+        self.first.get_or_insert(now);
+    }
+
+    /// A call ended.
+    pub fn end(&mut self, now: Duration) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.last = now;
+    }
+
+    /// How many calls are on their way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// What to do now. In `Manual` mode a batch stays open until an Apply is asked for.
+    pub fn due(&self, now: Duration, queued: usize, mode: ApplyMode, asked: bool) -> Due {
+        if self.phase == Phase::Applying || self.in_flight > 0 {
+            return Due::Never;
+        }
+        if asked {
+            return Due::Apply;
+        }
+        if self.phase == Phase::Closed {
+            return Due::Never;
+        }
+        let quiet = if queued == 0 { self.last + QUIET } else { self.first.unwrap_or(self.last) + LONGEST };
+        let at = quiet.max(self.retry_at);
+        match (self.dirty, mode) {
+            (true, ApplyMode::Manual) => Due::Never,
+            (true, ApplyMode::Auto | ApplyMode::Guarded) if at <= now => Due::Apply,
+            (false, _) if at <= now => Due::Close,
+            (true | false, _) => Due::At(at),
+        }
+    }
+
+    /// An Apply goes out.
+    pub fn applying(&mut self) {
+        self.phase = Phase::Applying;
+    }
+
+    /// It was answered: everything written so far is committed.
+    pub fn applied(&mut self) {
+        *self = Self::default();
+    }
+
+    /// It was not, or refused: it is tried again after a pause.
+    pub fn apply_failed(&mut self, now: Duration) {
+        let factor = 2_u32.saturating_pow(self.failures.min(10));
+        self.failures += 1;
+        self.phase = Phase::Open;
+        self.dirty = true;
+        self.retry_at = now + RETRY.0.saturating_mul(factor).min(RETRY.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUTO: ApplyMode = ApplyMode::Auto;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn written(millis: u64) -> Batch {
+        let mut batch = Batch::default();
+        batch.open(at(0), false);
+        batch.begin();
+        batch.touch(at(millis));
+        batch.end(at(millis));
+        batch
+    }
+
+    #[test]
+    fn apply_waits_for_half_a_second_of_quiet() {
+        let batch = written(100);
+        assert_eq!(batch.due(at(200), 0, AUTO, false), Due::At(at(600)));
+        assert_eq!(batch.due(at(600), 0, AUTO, false), Due::Apply);
+    }
+
+    #[test]
+    fn a_steady_stream_is_applied_after_thirty_seconds_and_takes_no_more() {
+        let batch = written(100);
+        assert_eq!(batch.due(at(20_000), 3, AUTO, false), Due::At(at(30_100)));
+        assert!(batch.admits(at(30_000)) && !batch.admits(at(30_100)));
+        assert_eq!(batch.due(at(30_100), 3, AUTO, false), Due::Apply);
+    }
+
+    #[test]
+    fn nothing_is_applied_while_a_write_is_on_its_way_or_another_apply_is() {
+        let mut batch = written(100);
+        batch.begin();
+        assert_eq!(batch.due(at(90_000), 0, AUTO, true), Due::Never);
+        batch.end(at(90_000));
+        batch.applying();
+        assert_eq!(batch.due(at(99_000), 0, AUTO, true), Due::Never);
+        assert!(!batch.admits(at(99_000)));
+    }
+
+    #[test]
+    fn a_batch_that_wrote_nothing_is_closed_without_an_apply() {
+        let mut batch = Batch::default();
+        batch.open(at(0), false);
+        assert_eq!(batch.due(at(500), 0, AUTO, false), Due::Close);
+    }
+
+    #[test]
+    fn manual_applies_on_request_only() {
+        let batch = written(100);
+        assert_eq!(batch.due(at(90_000), 0, ApplyMode::Manual, false), Due::Never);
+        assert_eq!(batch.due(at(90_000), 0, ApplyMode::Manual, true), Due::Apply);
+    }
+
+    #[test]
+    fn a_failed_apply_is_tried_again_with_growing_pauses_and_takes_no_writes_meanwhile() {
+        let mut batch = written(0);
+        let mut now = at(1_000);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            batch.applying();
+            batch.apply_failed(now);
+            assert!(!batch.admits(now));
+            let Due::At(next) = batch.due(now, 0, AUTO, false) else { panic!("tried again at once") };
+            pauses.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 120, 120]);
+    }
+}

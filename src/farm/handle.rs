@@ -1,0 +1,192 @@
+//! The farm as brokers use it: look, queue, and make one call with a permit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use super::queue::Need;
+use super::state::FarmState;
+use super::view::{FarmView, Unapplied};
+use crate::broker::intent::quarantine_of;
+use crate::clock::Clock;
+use crate::crd::RasFarm;
+use crate::kubernetes::ObjectKey;
+use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
+
+/// Asks for a reconcile of the broker with this key.
+pub type Wake = mpsc::UnboundedSender<ObjectKey>;
+
+/// One farm: its state, shared between its actor and its brokers.
+#[derive(Debug)]
+pub struct Farm {
+    /// Key of the `RasFarm`.
+    pub key: ObjectKey,
+    /// Uid of the `RasFarm`.
+    pub uid: String,
+    pub(super) state: Mutex<FarmState>,
+    pub(super) changed: Notify,
+    pub(super) clock: Clock,
+}
+
+impl Farm {
+    /// A farm of which only the object is known.
+    pub(super) fn new(object: Arc<RasFarm>, unavailable_after: Duration, clock: Clock) -> Self {
+        Self {
+            key: ObjectKey::of(object.as_ref()),
+            uid: object.uid().unwrap_or_default(),
+            state: Mutex::new(FarmState::new(object, unavailable_after)),
+            changed: Notify::new(),
+            clock,
+        }
+    }
+
+    /// What is known of the farm.
+    pub fn view(&self) -> FarmView {
+        self.state.lock().view(self.clock.now())
+    }
+
+    /// What is written for this broker and not applied.
+    pub fn unapplied(&self, broker: &ObjectKey) -> Option<Unapplied> {
+        self.state.lock().unapplied.get(broker).copied()
+    }
+
+    /// Asks for a list as soon as the limit allows; the brokers whose rows it changes are woken.
+    pub fn ask_for_list(&self) {
+        self.state.lock().list_asked = true;
+        self.changed.notify_one();
+    }
+
+    /// Something that the farm's status shows has changed.
+    pub fn touch(&self) {
+        self.state.lock().unreported = true;
+        self.changed.notify_one();
+    }
+
+    /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
+    pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
+        let mut state = self.state.lock();
+        let admitted = state.admit(broker, need, self.clock.now());
+        let link = state.link.clone().filter(|_| admitted);
+        drop(state);
+        if link.is_none() {
+            self.changed.notify_one();
+        }
+        link.map(|link| Permit {
+            farm: Arc::clone(self),
+            broker: broker.clone(),
+            client: link.client,
+            token: link.session.token,
+        })
+    }
+}
+
+/// The right to make the calls of one step. Each method sends exactly one request; what it is answered is in the
+/// snapshot before the method returns.
+#[derive(Debug)]
+pub struct Permit {
+    farm: Arc<Farm>,
+    broker: ObjectKey,
+    client: ras::Client,
+    token: AuthToken,
+}
+
+impl Permit {
+    /// POST of a broker.
+    pub async fn create(&self, broker: &ras::NewBroker) -> Result<ras::Broker, ras::Error> {
+        let answer = self.client.create_broker(&self.token, broker).await;
+        let row = self.written(answer)?;
+        let mut state = self.farm.state.lock();
+        state.put_row(row.clone(), self.farm.clock.now());
+        state.unapplied.insert(self.broker.clone(), Unapplied::Created);
+        // The farm's spelling of our account, learnt from a row that is certainly ours.
+        state.learnt_account = row.admin_create.clone().or_else(|| state.learnt_account.take());
+        state.unreported = true;
+        Ok(row)
+    }
+
+    /// PUT of what differs; `row` is what it is to look like.
+    pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
+        let answer = self.client.update_broker(&self.token, row.id, change).await;
+        self.written(answer)?;
+        let mut state = self.farm.state.lock();
+        state.put_row(row, self.farm.clock.now());
+        state.unapplied.entry(self.broker.clone()).or_insert(Unapplied::Updated);
+        Ok(())
+    }
+
+    /// GET by id; `None` where the farm answers that there is none.
+    pub async fn get(&self, id: i64) -> Result<Option<ras::Broker>, ras::Error> {
+        let answer = self.client.get_broker(&self.token, id).await;
+        match self.answered(answer) {
+            Ok(row) => {
+                self.farm.state.lock().put_row(row.clone(), self.farm.clock.now());
+                Ok(Some(row))
+            }
+            Err(error) if error.is_not_found() => {
+                Arc::make_mut(&mut self.farm.state.lock().snapshot).remove(id);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// DELETE by id of an object that was marked for deletion at `marked`.
+    pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
+        {
+            let mut state = self.farm.state.lock();
+            state.sent_deletions.push(marked);
+            // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
+            state.own_deletes.insert(id);
+            state.unapplied.insert(self.broker.clone(), Unapplied::Deleted);
+        }
+        let answer = self.client.delete_broker(&self.token, id, removal).await;
+        let answered = self.written(answer);
+        if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
+            let mut state = self.farm.state.lock();
+            state.own_deletes.remove(&id);
+            state.unapplied.remove(&self.broker);
+            if let Some(index) = state.sent_deletions.iter().position(|at| *at == marked) {
+                state.sent_deletions.swap_remove(index);
+            }
+        }
+        answered
+    }
+
+    /// An Apply is due after a write, unless the farm certainly did not do it.
+    fn written<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+        let is_lost = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
+        if answer.is_ok() || is_lost {
+            let now = self.farm.clock.now();
+            let mut state = self.farm.state.lock();
+            state.batch.touch(now.boot);
+            if is_lost {
+                let timeout = state.object.spec.request_timeout.get();
+                state.unanswered_until = Some(now.boot + quarantine_of(timeout));
+            }
+        }
+        self.answered(answer)
+    }
+
+    /// Takes over what every answer tells: the farm's clock, an expired session, a wish to be left alone.
+    fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+        let mut state = self.farm.state.lock();
+        state.note(
+            answer.as_ref().err(),
+            answer.as_ref().ok().and_then(|answer| answer.date),
+            self.farm.clock.now(),
+        );
+        answer.map(|answer| answer.value)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let now = self.farm.clock.now();
+        self.farm.state.lock().batch.end(now.boot);
+        self.farm.changed.notify_one();
+    }
+}

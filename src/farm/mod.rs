@@ -1,0 +1,16 @@
+//! One farm and what is done for it as a whole: session, lists, limits, Apply and status. Brokers see it as a
+//! [`view::FarmView`] and write to it with a [`handle::Permit`].
+
+mod actor;
+pub mod batch;
+pub mod breaker;
+mod connect;
+pub mod handle;
+pub mod limiter;
+pub mod queue;
+pub mod registry;
+mod report;
+pub mod settings;
+pub mod snapshot;
+mod state;
+pub mod view;

@@ -1,0 +1,205 @@
+//! All farms: one actor for each `RasFarm` object, started and stopped as the objects come and go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Client, ResourceExt};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::actor::Actor;
+use super::handle::{Farm, Wake};
+use super::settings::FarmPolicy;
+use crate::broker::cache::Brokers;
+use crate::clock::Clock;
+use crate::crd::RasFarm;
+use crate::events::{Event, Events, Kind};
+use crate::kubernetes::ObjectKey;
+use crate::metrics::{Code, FarmName, Metrics};
+use crate::ras::Observation;
+
+/// What every actor is made with.
+#[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "kube's Client has none")]
+pub struct FarmContext {
+    /// The API server.
+    pub kubernetes: Client,
+    /// All brokers.
+    pub brokers: Arc<Brokers>,
+    /// What farms are allowed.
+    pub policy: FarmPolicy,
+    /// `--farm-unavailable-after`.
+    pub unavailable_after: Duration,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Clock,
+    /// Asks for reconciles.
+    pub wake: Wake,
+}
+
+/// The farms that have an actor.
+#[allow(missing_debug_implementations, reason = "kube's Client has none")]
+pub struct Farms {
+    context: FarmContext,
+    running: Mutex<HashMap<ObjectKey, Running>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Running {
+    farm: Arc<Farm>,
+    stop: CancellationToken,
+}
+
+impl Farms {
+    /// No farms yet; `stop` ends all actors.
+    pub fn new(context: FarmContext, stop: CancellationToken) -> Self {
+        Self { context, running: Mutex::default(), tasks: TaskTracker::new(), stop }
+    }
+
+    /// Asks for reconciles of brokers.
+    pub fn wake(&self) -> Wake {
+        self.context.wake.clone()
+    }
+
+    /// The farm with this key.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Farm>> {
+        self.running.lock().get(key).map(|running| Arc::clone(&running.farm))
+    }
+
+    /// Takes over a watched version of a farm.
+    pub fn put(&self, object: Arc<RasFarm>) {
+        let key = ObjectKey::of(object.as_ref());
+        let mut running = self.running.lock();
+        let same = running.get(&key).filter(|known| Some(&known.farm.uid) == object.uid().as_ref());
+        if let Some(known) = same {
+            known.farm.take(object, &self.context.events);
+            return;
+        }
+        // A new object under an old name is another farm.
+        if let Some(old) = running.remove(&key) {
+            old.stop.cancel();
+        }
+        running.insert(key, self.start(object));
+    }
+
+    fn start(&self, object: Arc<RasFarm>) -> Running {
+        warn_of_insecure_transport(&self.context.events, &object);
+        let context = &self.context;
+        let farm = Arc::new(Farm::new(object, context.unavailable_after, context.clock));
+        let stop = self.stop.child_token();
+        let metrics = context.metrics.clone();
+        let name = name_of(&farm.key);
+        let actor = Actor {
+            farm: Arc::clone(&farm),
+            kubernetes: context.kubernetes.clone(),
+            brokers: Arc::clone(&context.brokers),
+            policy: context.policy.clone(),
+            observer: Arc::new(move |call| observe(&metrics, &name, call)),
+            events: context.events.clone(),
+            metrics: context.metrics.clone(),
+            wake: context.wake.clone(),
+            stop: stop.clone(),
+        };
+        self.tasks.spawn(actor.run());
+        Running { farm, stop }
+    }
+
+    /// A farm's object is gone.
+    pub fn remove(&self, object: &RasFarm) {
+        let key = ObjectKey::of(object);
+        let mut running = self.running.lock();
+        if running.get(&key).is_some_and(|known| Some(&known.farm.uid) == object.uid().as_ref())
+            && let Some(old) = running.remove(&key)
+        {
+            old.stop.cancel();
+            self.context.metrics.forget(&name_of(&key));
+        }
+    }
+
+    /// Takes over a whole list: what it lacks is gone.
+    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
+        self.running.lock().retain(|key, running| {
+            let keep = listed.contains(key);
+            if !keep {
+                running.stop.cancel();
+                self.context.metrics.forget(&name_of(key));
+            }
+            keep
+        });
+    }
+
+    /// Waits until every actor has logged off.
+    pub async fn drained(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn name_of(key: &ObjectKey) -> FarmName {
+    FarmName::new(&key.namespace, &key.name)
+}
+
+fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
+    let code = call.status.map_or(Code::Failed(call.result), Code::Status);
+    metrics.farm_requested(farm, (call.route.method_name(), call.route.template()), code, call.elapsed);
+}
+
+impl Farm {
+    fn take(&self, object: Arc<RasFarm>, events: &Events) {
+        let changed = {
+            let mut state = self.state.lock();
+            let is_older = version(&object) < version(&state.object);
+            if is_older {
+                return;
+            }
+            let insecure =
+                !state.object.spec.tls.insecure_skip_verify && object.spec.tls.insecure_skip_verify;
+            if insecure {
+                warn_of_insecure_transport(events, &object);
+            }
+            let connection_changed = connection(&state.object) != connection(&object);
+            let changed = state.set_object(object);
+            if connection_changed {
+                state.session_expired = true;
+                state.trouble = None;
+            }
+            changed
+        };
+        if changed {
+            self.touch();
+        }
+        self.changed.notify_one();
+    }
+}
+
+/// What a session depends on.
+fn connection(object: &RasFarm) -> impl PartialEq + use<> {
+    let spec = &object.spec;
+    (
+        spec.endpoint.clone(),
+        spec.fallback_endpoints.clone(),
+        spec.credentials_secret_ref.clone(),
+        spec.tls.clone(),
+        spec.request_timeout,
+        spec.api.clone(),
+        object.annotations().get(crate::crd::annotation::ACCEPT_FARM_GUID).cloned(),
+    )
+}
+
+fn version(object: &RasFarm) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+fn warn_of_insecure_transport(events: &Events, object: &RasFarm) {
+    if object.spec.tls.insecure_skip_verify {
+        let note = "The farm's certificate is not checked: spec.tls.insecureSkipVerify is true.";
+        events.publish(object, &Event::warning(Kind::InsecureTransport, note));
+    }
+}

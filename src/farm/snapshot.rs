@@ -1,0 +1,190 @@
+//! What a farm holds, as last listed and as changed by our own writes since.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::broker::canonical::ServerName;
+use crate::ras;
+
+/// The natural key of a broker in its farm.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
+    /// Site id.
+    pub site_id: i64,
+    /// Canonical server name.
+    pub name: ServerName,
+}
+
+impl RowKey {
+    /// The key of a row.
+    pub fn of(row: &ras::Broker) -> Self {
+        Self { site_id: row.site_id, name: ServerName::new(&row.server) }
+    }
+}
+
+/// One view of a farm's brokers and agents. Cheap to clone through its `Arc`; a change makes a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    rows: BTreeMap<i64, Arc<ras::Broker>>,
+    by_key: HashMap<RowKey, Vec<i64>>,
+    /// Keys that the list before this one held: absent means absent from both.
+    previous: HashSet<RowKey>,
+    agents: HashMap<ServerName, Arc<ras::Agent>>,
+    lists: u32,
+    /// When the list was asked for, on the clock that counts suspend.
+    pub listed_at: Duration,
+    /// The farm's own clock when it answered, where it said.
+    pub farm_time: Option<Timestamp>,
+}
+
+impl Snapshot {
+    /// The view after another list.
+    pub fn next(&self, rows: Vec<ras::Broker>, listed_at: Duration, farm_time: Option<Timestamp>) -> Self {
+        let mut next = Self {
+            previous: self.by_key.keys().cloned().collect(),
+            agents: self.agents.clone(),
+            lists: self.lists.saturating_add(1),
+            listed_at,
+            farm_time,
+            ..Self::default()
+        };
+        for row in rows {
+            next.insert(Arc::new(row));
+        }
+        next
+    }
+
+    /// The view with another list of agents. Agents are matched by server name: whether an agent's id is the
+    /// broker's id is not documented.
+    #[must_use]
+    pub fn with_agents(&self, agents: Vec<ras::Agent>) -> Self {
+        let agents = agents
+            .into_iter()
+            .filter_map(|agent| Some((ServerName::new(agent.server.as_deref()?), Arc::new(agent))))
+            .collect();
+        Self { agents, ..self.clone() }
+    }
+
+    /// Takes over a row that was written, or read by itself.
+    pub fn put(&mut self, row: ras::Broker) {
+        self.remove(row.id);
+        self.insert(Arc::new(row));
+    }
+
+    /// Drops a row that a read by id found gone.
+    pub fn remove(&mut self, id: i64) {
+        if let Some(old) = self.rows.remove(&id)
+            && let Some(ids) = self.by_key.get_mut(&RowKey::of(&old))
+        {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_key.remove(&RowKey::of(&old));
+            }
+        }
+    }
+
+    /// Whether the list of agents was read and names servers.
+    pub fn has_agents(&self) -> bool {
+        !self.agents.is_empty()
+    }
+
+    fn insert(&mut self, row: Arc<ras::Broker>) {
+        self.by_key.entry(RowKey::of(&row)).or_default().push(row.id);
+        self.rows.insert(row.id, row);
+    }
+
+    /// All rows, by id.
+    pub fn rows(&self) -> impl Iterator<Item = &Arc<ras::Broker>> {
+        self.rows.values()
+    }
+
+    /// How many rows there are, whoever made them.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the list was empty.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The row with this id.
+    pub fn row(&self, id: i64) -> Option<&Arc<ras::Broker>> {
+        self.rows.get(&id)
+    }
+
+    /// The rows with this key; more than one only where a farm breaks its own rule.
+    pub fn with_key(&self, key: &RowKey) -> Vec<&Arc<ras::Broker>> {
+        self.by_key.get(key).into_iter().flatten().filter_map(|id| self.rows.get(id)).collect()
+    }
+
+    /// Whether two consecutive lists had no row with this key.
+    pub fn is_absent(&self, key: &RowKey) -> bool {
+        self.lists > 1 && self.with_key(key).is_empty() && !self.previous.contains(key)
+    }
+
+    /// The agent of this server, where the agent list has it.
+    pub fn agent(&self, name: &ServerName) -> Option<&Arc<ras::Agent>> {
+        self.agents.get(name)
+    }
+
+    /// The keys whose row, or whose agent, is not the same in `other`.
+    pub fn changed_keys(&self, other: &Self) -> HashSet<RowKey> {
+        let keys = self.by_key.keys().chain(other.by_key.keys()).chain(&self.previous).chain(&other.previous);
+        keys.filter(|key| !self.agrees_on(other, key)).cloned().collect()
+    }
+
+    fn agrees_on(&self, other: &Self, key: &RowKey) -> bool {
+        self.with_key(key) == other.with_key(key)
+            && self.is_absent(key) == other.is_absent(key)
+            && self.agent(&key.name) == other.agent(&key.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, server: &str) -> ras::Broker {
+        ras::Broker { id, server: server.into(), site_id: 1, ..ras::Broker::default() }
+    }
+
+    fn key(server: &str) -> RowKey {
+        RowKey { site_id: 1, name: ServerName::new(server) }
+    }
+
+    fn list(previous: &Snapshot, rows: Vec<ras::Broker>) -> Snapshot {
+        previous.next(rows, Duration::ZERO, None)
+    }
+
+    #[test]
+    fn absent_takes_two_lists() {
+        let first = list(&Snapshot::default(), vec![row(1, "a")]);
+        let second = list(&first, vec![]);
+        let third = list(&second, vec![]);
+        assert!(!first.is_absent(&key("a")) && !second.is_absent(&key("a")) && third.is_absent(&key("a")));
+    }
+
+    #[test]
+    fn a_written_row_replaces_the_listed_one() {
+        let listed = list(&Snapshot::default(), vec![row(1, "a")]);
+        let mut written = listed.clone();
+        written.put(ras::Broker { enabled: Some(false), ..row(1, "A.") });
+        assert_eq!(written.with_key(&key("a")).len(), 1);
+        assert_eq!(written.row(1).unwrap().enabled, Some(false));
+        written.remove(1);
+        assert!(written.is_empty() && written.with_key(&key("a")).is_empty());
+    }
+
+    #[test]
+    fn only_what_changed_is_named() {
+        let before = list(&Snapshot::default(), vec![row(1, "a"), row(2, "b")]);
+        let same = list(&before, vec![row(1, "a"), row(2, "b")]);
+        assert!(same.changed_keys(&list(&same, vec![row(2, "b"), row(1, "a")])).is_empty());
+        let edited = list(&same, vec![row(1, "a"), ras::Broker { standby: Some(true), ..row(2, "b") }]);
+        assert_eq!(same.changed_keys(&edited), HashSet::from([key("b")]));
+    }
+}

@@ -1,0 +1,105 @@
+//! What a broker's reconcile sees of its farm: a value, taken once per pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::snapshot::Snapshot;
+use crate::crd::ApplyMode;
+use crate::crd::condition::Reason;
+
+/// Something that keeps a step back, and what to do about it. Every guard, mode and window speaks in this form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The reason shown in conditions.
+    pub reason: Reason,
+    /// A full sentence that says what is waited for and how to release it.
+    pub message: String,
+}
+
+impl Hold {
+    /// A hold with this reason and message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// What is known of the farm.
+#[derive(Clone, Debug)]
+pub enum FarmView {
+    /// There is no such `RasFarm`.
+    Missing,
+    /// The first logon and list are under way: nothing is known, and nothing is said yet.
+    Starting,
+    /// The farm cannot be used.
+    Down(Outage),
+    /// The farm answers.
+    Up(Arc<FarmFacts>),
+}
+
+/// Why a farm cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The farm's own reason and message.
+    pub hold: Hold,
+    /// Whether it has lasted longer than `--farm-unavailable-after`.
+    pub overdue: bool,
+}
+
+/// A farm that answers.
+#[derive(Clone, Debug)]
+pub struct FarmFacts {
+    /// The farm's GUID, or `uid:<RasFarm uid>` where its logon answers give none.
+    pub identity: String,
+    /// Where brokers go that name no site.
+    pub default_site: Option<i64>,
+    /// The farm's sites.
+    pub sites: Vec<(i64, Option<String>)>,
+    /// Its brokers and agents.
+    pub snapshot: Arc<Snapshot>,
+    /// The RAS account in use.
+    pub account: String,
+    /// How the farm spells that account in `adminCreate`, once a 201 showed it.
+    pub learnt_account: Option<String>,
+    /// The farm's own clock, now.
+    pub farm_time: Timestamp,
+    /// Send deadline, request timeout and slack: how long a request may still take effect.
+    pub quarantine: Duration,
+    /// What the farm separates `alternativeIPs` by.
+    pub separator: char,
+    /// Why no write may be sent, if so.
+    pub hold: Option<Hold>,
+    /// Whether the `RasFarm` is being deleted.
+    pub terminating: bool,
+    /// How pending changes are applied.
+    pub mode: ApplyMode,
+    /// When, of the last Apply, the answer came; with `snapshot.listed_at` it says whether a view is from after it.
+    pub applied_at: Option<Duration>,
+    /// Mass deletion: how many, within what time, and up to when a person allowed more.
+    pub deletions: DeletionLimits,
+}
+
+/// The limits of `spec.deletionProtection`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletionLimits {
+    /// More than this many within the window are held; 0 is no limit.
+    pub threshold: usize,
+    /// The window.
+    pub window: Duration,
+    /// `allow-mass-deletion`: covers deletions made before that time.
+    pub allowed_before: Option<Timestamp>,
+    /// Deletion marks whose DELETE was sent lately.
+    pub sent: Vec<Timestamp>,
+}
+
+/// A change of a broker that was written and is not applied yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unapplied {
+    /// A PUT.
+    Updated,
+    /// A POST.
+    Created,
+    /// A DELETE.
+    Deleted,
+}

@@ -1,0 +1,442 @@
+//! Sends calls, in one place: [`Client::exchange`] holds the one timeout, the one redaction, the one count.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use jiff::Timestamp;
+use reqwest::{Response, StatusCode};
+use rustls::pki_types::ServerName;
+use url::Url;
+
+use super::answer;
+use super::cause::classify;
+use super::endpoint::{self, ConfigError};
+use super::error::{Error, ErrorKind, Malformed, Refusal};
+use super::hosts::HostPolicy;
+use super::model::{Agent, Broker, Site};
+use super::paths::ApiPaths;
+use super::request::{self, BrokerChange, Call, Direction, NewBroker, Removal, Route};
+use super::resolver::FarmResolver;
+use super::secret::{AuthToken, Credentials, Scrubber};
+use super::session::Session;
+use super::tls::{TlsConfig, Trust};
+
+/// The largest answer that is read. A farm of 10,000 brokers answers in about 4 MiB.
+const MAX_BODY: usize = 16 << 20;
+/// The largest error answer that is read; more would only be thrown away.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// How long a connection may take, TLS included, so that a host that cannot be reached (nothing was sent) is told
+/// from a farm that does not answer (anything may have happened).
+const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// No farm makes us wait longer than this by `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// The vendor wants this on every request, GET included.
+const JSON_V1: HeaderValue = HeaderValue::from_static("application/json; api-version=1.0");
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("auth_token");
+
+/// What a client is made of.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// From [`endpoint::parse_endpoint`].
+    pub endpoint: Url,
+    /// How the server is trusted.
+    pub tls: TlsConfig,
+    /// For one whole call: name, connection, TLS, request and answer.
+    pub request_timeout: Duration,
+    /// Which hosts may be called.
+    pub hosts: HostPolicy,
+    /// Where the undocumented calls live.
+    pub api: ApiPaths,
+}
+
+/// A success.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// The farm's own clock (HTTP `Date`).
+    pub date: Option<Timestamp>,
+}
+
+/// One call as it went, for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The endpoint.
+    pub route: Route,
+    /// `ok`, or [`Error::reason`].
+    pub result: &'static str,
+    /// The HTTP status of the answer, if one came.
+    pub status: Option<u16>,
+    /// From the first attempt to connect to the last byte that was read.
+    pub elapsed: Duration,
+}
+
+/// Told of each call when it is over. A call that its caller drops is not told.
+pub type Observer = Arc<dyn Fn(Observation) + Send + Sync>;
+
+/// A client for one endpoint of a farm. It holds no session and is cheap to clone.
+///
+/// # Guarantees
+/// One call is at most one request on the wire. It is not repeated, not redirected and not proxied.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    http: reqwest::Client,
+    base: Url,
+    /// `Host` where it is not the URL's: with a `serverName` the server still sees the endpoint's host.
+    host_header: Option<HeaderValue>,
+    host: Arc<str>,
+    hosts: HostPolicy,
+    timeout: Duration,
+    api: ApiPaths,
+    observer: Option<Observer>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.shared.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// Status and headers that matter, and the body where it was read.
+struct Received {
+    status: u16,
+    date: Option<Timestamp>,
+    body: Vec<u8>,
+}
+
+/// Whether a success has a body worth reading.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Body,
+    Nothing,
+}
+
+impl Client {
+    /// A client from its settings. Nothing is sent.
+    pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
+        Self::build(config, None)
+    }
+
+    /// As [`Self::new`], and `observer` is told of every call.
+    pub fn observed(config: ClientConfig, observer: Observer) -> Result<Self, ConfigError> {
+        Self::build(config, Some(observer))
+    }
+
+    fn build(config: ClientConfig, observer: Option<Observer>) -> Result<Self, ConfigError> {
+        let ClientConfig { endpoint, tls, request_timeout, hosts, api } = config;
+        endpoint::check(&endpoint)?;
+        let host: Arc<str> = endpoint.host_str().ok_or(ConfigError::Endpoint("has no host"))?.into();
+        let Trust { client, name } = Trust::new(&tls)?;
+        let (base, host_header) = address(endpoint, name.as_ref())?;
+        let resolver = FarmResolver { host: Arc::clone(&host), policy: hosts.clone() };
+        let http = http_client(client, resolver, request_timeout)?;
+        let shared = Shared { http, base, host_header, host, hosts, timeout: request_timeout, api, observer };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Opens a session.
+    pub async fn logon(&self, credentials: &Credentials) -> Result<Answer<Session>, Error> {
+        let call = request::logon(credentials);
+        let scrubber = call.scrubber(&request::secrets_of(None, Some(credentials)));
+        let received = self.send(&call, None, Expect::Body, &scrubber).await?;
+        read(Route::Logon, received, answer::session)
+    }
+
+    /// Ends the session.
+    pub async fn logoff(&self, token: &AuthToken) -> Result<Answer<()>, Error> {
+        self.command(token, request::logoff()).await
+    }
+
+    /// All brokers of all sites: all rows, or an error.
+    pub async fn list_brokers(&self, token: &AuthToken) -> Result<Answer<Vec<Broker>>, Error> {
+        self.query(token, request::list_brokers(), answer::brokers).await
+    }
+
+    /// One broker; an answer about another id is an error.
+    pub async fn get_broker(&self, token: &AuthToken, id: i64) -> Result<Answer<Broker>, Error> {
+        self.query(token, request::get_broker(id), |body| answer::broker_with_id(body, id)).await
+    }
+
+    /// Creates a broker. Not idempotent: see [`Error::outcome`].
+    pub async fn create_broker(
+        &self,
+        token: &AuthToken,
+        broker: &NewBroker,
+    ) -> Result<Answer<Broker>, Error> {
+        self.query(token, request::create_broker(broker), answer::broker).await
+    }
+
+    /// Changes the fields that are set.
+    pub async fn update_broker(
+        &self,
+        token: &AuthToken,
+        id: i64,
+        change: &BrokerChange,
+    ) -> Result<Answer<()>, Error> {
+        self.command(token, request::update_broker(id, change)).await
+    }
+
+    /// Removes a broker.
+    pub async fn delete_broker(
+        &self,
+        token: &AuthToken,
+        id: i64,
+        removal: &Removal,
+    ) -> Result<Answer<()>, Error> {
+        self.command(token, request::delete_broker(id, removal)).await
+    }
+
+    /// All sites.
+    pub async fn list_sites(&self, token: &AuthToken) -> Result<Answer<Vec<Site>>, Error> {
+        self.query(token, request::list_sites(), answer::sites).await
+    }
+
+    /// The brokers' agents.
+    pub async fn list_agents(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
+        self.query(token, request::list_agents(), answer::agents).await
+    }
+
+    /// Commits pending settings of the whole farm.
+    pub async fn apply(&self, token: &AuthToken) -> Result<Answer<()>, Error> {
+        self.command(token, request::apply(&self.shared.api)).await
+    }
+
+    /// Moves a broker one place among the brokers of its site. Not idempotent.
+    pub async fn move_broker(
+        &self,
+        token: &AuthToken,
+        id: i64,
+        direction: Direction,
+    ) -> Result<Answer<()>, Error> {
+        self.command(token, request::move_broker(&self.shared.api, id, direction)).await
+    }
+
+    async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {
+        let scrubber = call.scrubber(&request::secrets_of(Some(token), None));
+        let Received { status: _, date, body: _ } =
+            self.send(&call, Some(token), Expect::Nothing, &scrubber).await?;
+        Ok(Answer { value: (), date })
+    }
+
+    async fn query<T>(
+        &self,
+        token: &AuthToken,
+        call: Call,
+        parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<Answer<T>, Error> {
+        let scrubber = call.scrubber(&request::secrets_of(Some(token), None));
+        let received = self.send(&call, Some(token), Expect::Body, &scrubber).await?;
+        read(call.route, received, parse)
+    }
+
+    /// The one place that sends.
+    async fn send(
+        &self,
+        call: &Call,
+        token: Option<&AuthToken>,
+        expect: Expect,
+        scrubber: &Scrubber,
+    ) -> Result<Received, Error> {
+        let started = Instant::now();
+        let exchange = self.exchange(call, token, expect, scrubber);
+        let result = match tokio::time::timeout(self.shared.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(call.route, ErrorKind::Timeout)),
+        };
+        self.observe(Observation {
+            route: call.route,
+            result: result.as_ref().map_or_else(Error::reason, |_| "ok"),
+            status: result.as_ref().map_or_else(Error::status, |received| Some(received.status)),
+            elapsed: started.elapsed(),
+        });
+        result
+    }
+
+    fn observe(&self, call: Observation) {
+        let Observation { route, result, status, elapsed } = call;
+        tracing::debug!(
+            method = route.method_name(),
+            endpoint = route.template(),
+            result,
+            status,
+            ?elapsed,
+            "called the farm"
+        );
+        if let Some(observer) = &self.shared.observer {
+            observer(call);
+        }
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call,
+        token: Option<&AuthToken>,
+        expect: Expect,
+        scrubber: &Scrubber,
+    ) -> Result<Received, Error> {
+        let fail = |error| {
+            let (kind, cause) = classify(error, scrubber);
+            Error::caused(call.route, kind, cause)
+        };
+        // A literal address never passes the resolver.
+        let admitted = self.shared.hosts.check_host(&self.shared.host);
+        admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
+        let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
+        let mut response = self.shared.http.execute(request).await.map_err(fail)?;
+        let status = response.status();
+        let date = date_of(response.headers());
+        if !status.is_success() {
+            return Err(Error::new(call.route, refusal_of(response, date, scrubber).await));
+        }
+        let body = match expect {
+            Expect::Nothing => Vec::new(),
+            Expect::Body => match read_body(&mut response, MAX_BODY).await {
+                Ok(body) => body,
+                Err(ReadError::TooLarge) => {
+                    return Err(Error::new(call.route, ErrorKind::TooLarge { limit: MAX_BODY }));
+                }
+                Err(ReadError::Transport(error)) => return Err(fail(error)),
+            },
+        };
+        Ok(Received { status: status.as_u16(), date, body })
+    }
+
+    fn request(&self, call: &Call, token: Option<&AuthToken>) -> Option<reqwest::Request> {
+        let Call { route: _, method, path, query, body } = call;
+        let mut url = self.shared.base.clone();
+        url.set_path(path);
+        if !query.is_empty() {
+            let pairs = query.iter().map(|(name, value)| (*name, value.expose()));
+            url.query_pairs_mut().extend_pairs(pairs);
+        }
+        let mut request = reqwest::Request::new(method.clone(), url);
+        request.headers_mut().insert(CONTENT_TYPE, JSON_V1);
+        if let Some(host) = &self.shared.host_header {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        if let Some(token) = token {
+            request.headers_mut().insert(AUTH_TOKEN, token.header()?);
+        }
+        *request.body_mut() = body.text().map(Into::into);
+        Some(request)
+    }
+}
+
+/// The URL to call and the `Host` to send. A `serverName` that is a DNS name takes the place of the URL's host, which
+/// is the only way to have it in SNI; the resolver still connects to the endpoint's host, and `Host` still names it.
+/// One that is an address is only looked for in the certificate.
+fn address(
+    endpoint: Url,
+    name: Option<&ServerName<'static>>,
+) -> Result<(Url, Option<HeaderValue>), ConfigError> {
+    let Some(ServerName::DnsName(name)) = name else {
+        return Ok((endpoint, None));
+    };
+    let host = &endpoint[url::Position::BeforeHost..url::Position::AfterPort];
+    let header =
+        HeaderValue::from_str(host).map_err(|_| ConfigError::Endpoint("has a host that cannot be sent"))?;
+    let mut base = endpoint.clone();
+    base.set_host(Some(name.as_ref())).map_err(|_| ConfigError::ServerName(name.as_ref().to_owned()))?;
+    Ok((base, Some(header)))
+}
+
+/// # Why no pool, and no retry
+/// The pool of hyper-util sends a request again when a re-used connection turns out to be closed before the request
+/// was written, and reqwest offers no switch for that. A connection per call makes it impossible, for reads too,
+/// whose calls are counted; at one list per farm and period the cost is a handshake. reqwest's own retries (HTTP/2
+/// refusals only) are switched off by name, and HTTP/1.1 leaves them nothing to retry.
+///
+/// A redirect would carry `auth_token` to another host, and a proxy of the environment would see the queries.
+fn http_client(
+    tls: rustls::ClientConfig,
+    resolver: FarmResolver,
+    request_timeout: Duration,
+) -> Result<reqwest::Client, ConfigError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(resolver)
+        .connect_timeout(MAX_CONNECT.min(request_timeout / 2))
+        .pool_max_idle_per_host(0)
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .https_only(true)
+        .http1_only()
+        .referer(false)
+        .user_agent(concat!("ras-operator/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|_| ConfigError::Setup)
+}
+
+enum ReadError {
+    TooLarge,
+    Transport(reqwest::Error),
+}
+
+/// Reads in chunks, and stops where the limit is passed.
+async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ReadError::Transport)? {
+        if body.len() + chunk.len() > limit {
+            return Err(ReadError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The status alone decides; a body that cannot be read only leaves the refusal without words.
+async fn refusal_of(mut response: Response, date: Option<Timestamp>, scrubber: &Scrubber) -> ErrorKind {
+    let status = response.status();
+    if is_redirect(status) {
+        return ErrorKind::Redirected { status: status.as_u16() };
+    }
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, date));
+    let body = read_body(&mut response, MAX_ERROR_BODY).await.unwrap_or_default();
+    let (code, detail) = answer::problem(&body, scrubber);
+    ErrorKind::Status(Refusal { status: status.as_u16(), retry_after, code, detail })
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    status.is_redirection() || status.is_informational()
+}
+
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    headers.get(DATE).and_then(http_date)
+}
+
+fn http_date(value: &HeaderValue) -> Option<Timestamp> {
+    let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
+    Timestamp::try_from(time).ok()
+}
+
+/// Seconds, or a date. A date is compared with the answer's own `Date`, so that clocks that differ do not matter;
+/// without one it says nothing.
+fn retry_after(value: &HeaderValue, date: Option<Timestamp>) -> Option<Duration> {
+    let seconds = value.to_str().ok()?.trim();
+    let wait = if seconds.bytes().all(|byte| byte.is_ascii_digit()) && !seconds.is_empty() {
+        // More digits than fit are more than the cap.
+        seconds.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
+    } else {
+        Duration::try_from(http_date(value)?.duration_since(date?)).unwrap_or_default()
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+fn read<T>(
+    route: Route,
+    received: Received,
+    parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+) -> Result<Answer<T>, Error> {
+    let Received { status: _, date, body } = received;
+    let value = parse(&body).map_err(|malformed| Error::new(route, ErrorKind::Malformed(malformed)))?;
+    Ok(Answer { value, date })
+}

@@ -1,0 +1,367 @@
+//! Every request as a value, built purely; [`super::client`] is the one place that sends it.
+//!
+//! Shapes: <https://docs.parallels.com/parallels-rest-api-20/api-reference/infrastructure/connection-brokers>.
+
+use std::fmt;
+
+use http::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use super::paths::{ApiCall, ApiPaths};
+use super::secret::{AuthToken, Credentials, Scrubber};
+
+/// The kind of server whose agents are listed: `RASServerType` 7 is a Connection Broker.
+pub(super) const BROKER_SERVER_TYPE: i64 = 7;
+
+/// Every endpoint that is ever called: a closed set, fit for a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Route {
+    /// Opens a session.
+    Logon,
+    /// Ends the session.
+    Logoff,
+    /// All brokers of all sites.
+    ListBrokers,
+    /// One broker by id.
+    GetBroker,
+    /// Adds a broker to a site.
+    CreateBroker,
+    /// Changes the given fields of a broker.
+    UpdateBroker,
+    /// Removes a broker.
+    DeleteBroker,
+    /// All sites.
+    ListSites,
+    /// The brokers' agents.
+    ListAgents,
+    /// Commits pending settings; path and method may be set per farm.
+    Apply,
+    /// Moves a broker one place; path and method may be set per farm.
+    MoveBroker,
+}
+
+impl Route {
+    /// All of them, in the order of their definition.
+    pub const ALL: [Self; 11] = [
+        Self::Logon,
+        Self::Logoff,
+        Self::ListBrokers,
+        Self::GetBroker,
+        Self::CreateBroker,
+        Self::UpdateBroker,
+        Self::DeleteBroker,
+        Self::ListSites,
+        Self::ListAgents,
+        Self::Apply,
+        Self::MoveBroker,
+    ];
+
+    /// The path without its values. For a call whose path is set per farm it is the default: a label must not
+    /// grow with what users write.
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::Logon => "/api/Session/logon",
+            Self::Logoff => "/api/Session/logoff",
+            Self::ListBrokers | Self::CreateBroker => "/api/Broker",
+            Self::GetBroker | Self::UpdateBroker | Self::DeleteBroker => "/api/Broker/{id}",
+            Self::ListSites => "/api/Site",
+            Self::ListAgents => "/api/Agent",
+            Self::Apply => "/api/Settings/apply",
+            Self::MoveBroker => "/api/Broker/{id}/priority",
+        }
+    }
+
+    /// The method as a label.
+    pub const fn method_name(self) -> &'static str {
+        match self {
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => "GET",
+            Self::UpdateBroker | Self::MoveBroker => "PUT",
+            Self::DeleteBroker => "DELETE",
+        }
+    }
+
+    /// The method; the default one where it may be set per farm.
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => Method::GET,
+            Self::UpdateBroker | Self::MoveBroker => Method::PUT,
+            Self::DeleteBroker => Method::DELETE,
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method(), self.template())
+    }
+}
+
+/// A broker to be created. The vendor's page contradicts itself on what an omitted switch means, so each
+/// switch is always sent.
+#[derive(Clone, Debug)]
+pub struct NewBroker {
+    /// FQDN, NetBIOS name or IP address.
+    pub server: String,
+    /// The site it joins.
+    pub site_id: i64,
+    /// Do not install the agent.
+    pub no_install: bool,
+    /// Do not restart the server.
+    pub no_restart: bool,
+    /// Do not add firewall rules.
+    pub no_firewall_rules: bool,
+    /// Who installs; the session's own account where absent.
+    pub credentials: Option<Credentials>,
+}
+
+/// The fields to change; what is `None` is not sent and stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerChange {
+    /// Whether the broker takes part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Free text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The address that brokers use among themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// One string, joined by the farm's separator.
+    #[serde(rename = "alternativeIPs", skip_serializing_if = "Option::is_none")]
+    pub alternative_ips: Option<String>,
+    /// Whether a secondary waits until another one fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<bool>,
+}
+
+/// How a broker is removed.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// Leave the agent on the server.
+    pub no_uninstall: bool,
+    /// Who uninstalls; the session's own account where absent.
+    pub credentials: Option<Credentials>,
+}
+
+/// One place up or down among the brokers of a site: `MoveDirection` of the vendor's reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards the primary.
+    Up,
+    /// Away from the primary.
+    Down,
+}
+
+impl Direction {
+    const fn number(self) -> i64 {
+        match self {
+            Self::Up => 0,
+            Self::Down => 1,
+        }
+    }
+}
+
+/// The value of one query parameter.
+#[derive(Clone, Debug)]
+pub enum Param {
+    /// May be printed.
+    Open(String),
+    /// A password: `Debug` hides it.
+    Secret(SecretString),
+}
+
+impl Param {
+    pub(super) fn expose(&self) -> &str {
+        match self {
+            Self::Open(value) => value,
+            Self::Secret(value) => value.expose_secret(),
+        }
+    }
+}
+
+/// The body as JSON text.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// May be printed.
+    Open(String),
+    /// Holds a password: `Debug` hides it.
+    Secret(SecretString),
+}
+
+impl Body {
+    fn json(value: &impl Serialize) -> Self {
+        // Our own plain structs always serialise; were one not to, the farm would refuse the empty body.
+        serde_json::to_string(value).map_or(Self::Empty, Self::Open)
+    }
+
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::Empty => None,
+            Self::Open(text) => Some(text.clone()),
+            Self::Secret(text) => Some(text.expose_secret().to_owned()),
+        }
+    }
+}
+
+/// One request, complete but for the session's token. Its query is in the order of the vendor's page.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which endpoint.
+    pub route: Route,
+    /// The HTTP method.
+    pub method: Method,
+    /// The path with its values.
+    pub path: String,
+    /// Parameters in the order in which they are sent.
+    pub query: Vec<(&'static str, Param)>,
+    /// The body.
+    pub body: Body,
+}
+
+impl Call {
+    fn new(route: Route) -> Self {
+        let path = route.template().to_owned();
+        Self { route, method: route.method(), path, query: Vec::new(), body: Body::Empty }
+    }
+
+    fn for_id(route: Route, id: i64) -> Self {
+        Self { path: with_id(route.template(), id), ..Self::new(route) }
+    }
+
+    fn configured(route: Route, call: &ApiCall) -> Self {
+        Self { method: call.method.method(), path: call.path.clone(), ..Self::new(route) }
+    }
+
+    fn switch(mut self, name: &'static str, on: bool) -> Self {
+        self.query.push((name, Param::Open(on.to_string())));
+        self
+    }
+
+    fn account(mut self, credentials: Option<&Credentials>) -> Self {
+        if let Some(Credentials { username, password }) = credentials {
+            self.query.push(("username", Param::Open(username.clone())));
+            self.query.push(("password", Param::Secret(password.clone())));
+        }
+        self
+    }
+
+    fn body(self, body: Body) -> Self {
+        Self { body, ..self }
+    }
+
+    /// Knows every secret that goes out with this call.
+    pub(super) fn scrubber(&self, secrets: &[&SecretString]) -> Scrubber {
+        let mut scrubber = Scrubber::default();
+        for (_, param) in &self.query {
+            if let Param::Secret(value) = param {
+                scrubber.add(value);
+            }
+        }
+        for secret in secrets {
+            scrubber.add(secret);
+        }
+        scrubber
+    }
+}
+
+fn with_id(template: &str, id: i64) -> String {
+    template.replace("{id}", &id.to_string())
+}
+
+/// Opens a session.
+pub fn logon(credentials: &Credentials) -> Call {
+    #[derive(Serialize)]
+    struct NewSession<'a> {
+        username: &'a str,
+        password: &'a str,
+    }
+    let Credentials { username, password } = credentials;
+    let session = NewSession { username, password: password.expose_secret() };
+    let body = serde_json::to_string(&session).map_or(Body::Empty, |text| Body::Secret(text.into()));
+    Call::new(Route::Logon).body(body)
+}
+
+/// Ends the session.
+pub fn logoff() -> Call {
+    Call::new(Route::Logoff)
+}
+
+/// All brokers. No filter is used: a list must show every row that might be ours.
+pub fn list_brokers() -> Call {
+    Call::new(Route::ListBrokers)
+}
+
+/// One broker by id.
+pub fn get_broker(id: i64) -> Call {
+    Call::for_id(Route::GetBroker, id)
+}
+
+/// Adds a broker. Other fields than server and site cannot be given on creation.
+pub fn create_broker(broker: &NewBroker) -> Call {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body_<'a> {
+        server: &'a str,
+        site_id: i64,
+    }
+    let NewBroker { server, site_id, no_install, no_restart, no_firewall_rules, credentials } = broker;
+    Call::new(Route::CreateBroker)
+        .switch("noInstall", *no_install)
+        .account(credentials.as_ref())
+        .switch("noRestart", *no_restart)
+        .switch("noFireWallRules", *no_firewall_rules)
+        .body(Body::json(&Body_ { server, site_id: *site_id }))
+}
+
+/// Changes the fields that are set.
+pub fn update_broker(id: i64, change: &BrokerChange) -> Call {
+    Call::for_id(Route::UpdateBroker, id).body(Body::json(change))
+}
+
+/// Removes a broker.
+pub fn delete_broker(id: i64, removal: &Removal) -> Call {
+    let Removal { no_uninstall, credentials } = removal;
+    Call::for_id(Route::DeleteBroker, id).switch("noUninstall", *no_uninstall).account(credentials.as_ref())
+}
+
+/// All sites.
+pub fn list_sites() -> Call {
+    Call::new(Route::ListSites)
+}
+
+/// The agents of all brokers.
+pub fn list_agents() -> Call {
+    let mut call = Call::new(Route::ListAgents);
+    call.query.push(("serverType", Param::Open(BROKER_SERVER_TYPE.to_string())));
+    call
+}
+
+/// Commits pending settings.
+pub fn apply(paths: &ApiPaths) -> Call {
+    Call::configured(Route::Apply, &paths.apply)
+}
+
+/// Moves a broker one place.
+pub fn move_broker(paths: &ApiPaths, id: i64, direction: Direction) -> Call {
+    #[derive(Serialize)]
+    struct Move {
+        direction: i64,
+    }
+    let call = Call::configured(Route::MoveBroker, &paths.priority);
+    let path = with_id(&call.path, id);
+    Call { path, ..call }.body(Body::json(&Move { direction: direction.number() }))
+}
+
+/// The secrets that go out with a call, besides those in its query.
+pub(super) fn secrets_of<'a>(
+    token: Option<&'a AuthToken>,
+    credentials: Option<&'a Credentials>,
+) -> Vec<&'a SecretString> {
+    token.map(AuthToken::secret).into_iter().chain(credentials.map(|c| &c.password)).collect()
+}

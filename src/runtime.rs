@@ -1,0 +1,322 @@
+//! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{BoxStream, SelectAll};
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::predicates;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
+use kube::{Api, Client, Config};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{BindError, Listeners, Probes};
+use crate::broker::cache::Brokers;
+use crate::broker::reconcile::{Context, ReconcileError};
+use crate::cli::{self, RunArgs};
+use crate::clock::Clock;
+use crate::crd::{RasBroker, RasFarm};
+use crate::events::Events;
+use crate::farm::registry::{FarmContext, Farms};
+use crate::farm::settings::FarmPolicy;
+use crate::kubernetes::{Namespaced, ObjectKey};
+use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
+use crate::ras::HostPolicy;
+
+/// How long a broker whose reconcile failed rests; the farm's and the plan's own pauses come on top of it.
+const ERROR_PAUSE: Duration = Duration::from_secs(5);
+/// How long calls that are not idempotent may take to finish once the process is told to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+
+/// Why the operator cannot run, or stopped.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no usable access to the API server.
+    #[error("failed to find the API server: set KUBECONFIG, or run in a cluster")]
+    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A port cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A task that must not end did.
+    #[error("a task ended that must not: {0}")]
+    Ended(&'static str),
+    /// The servers of probes and metrics failed.
+    #[error("failed to serve probes and metrics")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Runs the operator until `stop` is cancelled and everything that must be finished is finished.
+pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError> {
+    let listeners = Listeners::bind(&args.health_probe_bind_address, &args.metrics_bind_address).await?;
+    let client = client().await?;
+    let metrics = Metrics::new(cli::VERSION, cli::COMMIT);
+    let probes = Probes::default();
+    let servers = tokio::spawn(listeners.serve(probes.clone(), metrics.clone(), stop.clone()));
+    let operator = Operator::new(client, &args, metrics, stop.clone());
+    let ended = operator.run(&args, &probes).await;
+    probes.readiness.draining();
+    stop.cancel();
+    match servers.await {
+        Ok(served) => served.map_err(RunError::Serve)?,
+        Err(_panicked) => return Err(RunError::Ended("probes and metrics")),
+    }
+    ended
+}
+
+/// A client that repeats nothing by itself: whether to repeat is decided where the call is understood.
+async fn client() -> Result<Client, RunError> {
+    let mut config = Config::infer().await.map_err(|error| RunError::Config(error.into()))?;
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| RunError::Config(error.into()))
+}
+
+/// The running parts.
+struct Operator {
+    client: Client,
+    farms: Arc<Farms>,
+    context: Arc<Context>,
+    metrics: Metrics,
+    woken: mpsc::UnboundedReceiver<ObjectKey>,
+    /// Ends reconciles.
+    stop: CancellationToken,
+    /// Ends the farms' actors, after the last reconcile.
+    farms_stop: CancellationToken,
+}
+
+impl Operator {
+    fn new(client: Client, args: &RunArgs, metrics: Metrics, stop: CancellationToken) -> Self {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let clock = Clock;
+        let brokers = Arc::new(Brokers::default());
+        let instance =
+            std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
+        let events = Events::new(client.clone(), &instance, clock);
+        let farms_stop = CancellationToken::new();
+        let hosts =
+            args.allowed_farm_hosts.as_ref().map(|hosts| hosts.as_slice().to_vec()).unwrap_or_default();
+        let farms = Farms::new(
+            FarmContext {
+                kubernetes: client.clone(),
+                brokers: Arc::clone(&brokers),
+                policy: FarmPolicy {
+                    hosts: HostPolicy::new(&hosts),
+                    allow_insecure_tls: args.allow_insecure_tls,
+                },
+                unavailable_after: args.farm_unavailable_after.get(),
+                events: events.clone(),
+                metrics: metrics.clone(),
+                clock,
+                wake,
+            },
+            farms_stop.clone(),
+        );
+        let farms = Arc::new(farms);
+        let context = Context {
+            kubernetes: client.clone(),
+            brokers,
+            farms: Arc::clone(&farms),
+            events,
+            clock,
+            memories: Mutex::new(HashMap::new()),
+            crd: Mutex::new(None),
+        };
+        Self { client, farms, context: Arc::new(context), metrics, woken, stop, farms_stop }
+    }
+
+    async fn run(self, args: &RunArgs, probes: &Probes) -> Result<(), RunError> {
+        let namespaces = args.watch_namespaces.as_slice().to_vec();
+        let (store, writer) = reflector::store::<RasBroker>();
+        let broker_events =
+            watch_brokers(&self.client, &namespaces, Arc::clone(&self.context), Arc::clone(&self.farms));
+        let stream = broker_events.reflect(writer).applied_objects().predicate_filter(
+            predicates::generation.combine(predicates::finalizers).combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+        let (farm_sync, farms_synced) = tokio::sync::oneshot::channel();
+        let farm_watch = tokio::spawn(watch_farms(
+            self.client.clone(),
+            namespaces,
+            Arc::clone(&self.farms),
+            Arc::clone(&self.context.brokers),
+            self.context.farms_wake(),
+            farm_sync,
+        ));
+        let readiness = probes.readiness.clone();
+        let ready_store = store.clone();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            let synced = async {
+                drop(farms_synced.await);
+                drop(ready_store.wait_until_ready().await);
+            };
+            tokio::select! { () = synced => readiness.synced(), () = stop.cancelled() => {} }
+        });
+        let controlled =
+            control(stream.boxed(), store, self.woken, &self.context, &self.metrics, args, &self.stop);
+        let ended = tokio::select! {
+            () = controlled => if self.stop.is_cancelled() { Ok(()) } else { Err(RunError::Ended("the controller of brokers")) },
+            _ = farm_watch => Err(RunError::Ended("the watch of farms")),
+        };
+        // Reconciles are done, or given up; now the sessions are given back.
+        self.farms_stop.cancel();
+        drop(tokio::time::timeout(DRAIN_LIMIT, self.farms.drained()).await);
+        ended
+    }
+}
+
+/// Drives brokers until stopped, and lets what is under way finish.
+async fn control(
+    stream: BoxStream<'static, Result<RasBroker, watcher::Error>>,
+    store: Store<RasBroker>,
+    woken: mpsc::UnboundedReceiver<ObjectKey>,
+    context: &Arc<Context>,
+    metrics: &Metrics,
+    args: &RunArgs,
+    stop: &CancellationToken,
+) {
+    let config = controller::Config::default()
+        .concurrency(args.max_concurrent_reconciles)
+        .debounce(Duration::from_millis(50));
+    let woken = futures::stream::unfold(woken, |mut woken| async move {
+        let key = woken.recv().await?;
+        Some((ObjectRef::<RasBroker>::new(&key.name).within(&key.namespace), woken))
+    });
+    let shared = Arc::new((Arc::clone(context), metrics.clone()));
+    let running = Controller::for_stream(stream, store)
+        .with_config(config)
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, |_, error, _| pause(error), shared)
+        .for_each(|_| std::future::ready(()));
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! { () = running => {}, () = too_long => {} }
+}
+
+async fn reconcile(
+    broker: Arc<RasBroker>,
+    shared: Arc<(Arc<Context>, Metrics)>,
+) -> Result<Action, ReconcileError> {
+    let (context, metrics) = shared.as_ref();
+    let key = ObjectKey::of(broker.as_ref());
+    let began = Instant::now();
+    let result = context.reconcile(&key).await;
+    let outcome = if result.is_ok() { ReconcileOutcome::Success } else { ReconcileOutcome::Error };
+    metrics.reconciled(ControllerLabel::Broker, outcome, began.elapsed());
+    if let Err(error) = &result {
+        tracing::warn!(broker = %key, error = crate::telemetry::chain(error), "a reconcile failed");
+    }
+    result
+}
+
+fn pause(_error: &ReconcileError) -> Action {
+    Action::requeue(ERROR_PAUSE)
+}
+
+type Events0<K> = Result<watcher::Event<K>, watcher::Error>;
+
+/// One watch per namespace, or one over all, as one stream.
+fn watch<K: Namespaced + Send + 'static>(
+    client: &Client,
+    namespaces: &[String],
+) -> SelectAll<BoxStream<'static, Events0<K>>> {
+    let config = || watcher::Config::default().streaming_lists();
+    let apis: Vec<Api<K>> = if namespaces.is_empty() {
+        vec![Api::all(client.clone())]
+    } else {
+        namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+    };
+    futures::stream::select_all(apis.into_iter().map(|api| watcher(api, config()).default_backoff().boxed()))
+}
+
+/// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms.
+fn watch_brokers(
+    client: &Client,
+    namespaces: &[String],
+    context: Arc<Context>,
+    farms: Arc<Farms>,
+) -> impl Stream<Item = Events0<RasBroker>> + Send + 'static {
+    let mut listed = HashSet::new();
+    watch::<RasBroker>(client, namespaces).modify(|broker| broker.metadata.managed_fields = None).map(
+        move |event| {
+            match &event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(broker)) => {
+                    listed.insert(ObjectKey::of(broker));
+                    context.brokers.put(Arc::new(broker.clone()));
+                }
+                Ok(watcher::Event::InitDone) => context.brokers.retain(&listed),
+                Ok(watcher::Event::Apply(broker)) => {
+                    context.brokers.put(Arc::new(broker.clone()));
+                    touch(&farms, broker);
+                }
+                Ok(watcher::Event::Delete(broker)) => {
+                    context.brokers.remove(broker);
+                    context.forget(broker);
+                    context.wake_rivals(broker);
+                    touch(&farms, broker);
+                }
+                Err(error) => tracing::warn!(%error, "the watch of brokers was interrupted"),
+            }
+            event
+        },
+    )
+}
+
+fn touch(farms: &Farms, broker: &RasBroker) {
+    if let Some(farm) = farms.get(&crate::broker::cache::farm_of(broker)) {
+        farm.touch();
+    }
+}
+
+/// Watched farms start and stop actors; a farm that comes, changes or goes wakes its brokers.
+async fn watch_farms(
+    client: Client,
+    namespaces: Vec<String>,
+    farms: Arc<Farms>,
+    brokers: Arc<Brokers>,
+    wake: crate::farm::handle::Wake,
+    synced: tokio::sync::oneshot::Sender<()>,
+) {
+    let mut synced = Some(synced);
+    let mut listed = HashSet::new();
+    let mut events =
+        watch::<RasFarm>(&client, &namespaces).modify(|farm| farm.metadata.managed_fields = None).boxed();
+    let wake_all = |key: &ObjectKey| {
+        for broker in brokers.of_farm(key) {
+            drop(wake.send(ObjectKey::of(broker.as_ref())));
+        }
+    };
+    loop {
+        match events.try_next().await {
+            Ok(Some(watcher::Event::Init)) => listed.clear(),
+            Ok(Some(watcher::Event::InitApply(farm))) => {
+                listed.insert(ObjectKey::of(&farm));
+                farms.put(Arc::new(farm));
+            }
+            Ok(Some(watcher::Event::InitDone)) => {
+                farms.retain(&listed);
+                if let Some(synced) = synced.take() {
+                    // Nobody listens any more when the process is already ending.
+                    synced.send(()).unwrap_or_default();
+                }
+            }
+            Ok(Some(watcher::Event::Apply(farm))) => farms.put(Arc::new(farm)),
+            Ok(Some(watcher::Event::Delete(farm))) => {
+                farms.remove(&farm);
+                wake_all(&ObjectKey::of(&farm));
+            }
+            Ok(None) => return,
+            Err(error) => tracing::warn!(%error, "the watch of farms was interrupted"),
+        }
+    }
+}

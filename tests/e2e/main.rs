@@ -1,0 +1,10 @@
+//! The built operator against a real API server and a simulated farm, each over its real protocol.
+//!
+//! One binary, so that one control plane serves all; each test has its own namespace and its own farm.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ground;

@@ -1,0 +1,112 @@
+//! What this repository ships to a cluster: the CRDs of `crds/`, and the rights of `deploy/`.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{
+    cluster::Cluster,
+    failure::{Failure, Result, While as _},
+};
+
+/// The kustomization that a user would apply.
+const KUSTOMIZATION: &str = "deploy";
+
+/// Applies the CRDs and waits until the API server serves them. Gives back their names.
+pub(crate) async fn install_crds(cluster: &Cluster) -> Result<Vec<String>> {
+    let crds = crds()?;
+    let names: Vec<String> =
+        crds.iter().filter_map(|crd| crd["metadata"]["name"].as_str().map(str::to_owned)).collect();
+    cluster.apply(&list(&crds)).await?;
+    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd"].map(str::to_owned);
+    cluster.kubectl(wait.iter().chain(&names)).await?;
+    Ok(names)
+}
+
+/// The CRDs of `crds/`, where a kustomization may lie beside them.
+fn crds() -> Result<Vec<Value>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    let entries = fs::read_dir(&folder).or_failed_to(&format!("list {}", folder.display()))?;
+    let mut found = Vec::new();
+    for path in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+    {
+        let text = fs::read_to_string(&path).or_failed_to(&format!("read {}", path.display()))?;
+        let manifests: Vec<Value> =
+            serde_saphyr::from_multiple(&text).or_failed_to(&format!("read {}", path.display()))?;
+        found.extend(manifests.into_iter().filter(|manifest| manifest["kind"] == "CustomResourceDefinition"));
+    }
+    Ok(found)
+}
+
+fn list(items: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+/// Makes the operator's ServiceAccount in `namespace`, with exactly the rights that `deploy/` grants, under names of its
+/// own so that operators in several namespaces do not share them. Gives back the account's name.
+pub(crate) async fn install_rights(cluster: &Cluster, namespace: &str) -> Result<String> {
+    let rendered = render(cluster).await?;
+    let moved: Vec<Value> = rendered.into_iter().map(|manifest| moved(manifest, namespace)).collect();
+    let account = moved
+        .iter()
+        .find(|manifest| manifest["kind"] == "ServiceAccount")
+        .and_then(|manifest| manifest["metadata"]["name"].as_str())
+        .ok_or_else(|| Failure::new(format!("unable to find a ServiceAccount in {KUSTOMIZATION}")))?
+        .to_owned();
+    cluster.apply(&list(&moved)).await?;
+    Ok(account)
+}
+
+async fn render(cluster: &Cluster) -> Result<Vec<Value>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(KUSTOMIZATION);
+    let text = cluster.kubectl([Path::new("kustomize"), &folder]).await?;
+    let manifests: Vec<Value> =
+        serde_saphyr::from_multiple(&text).or_failed_to("read what kustomize printed")?;
+    Ok(rights(&manifests))
+}
+
+/// The account, the bindings, and the roles that are bound; roles for people are not among them.
+fn rights(manifests: &[Value]) -> Vec<Value> {
+    let is_bound = |role: &Value| {
+        manifests
+            .iter()
+            .map(|manifest| &manifest["roleRef"])
+            .any(|reference| {
+                reference["kind"] == role["kind"] && reference["name"] == role["metadata"]["name"]
+            })
+    };
+    let wanted = manifests
+        .iter()
+        .filter(|manifest| match manifest["kind"].as_str() {
+            Some("ServiceAccount" | "RoleBinding" | "ClusterRoleBinding") => true,
+            Some("Role" | "ClusterRole") => is_bound(manifest),
+            Some(_) | None => false,
+        });
+    wanted.cloned().collect()
+}
+
+fn moved(mut manifest: Value, namespace: &str) -> Value {
+    let kind = manifest["kind"].as_str().unwrap_or_default().to_owned();
+    if kind.starts_with("Cluster") {
+        rename(&mut manifest["metadata"]["name"], namespace);
+    } else {
+        manifest["metadata"]["namespace"] = namespace.into();
+    }
+    if manifest["roleRef"]["kind"] == "ClusterRole" {
+        rename(&mut manifest["roleRef"]["name"], namespace);
+    }
+    let subjects = manifest.get_mut("subjects").and_then(Value::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
+        subject["namespace"] = namespace.into();
+    }
+    manifest
+}
+
+fn rename(name: &mut Value, namespace: &str) {
+    if let Some(text) = name.as_str() {
+        *name = format!("{text}:{namespace}").into();
+    }
+}
