@@ -169,3 +169,6 @@ async fn bind_any(port: u16) -> io::Result<TcpListener> {
         answer => answer,
     }
 }
+
+#[cfg(test)]
+mod tests;

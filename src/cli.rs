@@ -288,7 +288,13 @@ fn is_domain(domain: &str) -> bool {
 /// The host without the brackets that an IPv6 address needs beside a port.
 fn bare_host(host: &str) -> Option<String> {
     match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').map(str::to_owned),
+        Some(rest) => {
+            let address: std::net::Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
+            Some(address.to_string())
+        }
         None => (!host.contains(':')).then(|| host.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

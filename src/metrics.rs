@@ -270,3 +270,6 @@ fn reconcile_buckets() -> Histogram {
 fn request_buckets() -> Histogram {
     Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
+
+#[cfg(test)]
+mod tests;
