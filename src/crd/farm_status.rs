@@ -52,7 +52,7 @@ pub struct RasFarmStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brokers: Option<BrokerCounts>,
 
-    /// Calls beyond the published ones that this farm is known to answer: Agents, Apply, Priority,
+    /// Calls that not every farm answers and this one is known to answer: Agents, Apply, Priority,
     /// Promote, Status, PromotionSettings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
@@ -135,8 +135,10 @@ pub struct BrokerCounts {
     pub drifted: i64,
 }
 
-/// A call beyond the published ones that a farm answers.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A call that not every farm answers.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
 pub enum Capability {
     /// The list of agents can be read.
     Agents,

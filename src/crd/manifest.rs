@@ -75,8 +75,11 @@ fn document(crd: &CustomResourceDefinition) -> Result<String, ManifestError> {
 }
 
 fn kustomization(files: &[(String, String)]) -> String {
-    let resources: String = files.iter().map(|(name, _)| format!("  - {name}\n")).collect();
-    format!("{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}")
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let resources = names.join("\n  - ");
+    format!(
+        "{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - {resources}\n"
+    )
 }
 
 /// Brings a derived definition to the form in which it is installed.

@@ -2,13 +2,24 @@
 //! and the schema by which the API server judges both. No I/O except writing the generated
 //! manifests; everything else in the crate reads these types.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "`kubectl explain` prints the docs of the types as plain text"
+)]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "two printer columns may have the same type"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "the derived schema holds a copy of the struct, with its `pub`, in a function"
+)]
+
 pub mod annotation;
-#[allow(unreachable_pub, reason = "KubeSchema copies the struct, with its `pub`, into a function")]
 mod broker;
 mod broker_status;
 pub mod condition;
 mod duration;
-#[allow(unreachable_pub, reason = "KubeSchema copies the struct, with its `pub`, into a function")]
 mod farm;
 mod farm_api;
 mod farm_status;
@@ -16,7 +27,6 @@ pub mod finalizer;
 mod manifest;
 mod reference;
 mod schema;
-#[allow(unreachable_pub, reason = "KubeSchema copies the struct, with its `pub`, into a function")]
 mod tls;
 
 pub use broker::{

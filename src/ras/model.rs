@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// A row of the broker list: <https://docs.parallels.com/parallels-rest-api-20/api-reference/infrastructure/connection-brokers>.
 /// Dates stay text: their real format is not documented.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Broker {
     /// Unique in the farm.
     pub id: i64,

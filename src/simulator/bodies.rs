@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::sessions::{LoggedOn, OpenSession};
 use super::state::{FarmState, Row, Site};
 use super::switches::{
-    AdminSpelling, AgentFields, AgentId, ApplySettingsEnabled, Integers, LogonAnswer, TimeForm,
+    AdminSpelling, AgentFields, AgentId, ApplySettingsEnabled, EmptyText, Integers, LogonAnswer,
+    TimeForm,
 };
 
 /// `RASServerType` of a broker.
@@ -43,7 +44,7 @@ impl FarmState {
             time_last_mod,
             applied: _,
         } = row;
-        json!({
+        let body = json!({
             "id": self.integer(*id),
             "adminCreate": self.spelled(admin_create),
             "adminLastMod": self.spelled(admin_last_mod),
@@ -58,7 +59,23 @@ impl FarmState {
             "alternativeIPs": alternative_ips,
             "standby": standby,
             "markedForDeletion": marked_for_deletion,
-        })
+        });
+        self.with_empty_texts(body)
+    }
+
+    fn with_empty_texts(&self, mut body: Value) -> Value {
+        let Some(fields) = body.as_object_mut() else {
+            return body;
+        };
+        match self.switches.empty_text {
+            EmptyText::EmptyString => {}
+            EmptyText::Null => {
+                let empty = fields.values_mut().filter(|value| **value == json!(""));
+                empty.for_each(|value| *value = Value::Null);
+            }
+            EmptyText::Absent => fields.retain(|_, value| *value != json!("")),
+        }
+        body
     }
 
     /// A site as the API shows it.

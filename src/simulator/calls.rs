@@ -7,7 +7,9 @@ use super::handlers::Call;
 use super::refusal::Refusal;
 use super::rows::{Author, Change};
 use super::state::FarmState;
-use super::switches::{ApplyAnswer, CreatedBody, EmptyList, GetMarked, PutNull, ServerFilter, UnknownFields};
+use super::switches::{
+    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PutEmpty, PutNull, ServerFilter, UnknownFields,
+};
 use super::wire::{Reply, Request, malformed};
 
 /// `serverType` for every type.
@@ -110,11 +112,7 @@ impl FarmState {
     ) -> Result<Reply, Refusal> {
         let known = ["enabled", "description", "ip", "alternativeIPs", "standby"];
         let body = request.object(&known, self.is_strict())?;
-        let clears = self.switches.put_null == PutNull::Clears;
-        let text_or_null = |name: &str| match body.get(name) {
-            Some(Value::Null) if clears => Ok(Some(String::new())),
-            Some(_) | None => text(&body, name),
-        };
+        let text_or_null = |name: &str| self.changed_text(&body, name);
         let change = Change {
             enabled: boolean(&body, "enabled")?,
             standby: boolean(&body, "standby")?,
@@ -125,6 +123,21 @@ impl FarmState {
         self.check_lock(id)?;
         self.update_broker(id, &change, author)?;
         Ok(Reply::empty(204))
+    }
+
+    /// A text field of a PUT; `None` leaves it as it is.
+    fn changed_text(&self, body: &Object, name: &str) -> Result<Option<String>, Refusal> {
+        match body.get(name) {
+            Some(Value::Null) if self.switches.put_null == PutNull::Clears => {
+                Ok(Some(String::new()))
+            }
+            Some(Value::String(text)) if text.is_empty() => match self.switches.put_empty {
+                PutEmpty::Clears => Ok(Some(String::new())),
+                PutEmpty::Ignored => Ok(None),
+                PutEmpty::Refused => Err(malformed(name)),
+            },
+            Some(_) | None => text(body, name),
+        }
     }
 
     pub(super) fn handle_delete(

@@ -1,21 +1,19 @@
-//! A farm as tests hold it: everything the control interface can do, as typed methods.
+//! A farm as tests hold it, and what is seen of it. What people and the world do to it is in `person` and
+//! `events`; the control interface calls the same methods.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use jiff::Timestamp;
+use serde::Serialize;
 
-use super::config::{Account, RateLimit};
+use super::config::RateLimit;
 use super::fault::Fault;
 use super::journal::{Counters, JournalEntry};
-use super::refusal::Refusal;
-use super::rows::{Author, Change};
 use super::sessions::OpenSession;
 use super::state::{FarmState, LastApply, Row, Site};
-use super::switches::{Switch, Switches};
+use super::switches::Switches;
 
 /// A listener of the farm.
 #[derive(Debug)]
@@ -42,47 +40,6 @@ impl Farm {
         let endpoint = self.endpoints.get(endpoint);
         endpoint.map_or("", |endpoint| endpoint.server.as_str())
     }
-}
-
-/// A person's edit of a broker; `None` leaves the value as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Edit {
-    /// Who edits; empty: `console`.
-    pub person: String,
-    /// In use.
-    pub enabled: Option<bool>,
-    /// In standby.
-    pub standby: Option<bool>,
-    /// Free text.
-    pub description: Option<String>,
-    /// The address; empty: filled in.
-    pub ip: Option<String>,
-    /// Further addresses.
-    #[serde(rename = "alternativeIPs")]
-    pub alternative_ips: Option<String>,
-}
-
-/// A broker that a person adds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct NewRow {
-    /// Who adds it; empty: `console`.
-    pub person: String,
-    /// The server.
-    pub server: String,
-    /// The site; `None`: the licensing site.
-    pub site_id: Option<i64>,
-}
-
-/// The farm refuses a person's edit, as it would refuse the same request.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unable to edit the farm: {message}")]
-pub struct EditRefused {
-    /// The status that a request would have got.
-    pub status: u16,
-    /// The farm's words.
-    pub message: String,
 }
 
 /// A broker with what its agent reports.
@@ -289,176 +246,5 @@ fn row_view(state: &FarmState, row: &Row) -> RowView {
         row: row.clone(),
         agent_state: state.agent_state(row),
         locked_by: state.locks.get(&row.id).cloned(),
-    }
-}
-
-/// What a person at the console does. It waits for an Apply, as a request's change does.
-impl FarmHandle {
-    /// Changes a broker.
-    pub fn edit(&self, id: i64, edit: Edit) -> Result<(), EditRefused> {
-        let Edit { person, enabled, standby, description, ip, alternative_ips } = edit;
-        let change = Change { enabled, standby, description, ip, alternative_ips };
-        self.as_person(&person, |state, author| state.update_broker(id, &change, author))
-    }
-
-    /// Adds a broker and gives its id.
-    pub fn add_broker(&self, row: &NewRow) -> Result<i64, EditRefused> {
-        let NewRow { person, server, site_id } = row;
-        self.as_person(person, |state, author| {
-            let site = site_id.unwrap_or_else(|| state.licensing_site());
-            state.create_broker(server, site, author)
-        })
-    }
-
-    /// Deletes a broker, as `console`.
-    pub fn remove_broker(&self, id: i64) -> Result<(), EditRefused> {
-        self.remove_broker_as("", id)
-    }
-
-    /// Deletes a broker.
-    pub fn remove_broker_as(&self, person: &str, id: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| state.delete_broker(id, author))
-    }
-
-    /// Moves a secondary to this place of its site's list, from 1.
-    pub fn set_priority(&self, person: &str, id: i64, priority: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| state.set_priority(id, priority, author))
-    }
-
-    /// Makes a secondary its site's primary, as an automatic promotion does; sessions stay.
-    pub fn swap_primary(&self, person: &str, id: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| state.promote(id, author))
-    }
-
-    /// Applies all pending changes, the requests' among them.
-    pub fn apply_as_person(&self, person: &str) {
-        let mut state = self.0.lock();
-        let author = author(&mut state, person);
-        state.apply(&author);
-    }
-
-    /// Keeps a broker open in the console, so that no request may change it.
-    pub fn lock_broker(&self, person: &str, id: i64) {
-        let mut state = self.0.lock();
-        let author = author(&mut state, person);
-        state.locks.insert(id, author.name);
-    }
-
-    /// Closes a broker in the console.
-    pub fn unlock_broker(&self, id: i64) {
-        self.0.lock().locks.remove(&id);
-    }
-
-    fn as_person<T>(
-        &self,
-        person: &str,
-        operation: impl FnOnce(&mut FarmState, &Author) -> Result<T, Refusal>,
-    ) -> Result<T, EditRefused> {
-        let mut state = self.0.lock();
-        let author = author(&mut state, person);
-        let switches = state.switches;
-        operation(&mut state, &author)
-            .map_err(|refusal| EditRefused { status: refusal.status(&switches), message: refusal.message() })
-    }
-}
-
-fn author(state: &mut FarmState, person: &str) -> Author {
-    let name = if person.is_empty() { "console" } else { person };
-    Author { name: name.to_owned(), time: state.now() }
-}
-
-/// What the world does to the farm.
-impl FarmHandle {
-    /// Plays a fault from now on; of several that fit, the one that was set first.
-    pub fn fault(&self, fault: Fault) {
-        self.0.lock().faults.push(fault);
-    }
-
-    /// Forgets the faults that wait.
-    pub fn clear_faults(&self) {
-        self.0.lock().faults.clear();
-    }
-
-    /// Follows a reading from now on.
-    pub fn set_switch(&self, switch: Switch) {
-        self.0.lock().switches.set(switch);
-    }
-
-    /// Follows all these readings from now on.
-    pub fn set_switches(&self, switches: Switches) {
-        self.0.lock().switches = switches;
-    }
-
-    /// Forgets journal and counters.
-    pub fn clear_journal(&self) {
-        self.0.lock().journal.clear();
-    }
-
-    /// Sets the farm's clock.
-    pub fn set_clock(&self, time: Timestamp) {
-        self.0.lock().clock.set(time);
-    }
-
-    /// Moves the farm's clock on, or back.
-    pub fn advance_clock(&self, by: SignedDuration) {
-        self.0.lock().clock.advance(by);
-    }
-
-    /// Lets the farm's clock stand, or run.
-    pub fn freeze_clock(&self, frozen: bool) {
-        self.0.lock().clock.freeze(frozen);
-    }
-
-    /// Takes connections, or resets each as soon as it is made. Open ones stay.
-    pub fn set_reachable(&self, reachable: bool) {
-        self.0.lock().reachable = reachable;
-    }
-
-    /// Is another farm from the next logon on.
-    pub fn set_guid(&self, guid: &str) {
-        guid.clone_into(&mut self.0.lock().guid);
-    }
-
-    /// Ends every session without a logoff.
-    pub fn end_sessions(&self) {
-        self.0.lock().sessions.end_all();
-    }
-
-    /// Ends sessions that have not been used for so long.
-    pub fn set_session_idle(&self, idle: SignedDuration) {
-        self.0.lock().sessions.set_idle(idle);
-    }
-
-    /// Adds an account, or changes the password and rights of the one with this name. Sessions stay.
-    pub fn set_account(&self, account: Account) {
-        let mut state = self.0.lock();
-        state.accounts.retain(|known| !known.username.eq_ignore_ascii_case(&account.username));
-        state.accounts.push(account);
-    }
-
-    /// Limits the requests from now on; `None` takes the limit away.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.0.lock().window.limit = limit;
-    }
-
-    /// Whether an agent is installed on a server. Without one, a broker is `NotVerified` (-4) after Apply.
-    pub fn set_agent_installed(&self, server: &str, installed: bool) {
-        let server = server.to_ascii_lowercase();
-        let mut state = self.0.lock();
-        if installed {
-            state.agents.missing.remove(&server);
-        } else {
-            state.agents.missing.insert(server);
-        }
-    }
-
-    /// Makes the agent of a server report this number whatever its row says; `None` ends that.
-    pub fn set_agent_state(&self, server: &str, number: Option<i64>) {
-        let server = server.to_ascii_lowercase();
-        let mut state = self.0.lock();
-        match number {
-            Some(number) => state.agents.forced.insert(server, number),
-            None => state.agents.forced.remove(&server),
-        };
     }
 }

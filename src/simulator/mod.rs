@@ -13,12 +13,14 @@ mod certificate;
 mod clock;
 mod config;
 mod control;
+mod events;
 mod exchange;
 mod farm;
 mod fault;
 mod handlers;
 mod journal;
 mod limit;
+mod person;
 mod refusal;
 mod route;
 mod rows;
@@ -34,9 +36,10 @@ pub use config::{
     Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint, SimulatorConfig,
     SiteConfig,
 };
-pub use farm::{Edit, EditRefused, FarmHandle, FarmView, NewRow, RowView};
+pub use farm::{FarmHandle, FarmView, RowView};
 pub use fault::{Effect, Fault, When};
 pub use journal::{Counters, JournalEntry};
+pub use person::{Edit, EditRefused, NewRow};
 pub use sessions::OpenSession;
 pub use start::{Simulator, StartError};
 pub use state::{Applied, LastApply, Row, Site};

@@ -8,7 +8,8 @@ use super::address::filled_in_address;
 use super::refusal::Refusal;
 use super::state::{Applied, FarmState, LastApply, Row, Site};
 use super::switches::{
-    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, SettingsId, UpdateMarked,
+    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, ServerSpelling,
+    SettingsId, UpdateMarked,
 };
 
 /// A site has so many brokers in use before RAS puts new ones in standby.
@@ -97,7 +98,10 @@ impl FarmState {
             (Some(_), CreateOverMarked::Conflict) => Err(Refusal::BrokerExists),
             (Some(id), CreateOverMarked::Revives) => self.revive(id, author),
             (Some(_), CreateOverMarked::NewRow) | (None, _) => {
-                let row = self.new_row(server, site_id, &author.name, author.time);
+                let mut row = self.new_row(server, site_id, &author.name, author.time);
+                if self.switches.server_spelling == ServerSpelling::UpperCase {
+                    row.server.make_ascii_uppercase();
+                }
                 let id = row.id;
                 self.rows.push(row);
                 self.changed();

@@ -267,6 +267,31 @@ switches! {
         /// The field is cleared.
         Clears,
     }
+    /// What an empty text in a PUT does to a field.
+    put_empty: PutEmpty {
+        /// It clears the field; an emptied `ip` is filled in again.
+        Clears,
+        /// Nothing: the field keeps its value.
+        Ignored,
+        /// The request is refused with 400.
+        Refused,
+    }
+    /// How an empty text of a broker is shown.
+    empty_text: EmptyText {
+        /// `""`.
+        EmptyString,
+        /// `null`.
+        Null,
+        /// The field is not there.
+        Absent,
+    }
+    /// How the farm spells the server of a new broker.
+    server_spelling: ServerSpelling {
+        /// As it was sent.
+        AsSent,
+        /// In capitals.
+        UpperCase,
+    }
     /// How `adminCreate` and `adminLastMod` spell an account.
     admin_spelling: AdminSpelling {
         /// `user`.

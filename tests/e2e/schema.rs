@@ -2,6 +2,8 @@
 
 mod table;
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
     Api, ResourceExt as _,
@@ -12,7 +14,9 @@ use ras_operator::crd::{self, RasBroker, RasFarm, condition};
 use serde_json::{Value, json};
 use table::{Case, Refusal};
 
-use crate::support::{control_plane, control_plane::ControlPlane, kubectl};
+use crate::support::{control_plane, control_plane::ControlPlane, eventually, kubectl};
+
+const SOON: Duration = Duration::from_secs(30);
 
 const FULL_FARM: &str = include_str!("../crd/farm.yaml");
 const FULL_BROKER: &str = include_str!("../crd/broker.yaml");
@@ -88,7 +92,14 @@ async fn null_is_the_same_as_leaving_the_field_out() {
     let plane = control_plane().await;
     let namespace = plane.namespace("null").await;
     let mut broker = minimal_broker("two");
-    for field in ["enabled", "alternativeIPs", "siteId", "deletionPolicy", "install", "suspend"] {
+    for field in [
+        "enabled",
+        "alternativeIPs",
+        "siteId",
+        "deletionPolicy",
+        "install",
+        "suspend",
+    ] {
         broker["spec"][field] = Value::Null;
     }
     let stored = created(plane, &namespace, "RasBroker", &broker).await;
@@ -179,16 +190,30 @@ async fn kubectl_shows_the_columns_of_the_design() {
     let names: Vec<&str> = both.lines().collect();
     assert_eq!(
         names,
-        ["rasbroker.ras-operator.dev/two", "rasfarm.ras-operator.dev/north"]
+        [
+            "rasbroker.ras-operator.dev/two",
+            "rasfarm.ras-operator.dev/north"
+        ]
     );
 }
 
 #[tokio::test]
 async fn kubectl_explains_a_field_in_the_words_of_the_types() {
     let plane = control_plane().await;
-    let text = kubectl(plane, &["explain", "rasb.spec.deletionPolicy"]).await;
+    // The API server publishes a new kind's documentation some time after it serves the kind.
+    let text = eventually("the kind is documented", SOON, async || {
+        let _refreshed = kubectl(plane, &["api-resources", "--api-group", crd::GROUP]).await;
+        plane
+            .cluster()
+            .kubectl(["explain", "rasb.spec.deletionPolicy"])
+            .await
+    })
+    .await;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("Unset: Delete for a broker that this object created"), "{text}");
+    assert!(
+        text.contains("Unset: Delete for a broker that this object created"),
+        "{text}"
+    );
     assert!(text.contains("ENUM: Delete Orphan"), "{text}");
 }
 
@@ -196,7 +221,17 @@ async fn kubectl_explains_a_field_in_the_words_of_the_types() {
 async fn installing_the_manifests_gives_no_warning() {
     let plane = control_plane().await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    kubectl(plane, &["apply", "--dry-run=server", "--warnings-as-errors", "-k", folder]).await;
+    kubectl(
+        plane,
+        &[
+            "apply",
+            "--dry-run=server",
+            "--warnings-as-errors",
+            "-k",
+            folder,
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

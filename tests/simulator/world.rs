@@ -74,8 +74,15 @@ impl World {
         let config = SimulatorConfig::one(config);
         let simulator = Simulator::start(config).await.expect("it starts");
         let base = simulator.farm(0).endpoint();
-        let mut world = Self { client: trusting(simulator.ca_pem()), simulator, token: String::new(), base };
-        world.token = world.logon().await["authToken"].as_str().expect("a token").to_owned();
+        let mut world = Self {
+            client: trusting(simulator.ca_pem()),
+            simulator,
+            token: String::new(),
+            base,
+        };
+        let body = world.logon().await;
+        let token = body["authToken"].as_str();
+        token.expect("a token").clone_into(&mut world.token);
         world.farm().clear_journal();
         world
     }

@@ -60,6 +60,25 @@ impl Cluster {
         &self.kubeconfig
     }
 
+    /// Writes a kubeconfig of the same admin whose namespace is another, for a person's own kubectl.
+    pub(crate) fn kubeconfig_in(&self, namespace: &str) -> Result<PathBuf> {
+        let mut content = self.content.clone();
+        content["contexts"][0]["context"]["namespace"] = namespace.into();
+        let path = self.folder.join("kubeconfig");
+        kubeconfig::write(&path, &content)?;
+        Ok(path)
+    }
+
+    /// The API server's address.
+    pub(crate) fn server(&self) -> &str {
+        self.content.pointer("/clusters/0/cluster/server").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The kubectl that is used.
+    pub(crate) fn kubectl_program(&self) -> &Path {
+        &self.kubectl
+    }
+
     /// Where files that belong to this cluster may be put.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -73,6 +92,12 @@ impl Cluster {
     /// Sends manifests by server-side apply, as the field manager `kubectl`.
     pub(crate) async fn apply(&self, manifests: &str) -> Result<String> {
         self.kubectl_with_input(["apply", "--server-side", "-f", "-"], manifests).await
+    }
+
+    /// Deletes what the manifests name, where it is there.
+    pub(crate) async fn delete(&self, manifests: &str) -> Result<()> {
+        let args = ["delete", "--ignore-not-found", "--timeout=60s", "-f", "-"];
+        self.kubectl_with_input(args, manifests).await.map(drop)
     }
 
     async fn kubectl_with_input<S: AsRef<OsStr>>(

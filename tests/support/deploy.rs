@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
 use serde_json::{Value, json};
 
 use super::{
@@ -12,14 +14,23 @@ use super::{
 /// The kustomization that a user would apply.
 const KUSTOMIZATION: &str = "deploy";
 
-/// Applies the CRDs and waits until the API server serves them. Gives back their names.
+/// Applies those CRDs that the cluster lacks, waits until the API server serves them, and gives back their names. What
+/// is there already may be newer than ours, and is not touched.
 pub(crate) async fn install_crds(cluster: &Cluster) -> Result<Vec<String>> {
-    let crds = crds()?;
-    let names: Vec<String> =
-        crds.iter().filter_map(|crd| crd["metadata"]["name"].as_str().map(str::to_owned)).collect();
-    cluster.apply(&list(&crds)).await?;
-    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd"].map(str::to_owned);
-    cluster.kubectl(wait.iter().chain(&names)).await?;
+    let known = Api::<CustomResourceDefinition>::all(cluster.client()?);
+    let (mut missing, mut names) = (Vec::new(), Vec::new());
+    for crd in crds()? {
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        if known.get_opt(&name).await.or_failed_to("read a CRD")?.is_none() {
+            missing.push(crd);
+            names.push(name);
+        }
+    }
+    if !missing.is_empty() {
+        cluster.apply(&list(&missing)).await?;
+        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd"].map(str::to_owned);
+        cluster.kubectl(wait.iter().chain(&names)).await?;
+    }
     Ok(names)
 }
 
@@ -41,50 +52,64 @@ fn crds() -> Result<Vec<Value>> {
     Ok(found)
 }
 
-fn list(items: &[Value]) -> String {
+/// Several manifests as one.
+pub(crate) fn list(items: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-/// Makes the operator's ServiceAccount in `namespace`, with exactly the rights that `deploy/` grants, under names of its
-/// own so that operators in several namespaces do not share them. Gives back the account's name.
-pub(crate) async fn install_rights(cluster: &Cluster, namespace: &str) -> Result<String> {
-    let rendered = render(cluster).await?;
-    let moved: Vec<Value> = rendered.into_iter().map(|manifest| moved(manifest, namespace)).collect();
-    let account = moved
-        .iter()
-        .find(|manifest| manifest["kind"] == "ServiceAccount")
-        .and_then(|manifest| manifest["metadata"]["name"].as_str())
-        .ok_or_else(|| Failure::new(format!("unable to find a ServiceAccount in {KUSTOMIZATION}")))?
-        .to_owned();
-    cluster.apply(&list(&moved)).await?;
-    Ok(account)
+/// The operator's ServiceAccount in one namespace, and what was made for it.
+#[derive(Debug)]
+pub(crate) struct Rights {
+    pub(crate) account: String,
+    made: String,
+}
+
+impl Rights {
+    /// Makes the operator's ServiceAccount in `namespace`, with exactly the rights that `deploy/` grants. What is not
+    /// in a namespace gets a name of its own, so that operators in several namespaces do not share it.
+    pub(crate) async fn install(cluster: &Cluster, namespace: &str) -> Result<Self> {
+        let rendered = render(cluster).await?;
+        let moved: Vec<Value> = rendered.into_iter().map(|manifest| moved(manifest, namespace)).collect();
+        let account = moved
+            .iter()
+            .find(|manifest| manifest["kind"] == "ServiceAccount")
+            .and_then(|manifest| manifest["metadata"]["name"].as_str())
+            .ok_or_else(|| Failure::new(format!("unable to find a ServiceAccount in {KUSTOMIZATION}")))?
+            .to_owned();
+        let made = list(&moved);
+        cluster.apply(&made).await?;
+        Ok(Self { account, made })
+    }
+
+    /// Removes all of it.
+    pub(crate) async fn remove(&self, cluster: &Cluster) -> Result<()> {
+        cluster.delete(&self.made).await
+    }
+}
+
+/// What `kubectl kustomize` prints for a folder of this repository.
+pub(crate) async fn kustomize(cluster: &Cluster, folder: &str) -> Result<Vec<Value>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let text = cluster.kubectl([Path::new("kustomize"), &folder]).await?;
+    serde_saphyr::from_multiple(&text).or_failed_to("read what kustomize printed")
 }
 
 async fn render(cluster: &Cluster) -> Result<Vec<Value>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(KUSTOMIZATION);
-    let text = cluster.kubectl([Path::new("kustomize"), &folder]).await?;
-    let manifests: Vec<Value> =
-        serde_saphyr::from_multiple(&text).or_failed_to("read what kustomize printed")?;
-    Ok(rights(&manifests))
+    Ok(rights(&kustomize(cluster, KUSTOMIZATION).await?))
 }
 
 /// The account, the bindings, and the roles that are bound; roles for people are not among them.
 fn rights(manifests: &[Value]) -> Vec<Value> {
     let is_bound = |role: &Value| {
-        manifests
-            .iter()
-            .map(|manifest| &manifest["roleRef"])
-            .any(|reference| {
-                reference["kind"] == role["kind"] && reference["name"] == role["metadata"]["name"]
-            })
+        manifests.iter().map(|manifest| &manifest["roleRef"]).any(|reference| {
+            reference["kind"] == role["kind"] && reference["name"] == role["metadata"]["name"]
+        })
     };
-    let wanted = manifests
-        .iter()
-        .filter(|manifest| match manifest["kind"].as_str() {
-            Some("ServiceAccount" | "RoleBinding" | "ClusterRoleBinding") => true,
-            Some("Role" | "ClusterRole") => is_bound(manifest),
-            Some(_) | None => false,
-        });
+    let wanted = manifests.iter().filter(|manifest| match manifest["kind"].as_str() {
+        Some("ServiceAccount" | "RoleBinding" | "ClusterRoleBinding") => true,
+        Some("Role" | "ClusterRole") => is_bound(manifest),
+        Some(_) | None => false,
+    });
     wanted.cloned().collect()
 }
 

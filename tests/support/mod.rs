@@ -31,5 +31,5 @@ mod wait;
 pub(crate) use self::{
     operator::Operator,
     plane::{control_plane, kubectl},
-    wait::{eventually, stays},
+    wait::{eventually, stays, within},
 };

@@ -97,13 +97,28 @@ impl Operator {
 
     /// What `/metrics` says now.
     pub(crate) async fn metrics(&self) -> Result<String> {
-        let answer = get(&format!("http://127.0.0.1:{}/metrics", self.metrics)).await?;
+        let answer = get(&self.metrics_url()).await?;
         answer.text().await.or_failed_to("read the metrics")
     }
 
     /// Everything that it has logged so far.
     pub(crate) fn logs(&self) -> String {
         self.process.output()
+    }
+
+    /// The end of it.
+    pub(crate) fn last_words(&self) -> String {
+        self.process.last_words(25)
+    }
+
+    /// The file that it logs into.
+    pub(crate) fn log(&self) -> &Path {
+        self.process.log()
+    }
+
+    /// Where its metrics are.
+    pub(crate) fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.metrics)
     }
 
     /// Its process id, for what `/proc` tells.

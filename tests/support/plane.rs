@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     control_plane::ControlPlane,
-    deploy,
+    deploy::{self, Rights},
     failure::{Failure, Result},
     operator::{self, Operator, Stopped},
 };
@@ -55,8 +55,8 @@ impl ControlPlane {
 
     /// A kubeconfig of the operator's ServiceAccount in `namespace`, with exactly the rights of `deploy/`.
     pub(crate) async fn kubeconfig_for_service_account(&self, namespace: &str) -> PathBuf {
-        let account = sure(deploy::install_rights(self.cluster(), namespace).await);
-        sure(self.cluster().kubeconfig_for(&account, namespace).await)
+        let rights = sure(Rights::install(self.cluster(), namespace).await);
+        sure(self.cluster().kubeconfig_for(&rights.account, namespace).await)
     }
 
     /// The name under which that account stands in the audit log.

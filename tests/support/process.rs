@@ -102,6 +102,11 @@ impl Held {
         self.release();
     }
 
+    /// The file that its output goes to.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Everything that the server has printed so far.
     pub(crate) fn output(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

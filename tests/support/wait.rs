@@ -4,6 +4,8 @@ use std::{fmt::Debug, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::failure::Failure;
+
 const BETWEEN_LOOKS: Duration = Duration::from_millis(60);
 
 /// Looks until `look` answers `Ok`, and gives back what it saw.
@@ -13,21 +15,27 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(60);
 pub(crate) async fn eventually<T, S: Debug>(
     what: &str,
     limit: Duration,
-    mut look: impl AsyncFnMut() -> Result<T, S>,
+    look: impl AsyncFnMut() -> Result<T, S>,
 ) -> T {
+    within(what, limit, look).await.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// As [`eventually`], with a failure instead of a panic.
+pub(crate) async fn within<T, S: Debug>(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, S>,
+) -> Result<T, Failure> {
     let end = Instant::now() + limit;
-    let mut last = None;
+    let mut last = "not one look was answered".to_owned();
     while let Ok(seen) = timeout(end.saturating_duration_since(Instant::now()), look()).await {
         match seen {
-            Ok(value) => return value,
-            Err(seen) => last = Some(seen),
+            Ok(value) => return Ok(value),
+            Err(seen) => last = format!("last seen: {seen:#?}"),
         }
         sleep(BETWEEN_LOOKS).await;
     }
-    match last {
-        Some(seen) => panic!("not within {limit:?}: {what}; last seen: {seen:#?}"),
-        None => panic!("not within {limit:?}: {what}; not one look was answered"),
-    }
+    Err(Failure::new(format!("not within {limit:?}: {what}; {last}")))
 }
 
 /// Looks for the whole of `length` and fails at the first `Err`: for what must *not* happen.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Farms, Problem, done, find, read, shown};
 use crate::simulator::config::{Account, RateLimit};
-use crate::simulator::farm::{Edit, NewRow};
 use crate::simulator::fault::Fault;
+use crate::simulator::person::{Edit, NewRow};
 use crate::simulator::switches::Switches;
 
 /// Who does it; empty: `console`.

@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::farm::{EditRefused, FarmHandle};
+use super::farm::FarmHandle;
+use super::person::EditRefused;
 use super::server::Tasks;
 
 /// Every farm of the simulator.

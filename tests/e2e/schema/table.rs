@@ -19,11 +19,12 @@ pub(crate) struct Case {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
+    #[allow(dead_code, reason = "against a real API server both parts are judged")]
     pub(crate) by: By,
     pub(crate) words: String,
 }
 
-/// Which part of the schema refuses.
+/// Which part of the schema refuses. In process only the rules can be judged.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum By {
@@ -70,7 +71,8 @@ struct Change {
     kind: String,
     #[serde(default)]
     stored: Value,
-    change: Value,
+    #[serde(rename = "change")]
+    patch: Value,
     by: Option<By>,
     words: Option<String>,
 }
@@ -97,7 +99,10 @@ impl Values {
                 name: format!("{} {}: {value}", self.kind, self.field.join(".")),
                 kind: self.kind.clone(),
                 stored: None,
-                object: object(&self.kind, patched(&minimal[&self.kind], &self.patch(value))),
+                object: object(
+                    &self.kind,
+                    &patched(&minimal[&self.kind], &self.patch(value)),
+                ),
                 refusal,
             })
             .collect()
@@ -112,7 +117,7 @@ impl Values {
 impl Manifest {
     fn case(self, minimal: &BTreeMap<String, Value>) -> Case {
         Case {
-            object: object(&self.kind, patched(&minimal[&self.kind], &self.spec)),
+            object: object(&self.kind, &patched(&minimal[&self.kind], &self.spec)),
             stored: None,
             refusal: refusal(self.by, self.words),
             name: self.name,
@@ -125,8 +130,8 @@ impl Change {
     fn case(self, minimal: &BTreeMap<String, Value>) -> Case {
         let stored = patched(&minimal[&self.kind], &self.stored);
         Case {
-            object: object(&self.kind, patched(&stored, &self.change)),
-            stored: Some(object(&self.kind, stored)),
+            object: object(&self.kind, &patched(&stored, &self.patch)),
+            stored: Some(object(&self.kind, &stored)),
             refusal: refusal(self.by, self.words),
             name: self.name,
             kind: self.kind,
@@ -139,7 +144,7 @@ fn refusal(by: Option<By>, words: Option<String>) -> Option<Refusal> {
     by.zip(words).map(|(by, words)| Refusal { by, words })
 }
 
-fn object(kind: &str, spec: Value) -> Value {
+fn object(kind: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "ras-operator.dev/v1alpha1",
         "kind": kind,
