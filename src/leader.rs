@@ -88,7 +88,7 @@ async fn acquire(mut candidate: Candidate, stop: &CancellationToken) -> Result<L
     let won = stop.run_until_cancelled(candidate.win()).await;
     let term = won.ok_or(AcquireError::Stopped)?;
     let stop_renewal = CancellationToken::new();
-    let renewal = candidate.clone().keep(term.clone());
+    let renewal = Box::pin(candidate.clone().keep(term.clone()));
     let renewal = stop_renewal.clone().run_until_cancelled_owned(renewal);
     Ok(Leadership {
         candidate,

@@ -180,7 +180,7 @@ impl Metrics {
         farm_last_success.remove(&FarmLabels::of(farm));
     }
 
-    /// The numbers in the OpenMetrics text format.
+    /// The numbers in the `OpenMetrics` text format.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.0.registry)?;

@@ -1,5 +1,12 @@
 //! The built binary at its edge: version, help, exit codes, and how it dies.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy sees only functions marked as tests as tests"
+)]
+
 use std::process::{Command, Output};
 
 use ras_operator::cli::{COMMIT, LogFormat, VERSION};

@@ -1,6 +1,13 @@
 //! The manifests of `deploy/`: the least rights, a restricted pod, and flags that exist. They are
 //! read as files, so that this needs neither a cluster nor kubectl.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy sees only functions marked as tests as tests"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::LEASE_DURATION;
 
 /// The longest duration that is believed of somebody else's Lease.
-const LONGEST_DURATION: Duration = Duration::from_secs(60);
+const LONGEST_DURATION: Duration = Duration::from_mins(1);
 
 /// What somebody wrote into the Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -226,9 +226,10 @@ impl Server {
                 (&Method::POST, None) => state.store(serde_json::from_slice(body).unwrap()),
                 (&Method::PUT, Some(old)) => {
                     let new: Lease = serde_json::from_slice(body).unwrap();
-                    match new.metadata.resource_version == old.metadata.resource_version {
-                        true => state.store(new),
-                        false => refusal(StatusCode::CONFLICT),
+                    if new.metadata.resource_version == old.metadata.resource_version {
+                        state.store(new)
+                    } else {
+                        refusal(StatusCode::CONFLICT)
                     }
                 }
                 _ => refusal(StatusCode::CONFLICT),
