@@ -7,5 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deploy;
 mod ground;
+mod leader;
 mod schema;
