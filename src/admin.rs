@@ -113,9 +113,10 @@ pub fn metrics_routes(metrics: Metrics) -> Router {
 
 async fn healthz(State(probes): State<Probes>) -> Response {
     let ailing = probes.liveness.ailing();
-    match ailing.is_empty() {
-        true => (StatusCode::OK, "ok\n").into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, ailing.join("\n") + "\n").into_response(),
+    if ailing.is_empty() {
+        (StatusCode::OK, "ok\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, ailing.join("\n") + "\n").into_response()
     }
 }
 
@@ -169,3 +170,6 @@ async fn bind_any(port: u16) -> io::Result<TcpListener> {
         answer => answer,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ pub enum Command {
     /// Run the operator until SIGTERM or SIGINT; a second signal aborts
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Print the CustomResourceDefinitions as YAML, or write them to files
+    /// Print the custom resource definitions as YAML, or write them to files
     #[command(after_help = CRDS_EXAMPLES)]
     Crds(CrdsArgs),
 }
@@ -197,13 +197,7 @@ impl FromStr for Namespaces {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        entries(text)
-            .map(|name| match is_dns_label(name) {
-                true => Ok(name.to_owned()),
-                false => Err(ValueError::Namespace(name.to_owned())),
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        entries(text).map(namespace).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -212,10 +206,7 @@ impl FromStr for FarmHosts {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let hosts = entries(text).map(farm_host).collect::<Result<Vec<_>, _>>()?;
-        match hosts.is_empty() {
-            true => Err(ValueError::NoFarmHost),
-            false => Ok(Self(hosts)),
-        }
+        if hosts.is_empty() { Err(ValueError::NoFarmHost) } else { Ok(Self(hosts)) }
     }
 }
 
@@ -250,6 +241,10 @@ impl fmt::Display for BindAddress {
 
 fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+fn namespace(name: &str) -> Result<String, ValueError> {
+    if is_dns_label(name) { Ok(name.to_owned()) } else { Err(ValueError::Namespace(name.to_owned())) }
 }
 
 fn is_dns_label(name: &str) -> bool {
@@ -288,7 +283,13 @@ fn is_domain(domain: &str) -> bool {
 /// The host without the brackets that an IPv6 address needs beside a port.
 fn bare_host(host: &str) -> Option<String> {
     match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').map(str::to_owned),
+        Some(rest) => {
+            let address: std::net::Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
+            Some(address.to_string())
+        }
         None => (!host.contains(':')).then(|| host.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,7 @@ impl Metrics {
         farm_last_success.remove(&FarmLabels::of(farm));
     }
 
-    /// The numbers in the OpenMetrics text format.
+    /// The numbers in the `OpenMetrics` text format.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.0.registry)?;
@@ -270,3 +270,6 @@ fn reconcile_buckets() -> Histogram {
 fn request_buckets() -> Histogram {
     Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
+
+#[cfg(test)]
+mod tests;

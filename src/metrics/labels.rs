@@ -11,7 +11,7 @@ use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 pub struct FarmName(Arc<str>);
 
 impl FarmName {
-    /// The name of the RasFarm `name` in `namespace`.
+    /// The name of the `RasFarm` `name` in `namespace`.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self(format!("{namespace}/{name}").into())
     }
@@ -72,9 +72,9 @@ macro_rules! label {
 label! {
     /// Which controller reconciled.
     Controller {
-        /// The controller of RasFarm objects.
+        /// The controller of `RasFarm` objects.
         Farm => "farm",
-        /// The controller of RasBroker objects.
+        /// The controller of `RasBroker` objects.
         Broker => "broker",
     }
 }
@@ -108,13 +108,13 @@ label! {
 label! {
     /// What was written to the API server.
     Resource {
-        /// The metadata of a RasFarm.
+        /// The metadata of a `RasFarm`.
         Farms => "rasfarms",
-        /// The status of a RasFarm.
+        /// The status of a `RasFarm`.
         FarmsStatus => "rasfarms/status",
-        /// The metadata of a RasBroker.
+        /// The metadata of a `RasBroker`.
         Brokers => "rasbrokers",
-        /// The status of a RasBroker.
+        /// The status of a `RasBroker`.
         BrokersStatus => "rasbrokers/status",
         /// An Event.
         Events => "events",

@@ -7,7 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deploy;
 mod ground;
-mod lifecycle;
+mod leader;
 mod schema;
 mod world;
