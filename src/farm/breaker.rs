@@ -85,14 +85,14 @@ impl Breaker {
             }
         };
         if now < free_at {
-            return Admission::WaitFor(free_at - now);
+            return Admission::WaitFor(free_at.saturating_sub(now));
         }
         self.state = State::HalfOpen { since: now, step };
         Admission::Probe
     }
 
-    /// A call was answered. While calls are stopped only the probe's answer counts: one that was sent before the farm
-    /// went down says nothing of now.
+    /// A call was answered. While the breaker waits it changes nothing: a call that was sent before the farm went
+    /// down says nothing of now.
     pub fn record_success(&mut self) -> Option<Transition> {
         self.consecutive = 0;
         match self.state {
@@ -148,12 +148,16 @@ impl Breaker {
             probe_timeout: _,
         } = self.config;
         let doubled = first_delay.saturating_mul(2_u32.saturating_pow(step.min(31)));
-        let delay = doubled
-            .min(longest_delay)
-            .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
+        let delay = shortened(doubled.min(longest_delay), jitter);
         self.state = State::Open {
             until: now.saturating_add(delay),
             step,
         };
     }
+}
+
+fn shortened(delay: Duration, jitter: f64) -> Duration {
+    let factor = 1.0 - jitter.clamp(0.0, 1.0) / 2.0;
+    // A jitter that is no number leaves the delay as it is.
+    Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(delay)
 }

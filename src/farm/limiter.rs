@@ -35,7 +35,7 @@ impl RateLimiter {
         }
     }
 
-    /// Changes the limit. What was granted stays counted.
+    /// Changes the limit. What was granted in the last window stays counted.
     pub fn configure(&mut self, requests: u32, window: Duration) {
         self.requests = at_least_one(requests);
         self.window = window;
@@ -48,8 +48,8 @@ impl RateLimiter {
             return Take::WaitFor(wait);
         }
         // A clock that went back must not make the grants unordered.
-        let latest = self.grants.back().copied().unwrap_or_default();
-        self.grants.push_back(now.max(latest));
+        let granted = self.grants.back().map_or(now, |latest| now.max(*latest));
+        self.grants.push_back(granted);
         let surplus = self.grants.len().saturating_sub(self.requests);
         self.grants.drain(..surplus);
         Take::Granted
@@ -62,7 +62,7 @@ impl RateLimiter {
             Some(index) => self
                 .grants
                 .get(index)
-                .map_or(Duration::ZERO, |grant| *grant + self.window),
+                .map_or(Duration::ZERO, |grant| grant.saturating_add(self.window)),
             None => Duration::ZERO,
         };
         free_at.max(self.blocked_until).saturating_sub(now)

@@ -1,5 +1,7 @@
 //! A farm's endpoint, from text to a checked URL.
 
+use std::sync::Arc;
+
 use url::Url;
 
 /// The port of the RAS web administration service where the endpoint names none.
@@ -59,6 +61,12 @@ pub(super) fn check(url: &Url) -> Result<(), ConfigError> {
         _ => return Ok(()),
     };
     Err(ConfigError::Endpoint(wrong))
+}
+
+/// The host to connect to; an IPv6 address without its brackets, which no resolver understands.
+pub(super) fn host(url: &Url) -> Result<Arc<str>, ConfigError> {
+    let host = url.host_str().ok_or(ConfigError::Endpoint("has no host"))?;
+    Ok(host.trim_start_matches('[').trim_end_matches(']').into())
 }
 
 /// Whether the text of an https URL without credentials names a port.

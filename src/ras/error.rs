@@ -330,6 +330,11 @@ impl Refusal {
     }
 
     fn reason(&self) -> &'static str {
+        let other = if self.status < 500 {
+            "refused"
+        } else {
+            "server_error"
+        };
         match self.status {
             400 => "bad_request",
             401 => "unauthorized",
@@ -339,8 +344,7 @@ impl Refusal {
             409 => "conflict",
             423 => "locked",
             429 => "rate_limited",
-            400..=499 => "refused",
-            _ => "server_error",
+            _ => other,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which hosts may be called. A RasFarm names its endpoint, so without this rule whoever may write one could
+//! Which hosts may be called. A `RasFarm` names its endpoint, so without this rule whoever may write one could
 //! make the operator speak to the node's own services or to the cloud's metadata address.
 
 use std::fmt;
@@ -180,11 +180,15 @@ fn forbidden_v6(v6: Ipv6Addr) -> Option<AddressKind> {
 
 /// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 address: the machine behind it is the same.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let last = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff | 0] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(last),
-        [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(joined(high, low))
+        }
+        [0x2002, high, low, ..] => Some(joined(high, low)),
         _ => None,
     }
+}
+
+fn joined(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 pub struct Broker {
     /// Unique in the farm.
     pub id: i64,
-    /// FQDN, NetBIOS name or IP address, as it was given on creation.
+    /// FQDN, `NetBIOS` name or IP address, as it was given on creation.
     pub server: String,
     /// The site.
     pub site_id: i64,

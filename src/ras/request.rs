@@ -93,7 +93,7 @@ impl fmt::Display for Route {
 /// switch is always sent.
 #[derive(Clone, Debug)]
 pub struct NewBroker {
-    /// FQDN, NetBIOS name or IP address.
+    /// FQDN, `NetBIOS` name or IP address.
     pub server: String,
     /// The site it joins.
     pub site_id: i64,
@@ -314,7 +314,7 @@ pub fn get_broker(id: i64) -> Call {
 pub fn create_broker(broker: &NewBroker) -> Call {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Body_<'a> {
+    struct NewRow<'a> {
         server: &'a str,
         site_id: i64,
     }
@@ -331,7 +331,7 @@ pub fn create_broker(broker: &NewBroker) -> Call {
         .account(credentials.as_ref())
         .switch("noRestart", *no_restart)
         .switch("noFireWallRules", *no_firewall_rules)
-        .body(Body::json(&Body_ {
+        .body(Body::json(&NewRow {
             server,
             site_id: *site_id,
         }))

@@ -40,7 +40,7 @@ pub struct Session {
 /// Failed logons that are free: a typing error and its repetition, below any sensible lock-out threshold.
 const FREE_FAILURES: u32 = 2;
 /// After that, one logon per this time: lock-out counters are usually reset within it.
-const INTERVAL: Duration = Duration::from_secs(15 * 60);
+const INTERVAL: Duration = Duration::from_mins(15);
 
 /// The failed logons with one version of the Secret. It outlives the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
