@@ -78,3 +78,60 @@ fn names_port(text: &str) -> bool {
         .split_once(':')
         .is_some_and(|(_, port)| !port.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(text: &str) -> Option<u16> {
+        parse_endpoint(text).unwrap().port_or_known_default()
+    }
+
+    #[test]
+    fn the_port_is_20443_unless_one_is_written() {
+        assert_eq!(port("https://ras.example.com"), Some(20443));
+        assert_eq!(port("https://ras.example.com/"), Some(20443));
+        assert_eq!(port("https://[fd12::1]"), Some(20443));
+        assert_eq!(port("https://ras.example.com:"), Some(20443));
+        assert_eq!(port("https://ras.example.com:443"), Some(443));
+        assert_eq!(port("https://[fd12::1]:443/"), Some(443));
+        assert_eq!(port("https://10.0.0.5:8443"), Some(8443));
+    }
+
+    #[test]
+    fn what_is_more_or_less_than_an_origin_is_refused() {
+        let wrong = [
+            "",
+            "ras.example.com",
+            "http://ras.example.com",
+            "https://",
+            "https://u@h",
+            "https://u:p@h",
+            "https://h/api",
+            "https://h?x=1",
+            "https://h#x",
+            "https://h h",
+            "https://h\\x",
+            "https://h:99999",
+            " https://h",
+            "ftp://h",
+        ];
+        for text in wrong {
+            assert!(parse_endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_quote_the_endpoint() {
+        let error = parse_endpoint("https://user:canary@host").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[test]
+    fn an_ipv6_host_has_no_brackets() {
+        assert_eq!(
+            &*host(&parse_endpoint("https://[fd12::1]").unwrap()).unwrap(),
+            "fd12::1"
+        );
+    }
+}
