@@ -170,7 +170,7 @@ mod tests {
 
     const CONFIG: BreakerConfig = BreakerConfig {
         threshold: 3,
-        window: Duration::from_secs(60),
+        window: Duration::from_mins(1),
         first_delay: Duration::from_secs(2),
         longest_delay: Duration::from_secs(10),
         probe_timeout: Duration::from_secs(30),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use rustls::pki_types::ServerName;
 use url::Url;
@@ -346,7 +347,16 @@ impl Client {
         if let Some(token) = token {
             request.headers_mut().insert(AUTH_TOKEN, token.header()?);
         }
-        *request.body_mut() = body.text().map(Into::into);
+        match body.text() {
+            Some(text) => *request.body_mut() = Some(text.into()),
+            // Some servers answer 411 where a method may have a body and no length is given; hyper gives none.
+            None if matches!(*method, Method::POST | Method::PUT) => {
+                request
+                    .headers_mut()
+                    .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+            None => {}
+        }
         Some(request)
     }
 }

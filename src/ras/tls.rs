@@ -151,8 +151,8 @@ fn parse_pin(text: &str) -> Result<Pin, ConfigError> {
 mod tests {
     use super::*;
 
-    fn trust(config: TlsConfig) -> Result<(), ConfigError> {
-        Trust::new(&config).map(|_| ())
+    fn trust(config: &TlsConfig) -> Result<(), ConfigError> {
+        Trust::new(config).map(|_| ())
     }
 
     fn pinned(pin: &str) -> TlsConfig {
@@ -175,9 +175,9 @@ mod tests {
             &"ab".repeat(33),
             &"é".repeat(32),
         ] {
-            assert!(trust(pinned(wrong)).is_err(), "{wrong}");
+            assert!(trust(&pinned(wrong)).is_err(), "{wrong}");
         }
-        assert_eq!(trust(pinned(&plain)), Ok(()));
+        assert_eq!(trust(&pinned(&plain)), Ok(()));
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
                 ..TlsConfig::default()
             };
             assert!(
-                matches!(trust(config), Err(ConfigError::CaBundle(_))),
+                matches!(trust(&config), Err(ConfigError::CaBundle(_))),
                 "{pem}"
             );
         }
@@ -201,10 +201,10 @@ mod tests {
             server_name: Some(name.to_owned()),
             ..pinned(&"ab".repeat(32))
         };
-        assert_eq!(trust(config("ras.example.com")), Ok(()));
-        assert_eq!(trust(config("10.0.0.5")), Ok(()));
+        assert_eq!(trust(&config("ras.example.com")), Ok(()));
+        assert_eq!(trust(&config("10.0.0.5")), Ok(()));
         assert!(matches!(
-            trust(config("not a name")),
+            trust(&config("not a name")),
             Err(ConfigError::ServerName(_))
         ));
     }
