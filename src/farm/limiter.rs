@@ -35,7 +35,7 @@ impl RateLimiter {
         }
     }
 
-    /// Changes the limit. What was granted stays counted.
+    /// Changes the limit. What was granted in the last window stays counted.
     pub fn configure(&mut self, requests: u32, window: Duration) {
         self.requests = at_least_one(requests);
         self.window = window;
@@ -48,8 +48,8 @@ impl RateLimiter {
             return Take::WaitFor(wait);
         }
         // A clock that went back must not make the grants unordered.
-        let latest = self.grants.back().copied().unwrap_or_default();
-        self.grants.push_back(now.max(latest));
+        let granted = self.grants.back().map_or(now, |latest| now.max(*latest));
+        self.grants.push_back(granted);
         let surplus = self.grants.len().saturating_sub(self.requests);
         self.grants.drain(..surplus);
         Take::Granted
@@ -59,7 +59,10 @@ impl RateLimiter {
     pub fn wait(&self, now: Duration) -> Duration {
         let free_at = match self.grants.len().checked_sub(self.requests) {
             // The grant that leaves the window to make room.
-            Some(index) => self.grants.get(index).map_or(Duration::ZERO, |grant| *grant + self.window),
+            Some(index) => self
+                .grants
+                .get(index)
+                .map_or(Duration::ZERO, |grant| grant.saturating_add(self.window)),
             None => Duration::ZERO,
         };
         free_at.max(self.blocked_until).saturating_sub(now)
@@ -87,4 +90,103 @@ impl RateLimiter {
 
 fn at_least_one(requests: u32) -> usize {
     usize::try_from(requests).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_full_window_waits_for_its_oldest_grant_to_leave() {
+        let mut limiter = RateLimiter::new(2, ms(100));
+        assert_eq!(limiter.take(ms(0)), Take::Granted);
+        assert_eq!(limiter.take(ms(30)), Take::Granted);
+        assert_eq!(limiter.take(ms(40)), Take::WaitFor(ms(60)));
+        assert_eq!(limiter.take(ms(100)), Take::Granted);
+        assert_eq!(limiter.take(ms(100)), Take::WaitFor(ms(30)));
+    }
+
+    #[test]
+    fn retry_after_stops_all_until_then_and_is_never_shortened() {
+        let mut limiter = RateLimiter::new(5, ms(100));
+        limiter.retry_after(ms(500));
+        limiter.retry_after(ms(200));
+        assert_eq!(limiter.take(ms(100)), Take::WaitFor(ms(400)));
+        assert_eq!(limiter.take(ms(500)), Take::Granted);
+    }
+
+    #[test]
+    fn a_changed_limit_counts_what_was_granted() {
+        let mut limiter = RateLimiter::new(3, ms(100));
+        for _ in 0..3 {
+            assert_eq!(limiter.take(ms(10)), Take::Granted);
+        }
+        limiter.configure(1, ms(100));
+        assert_eq!(limiter.take(ms(50)), Take::WaitFor(ms(60)));
+        limiter.configure(4, ms(100));
+        assert_eq!(limiter.take(ms(50)), Take::Granted);
+        assert_eq!(limiter.take(ms(50)), Take::WaitFor(ms(60)));
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_one_so_that_work_goes_on() {
+        assert_eq!(RateLimiter::new(0, ms(100)).take(ms(0)), Take::Granted);
+    }
+
+    #[test]
+    fn asking_for_the_wait_counts_nothing() {
+        let limiter = RateLimiter::new(1, ms(100));
+        assert_eq!(limiter.wait(ms(0)), Duration::ZERO);
+        assert_eq!(limiter, RateLimiter::new(1, ms(100)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_sees_more_than_allowed(
+            requests in 1_u32..8,
+            window in 1_u64..200,
+            steps in proptest::collection::vec(0_u64..60, 1..300),
+        ) {
+            let mut limiter = RateLimiter::new(requests, ms(window));
+            let (mut now, mut granted) = (0, Vec::new());
+            for step in steps {
+                now += step;
+                if limiter.take(ms(now)) == Take::Granted {
+                    granted.push(now);
+                }
+            }
+            for (index, start) in granted.iter().enumerate() {
+                let inside = granted[index..].iter().filter(|grant| **grant < start + window).count();
+                prop_assert!(inside <= requests as usize);
+            }
+        }
+
+        /// Whoever waits as told is served, and never a moment later than needed.
+        #[test]
+        fn a_wait_is_enough_and_not_too_long(requests in 1_u32..5, window in 1_u64..100, takes in 1_usize..50) {
+            let mut limiter = RateLimiter::new(requests, ms(window));
+            let mut now = Duration::ZERO;
+            for _ in 0..takes {
+                if let Take::WaitFor(wait) = limiter.take(now) {
+                    prop_assert!(wait <= ms(window));
+                    prop_assert_eq!(limiter.wait((now + wait).saturating_sub(Duration::from_nanos(1))), Duration::from_nanos(1));
+                    now += wait;
+                    prop_assert_eq!(limiter.take(now), Take::Granted);
+                }
+            }
+        }
+
+        #[test]
+        fn a_clock_that_goes_back_grants_no_more(times in proptest::collection::vec(0_u64..100, 1..100)) {
+            let mut limiter = RateLimiter::new(3, ms(1000));
+            let granted = times.iter().filter(|time| limiter.take(ms(**time)) == Take::Granted).count();
+            prop_assert!(granted <= 3);
+        }
+    }
 }

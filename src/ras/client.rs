@@ -4,36 +4,32 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use reqwest::{Response, StatusCode};
 use rustls::pki_types::ServerName;
 use url::Url;
 
 use super::answer;
 use super::cause::classify;
 use super::endpoint::{self, ConfigError};
-use super::error::{Error, ErrorKind, Malformed, Refusal};
+use super::error::{Error, ErrorKind, Malformed};
 use super::hosts::HostPolicy;
 use super::model::{Agent, Broker, Site};
 use super::paths::ApiPaths;
+use super::receive::{self, ReadError, Received};
 use super::request::{self, BrokerChange, Call, Direction, NewBroker, Removal, Route};
 use super::resolver::FarmResolver;
 use super::secret::{AuthToken, Credentials, Scrubber};
 use super::session::Session;
 use super::tls::{TlsConfig, Trust};
 
-/// The largest answer that is read. A farm of 10,000 brokers answers in about 4 MiB.
-const MAX_BODY: usize = 16 << 20;
-/// The largest error answer that is read; more would only be thrown away.
-const MAX_ERROR_BODY: usize = 64 << 10;
+/// How long the words of a refusal are waited for. Its status alone says that nothing was done, and must not be lost
+/// because the body hangs.
+const MAX_ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 /// How long a connection may take, TLS included, so that a host that cannot be reached (nothing was sent) is told
 /// from a farm that does not answer (anything may have happened).
 const MAX_CONNECT: Duration = Duration::from_secs(10);
-/// No farm makes us wait longer than this by `Retry-After`.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-
 /// The vendor wants this on every request, GET included.
 const JSON_V1: HeaderValue = HeaderValue::from_static("application/json; api-version=1.0");
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("auth_token");
@@ -105,13 +101,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Status and headers that matter, and the body where it was read.
-struct Received {
-    status: u16,
-    date: Option<Timestamp>,
-    body: Vec<u8>,
-}
-
 /// Whether a success has a body worth reading.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expect {
@@ -133,7 +122,7 @@ impl Client {
     fn build(config: ClientConfig, observer: Option<Observer>) -> Result<Self, ConfigError> {
         let ClientConfig { endpoint, tls, request_timeout, hosts, api } = config;
         endpoint::check(&endpoint)?;
-        let host: Arc<str> = endpoint.host_str().ok_or(ConfigError::Endpoint("has no host"))?.into();
+        let host = endpoint::host(&endpoint)?;
         let Trust { client, name } = Trust::new(&tls)?;
         let (base, host_header) = address(endpoint, name.as_ref())?;
         let resolver = FarmResolver { host: Arc::clone(&host), policy: hosts.clone() };
@@ -289,24 +278,23 @@ impl Client {
         // A literal address never passes the resolver.
         let admitted = self.shared.hosts.check_host(&self.shared.host);
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
-        let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
-        let mut response = self.shared.http.execute(request).await.map_err(fail)?;
-        let status = response.status();
-        let date = date_of(response.headers());
-        if !status.is_success() {
-            return Err(Error::new(call.route, refusal_of(response, date, scrubber).await));
+        let request = self
+            .request(call, token)
+            .ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
+        let response = self.shared.http.execute(request).await.map_err(fail)?;
+        if !response.status().is_success() {
+            let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeout / 4);
+            let kind = receive::failure(response, scrubber, words_time).await;
+            return Err(Error::new(call.route, kind));
         }
-        let body = match expect {
-            Expect::Nothing => Vec::new(),
-            Expect::Body => match read_body(&mut response, MAX_BODY).await {
-                Ok(body) => body,
-                Err(ReadError::TooLarge) => {
-                    return Err(Error::new(call.route, ErrorKind::TooLarge { limit: MAX_BODY }));
-                }
-                Err(ReadError::Transport(error)) => return Err(fail(error)),
-            },
+        let received = match expect {
+            Expect::Nothing => Ok(receive::headers(&response)),
+            Expect::Body => receive::whole(response).await,
         };
-        Ok(Received { status: status.as_u16(), date, body })
+        received.map_err(|error| match error {
+            ReadError::TooLarge { limit } => Error::new(call.route, ErrorKind::TooLarge { limit }),
+            ReadError::Transport(error) => fail(error),
+        })
     }
 
     fn request(&self, call: &Call, token: Option<&AuthToken>) -> Option<reqwest::Request> {
@@ -325,7 +313,16 @@ impl Client {
         if let Some(token) = token {
             request.headers_mut().insert(AUTH_TOKEN, token.header()?);
         }
-        *request.body_mut() = body.text().map(Into::into);
+        match body.text() {
+            Some(text) => *request.body_mut() = Some(text.into()),
+            // Some servers answer 411 where a method may have a body and no length is given; hyper gives none.
+            None if matches!(*method, Method::POST | Method::PUT) => {
+                request
+                    .headers_mut()
+                    .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+            None => {}
+        }
         Some(request)
     }
 }
@@ -374,61 +371,6 @@ fn http_client(
         .user_agent(concat!("ras-operator/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|_| ConfigError::Setup)
-}
-
-enum ReadError {
-    TooLarge,
-    Transport(reqwest::Error),
-}
-
-/// Reads in chunks, and stops where the limit is passed.
-async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, ReadError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ReadError::Transport)? {
-        if body.len() + chunk.len() > limit {
-            return Err(ReadError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// The status alone decides; a body that cannot be read only leaves the refusal without words.
-async fn refusal_of(mut response: Response, date: Option<Timestamp>, scrubber: &Scrubber) -> ErrorKind {
-    let status = response.status();
-    if is_redirect(status) {
-        return ErrorKind::Redirected { status: status.as_u16() };
-    }
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, date));
-    let body = read_body(&mut response, MAX_ERROR_BODY).await.unwrap_or_default();
-    let (code, detail) = answer::problem(&body, scrubber);
-    ErrorKind::Status(Refusal { status: status.as_u16(), retry_after, code, detail })
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    status.is_redirection() || status.is_informational()
-}
-
-fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
-    headers.get(DATE).and_then(http_date)
-}
-
-fn http_date(value: &HeaderValue) -> Option<Timestamp> {
-    let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
-    Timestamp::try_from(time).ok()
-}
-
-/// Seconds, or a date. A date is compared with the answer's own `Date`, so that clocks that differ do not matter;
-/// without one it says nothing.
-fn retry_after(value: &HeaderValue, date: Option<Timestamp>) -> Option<Duration> {
-    let seconds = value.to_str().ok()?.trim();
-    let wait = if seconds.bytes().all(|byte| byte.is_ascii_digit()) && !seconds.is_empty() {
-        // More digits than fit are more than the cap.
-        seconds.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
-    } else {
-        Duration::try_from(http_date(value)?.duration_since(date?)).unwrap_or_default()
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 fn read<T>(

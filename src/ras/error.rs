@@ -312,6 +312,11 @@ impl Refusal {
     }
 
     fn reason(&self) -> &'static str {
+        let other = if self.status < 500 {
+            "refused"
+        } else {
+            "server_error"
+        };
         match self.status {
             400 => "bad_request",
             401 => "unauthorized",
@@ -321,8 +326,85 @@ impl Refusal {
             409 => "conflict",
             423 => "locked",
             429 => "rate_limited",
-            400..=499 => "refused",
-            _ => "server_error",
+            _ => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16) -> Error {
+        let refusal = Refusal {
+            status,
+            retry_after: None,
+            code: None,
+            detail: None,
+        };
+        Error::new(Route::CreateBroker, ErrorKind::Status(refusal))
+    }
+
+    #[test]
+    fn only_an_answered_4xx_but_408_is_a_refusal() {
+        for status in [400, 401, 403, 404, 409, 418, 423, 429, 499] {
+            assert_eq!(answered(status).outcome(), Outcome::Refused, "{status}");
+        }
+        for status in [408, 500, 502, 503, 504, 599, 600] {
+            assert_eq!(answered(status).outcome(), Outcome::Unknown, "{status}");
+        }
+    }
+
+    #[test]
+    fn each_status_is_told_apart() {
+        assert!(answered(401).is_unauthorized() && !answered(403).is_unauthorized());
+        assert!(answered(403).is_forbidden() && answered(404).is_not_found());
+        assert!(answered(409).is_conflict() && answered(423).is_locked());
+        assert!(answered(429).is_rate_limited() && !answered(503).is_rate_limited());
+        assert_eq!(answered(418).reason(), "refused");
+        assert_eq!(answered(599).reason(), "server_error");
+    }
+
+    #[test]
+    fn a_503_with_retry_after_is_a_rate_limit_of_unknown_outcome() {
+        let refusal = Refusal {
+            status: 503,
+            retry_after: Some(Duration::from_secs(3)),
+            code: None,
+            detail: None,
+        };
+        let error = Error::new(Route::CreateBroker, ErrorKind::Status(refusal));
+        assert!(error.is_rate_limited());
+        assert_eq!(error.outcome(), Outcome::Unknown);
+    }
+
+    #[test]
+    fn only_a_refusal_that_may_concern_the_account_is_a_failed_logon() {
+        let logon = |status| Error {
+            route: Route::Logon,
+            ..answered(status)
+        };
+        for status in [400, 401, 403, 409, 423] {
+            assert!(logon(status).is_failed_logon(), "{status}");
+            assert!(!answered(status).is_failed_logon(), "{status}");
+        }
+        for status in [404, 408, 429, 500, 503] {
+            assert!(!logon(status).is_failed_logon(), "{status}");
+        }
+    }
+
+    #[test]
+    fn display_tells_the_route_and_the_kind() {
+        let refusal = Refusal {
+            status: 409,
+            retry_after: None,
+            code: None,
+            detail: Some("taken".into()),
+        };
+        let error = Error::new(Route::GetBroker, ErrorKind::Status(refusal));
+        assert_eq!(
+            error.to_string(),
+            "failed to call GET /api/Broker/{id}: the farm answered 409 Conflict: taken"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Which hosts may be called. A RasFarm names its endpoint, so without this rule whoever may write one could
+//! Which hosts may be called. A `RasFarm` names its endpoint, so without this rule whoever may write one could
 //! make the operator speak to the node's own services or to the cloud's metadata address.
 
 use std::fmt;
@@ -167,11 +167,127 @@ fn forbidden_v6(v6: Ipv6Addr) -> Option<AddressKind> {
 
 /// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 address: the machine behind it is the same.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let last = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff | 0] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(last),
-        [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(joined(high, low))
+        }
+        [0x2002, high, low, ..] => Some(joined(high, low)),
         _ => None,
+    }
+}
+
+fn joined(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> HostPolicy {
+        HostPolicy::new::<&str>(&[])
+    }
+
+    #[test]
+    fn addresses_that_no_farm_has_are_refused_in_every_form() {
+        let refused = [
+            "127.0.0.1",
+            "127.8.9.10",
+            "::1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "::ffff:a9fe:a9fe",
+            "169.254.0.1",
+            "fe80::1",
+            "febf::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "::ffff:0.0.0.0",
+        ];
+        for host in refused {
+            assert!(open().check_host(host).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn private_and_public_addresses_and_names_pass() {
+        for host in [
+            "10.0.0.5",
+            "192.168.1.1",
+            "172.16.0.1",
+            "8.8.8.8",
+            "fd12::1",
+            "2001:db8::1",
+            "ras.example.com",
+        ] {
+            assert_eq!(open().check_host(host), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_checked_again_by_its_address() {
+        let refusal = open()
+            .check_address("ras.example.com", IpAddr::from([127, 0, 0, 1]))
+            .unwrap_err();
+        let expected = "host ras.example.com has the loopback address 127.0.0.1, which is refused unless the host is \
+                        on the list of allowed farm hosts";
+        assert_eq!(refusal.to_string(), expected);
+    }
+
+    #[test]
+    fn with_a_list_only_its_hosts_pass_whatever_their_address() {
+        let policy = HostPolicy::new(&["RAS.example.com.", "*.farm.test", "127.0.0.1", "[::1]"]);
+        for host in [
+            "ras.example.com",
+            "ras.EXAMPLE.com.",
+            "a.farm.test",
+            "a.b.farm.test",
+            "127.0.0.1",
+            "::1",
+            "[0:0::1]",
+        ] {
+            assert_eq!(policy.check_host(host), Ok(()), "{host}");
+        }
+        for host in [
+            "farm.test",
+            "xfarm.test",
+            "example.com",
+            "x.ras.example.com",
+            "127.0.0.2",
+            "10.0.0.5",
+            "farm.test.evil",
+        ] {
+            assert!(policy.check_host(host).is_err(), "{host}");
+        }
+        assert_eq!(
+            policy.check_address("a.farm.test", IpAddr::from([127, 0, 0, 1])),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn blank_entries_are_no_list() {
+        assert_eq!(HostPolicy::new(&["", " "]), open());
+    }
+
+    #[test]
+    fn a_bare_star_admits_nothing() {
+        assert!(
+            HostPolicy::new(&["*"])
+                .check_host("ras.example.com")
+                .is_err()
+        );
     }
 }

@@ -12,6 +12,7 @@ pub mod hosts;
 mod lenient;
 pub mod model;
 pub mod paths;
+mod receive;
 pub mod request;
 mod resolver;
 pub mod secret;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 pub struct Broker {
     /// Unique in the farm.
     pub id: i64,
-    /// FQDN, NetBIOS name or IP address, as it was given on creation.
+    /// FQDN, `NetBIOS` name or IP address, as it was given on creation.
     pub server: String,
     /// The site.
     pub site_id: i64,
@@ -147,3 +147,31 @@ const NAMES: &[(i64, &str)] = &[
     (-7, "AutoUpgradeFailed"),
     (-8, "AutoUpgradeLimitReached"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_the_references_name_or_its_number() {
+        assert_eq!(AgentState::OK.name(), "OK");
+        assert_eq!(
+            AgentState::DISABLED_FROM_SETTINGS.name(),
+            "DisabledFromSettings"
+        );
+        assert_eq!(AgentState(4711).name(), "4711");
+        assert_eq!(AgentState::number_of("standby"), Some(27));
+    }
+
+    #[test]
+    fn numbers_and_names_are_unique() {
+        for (index, (number, name)) in NAMES.iter().enumerate() {
+            assert!(
+                NAMES[index + 1..]
+                    .iter()
+                    .all(|(n, text)| n != number && text != name),
+                "{number} {name}"
+            );
+        }
+    }
+}

@@ -107,3 +107,60 @@ fn lower_hex(encoded: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CANARY: &str = r#"pa ss/wö"rd+\&%"#;
+
+    fn scrubber(secret: &str) -> Scrubber {
+        let mut scrubber = Scrubber::default();
+        scrubber.add(&SecretString::from(secret));
+        scrubber
+    }
+
+    #[test]
+    fn debug_hides_password_and_token() {
+        let credentials = Credentials {
+            username: "svc".into(),
+            password: CANARY.into(),
+        };
+        assert!(!format!("{credentials:?}").contains("ss/w"));
+        let token = AuthToken::new("canary-token".into()).unwrap();
+        assert!(!format!("{token:?} {:?}", token.header()).contains("canary"));
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_a_header_is_none() {
+        assert!(AuthToken::new(String::new()).is_none());
+        assert!(AuthToken::new("two\nlines".into()).is_none());
+    }
+
+    #[test]
+    fn every_spelling_of_a_secret_is_scrubbed() {
+        for form in spellings(CANARY) {
+            let text = format!("before {form} after {form}");
+            assert_eq!(
+                scrubber(CANARY).scrub(&text),
+                "before [redacted] after [redacted]"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_scrubs_nothing() {
+        assert_eq!(scrubber("").scrub("text"), "text");
+    }
+
+    #[test]
+    fn a_secret_is_scrubbed_before_the_text_is_cut_and_after_it_is_cleaned() {
+        let text = format!("{}top\u{7}se\u{202e}cret and more", "x".repeat(5));
+        assert_eq!(scrubber("topsecret").line(&text, 10), "xxxxx[reda...");
+    }
+
+    #[test]
+    fn hex_is_lowered_and_nothing_else() {
+        assert_eq!(lower_hex("A%2FB%C3%9Ac%AB"), "A%2fB%c3%9ac%ab");
+    }
+}

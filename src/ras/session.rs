@@ -40,7 +40,7 @@ pub struct Session {
 /// Failed logons that are free: a typing error and its repetition, below any sensible lock-out threshold.
 const FREE_FAILURES: u32 = 2;
 /// After that, one logon per this time: lock-out counters are usually reset within it.
-const INTERVAL: Duration = Duration::from_secs(15 * 60);
+const INTERVAL: Duration = Duration::from_mins(15);
 
 /// The failed logons with one version of the Secret. It outlives the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,5 +113,100 @@ impl LogonFailures {
             return LogonPermit::Allowed;
         }
         LogonPermit::NotBefore(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn two_failures_are_free_and_then_a_quarter_of_an_hour_passes() {
+        let mut limit = LogonLimit::default();
+        assert_eq!(limit.check("1", at(0)), LogonPermit::Allowed);
+        limit.record_failure("1", at(0));
+        assert_eq!(limit.check("1", at(1)), LogonPermit::Allowed);
+        limit.record_failure("1", at(1));
+        assert_eq!(limit.check("1", at(2)), LogonPermit::NotBefore(at(901)));
+        assert_eq!(limit.check("1", at(901)), LogonPermit::Allowed);
+        limit.record_failure("1", at(901));
+        assert_eq!(limit.check("1", at(902)), LogonPermit::NotBefore(at(1801)));
+    }
+
+    #[test]
+    fn another_version_or_a_success_starts_anew() {
+        let mut limit = LogonLimit::new(Some(LogonFailures {
+            secret_version: "1".into(),
+            count: 9,
+            last: at(0),
+        }));
+        assert_eq!(limit.check("2", at(1)), LogonPermit::Allowed);
+        limit.record_failure("2", at(1));
+        assert_eq!(
+            limit.failures(),
+            Some(&LogonFailures {
+                secret_version: "2".into(),
+                count: 1,
+                last: at(1)
+            })
+        );
+        limit.record_success();
+        assert_eq!(limit, LogonLimit::default());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_lock_for_ever() {
+        let limit = |last| {
+            LogonLimit::new(Some(LogonFailures {
+                secret_version: "1".into(),
+                count: 2,
+                last,
+            }))
+        };
+        assert_eq!(limit(at(1_000_000)).check("1", at(0)), LogonPermit::Allowed);
+        assert_eq!(
+            limit(at(60)).check("1", at(0)),
+            LogonPermit::NotBefore(at(960))
+        );
+        assert_eq!(
+            limit(Timestamp::MAX).check("1", at(0)),
+            LogonPermit::Allowed
+        );
+    }
+
+    proptest! {
+        /// Whoever obeys, restarts and all, never fails three times within 15 minutes after the first two.
+        #[test]
+        fn failures_after_the_second_are_a_quarter_of_an_hour_apart(steps in proptest::collection::vec(0_i64..1200, 1..200)) {
+            let (mut limit, mut now, mut failed) = (LogonLimit::default(), 0, Vec::new());
+            for step in steps {
+                now += step;
+                limit = LogonLimit::new(limit.failures().cloned());
+                if limit.check("1", at(now)) == LogonPermit::Allowed {
+                    limit.record_failure("1", at(now));
+                    failed.push(now);
+                }
+            }
+            for pair in failed.windows(2).skip(1) {
+                prop_assert!(pair[1] - pair[0] >= 900);
+            }
+        }
+
+        /// The time that is named is enough.
+        #[test]
+        fn a_wait_ends(count in 0_u32..5, last in -2000_i64..2000) {
+            let failures = LogonFailures { secret_version: "1".into(), count, last: at(last) };
+            let limit = LogonLimit::new(Some(failures));
+            if let LogonPermit::NotBefore(then) = limit.check("1", at(0)) {
+                prop_assert!(then > at(0) && then <= at(1800));
+                prop_assert_eq!(limit.check("1", then), LogonPermit::Allowed);
+            }
+        }
     }
 }

@@ -124,3 +124,66 @@ fn parse_pin(text: &str) -> Result<Pin, ConfigError> {
     }
     Ok(pin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trust(config: &TlsConfig) -> Result<(), ConfigError> {
+        Trust::new(config).map(|_| ())
+    }
+
+    fn pinned(pin: &str) -> TlsConfig {
+        TlsConfig {
+            pinned_sha256: vec![pin.to_owned()],
+            ..TlsConfig::default()
+        }
+    }
+
+    #[test]
+    fn pins_are_read_in_both_usual_spellings() {
+        let plain = "ab".repeat(32);
+        let colons = ["AB"; 32].join(":");
+        assert_eq!(parse_pin(&plain), Ok([0xab; 32]));
+        assert_eq!(parse_pin(&colons), Ok([0xab; 32]));
+        for wrong in [
+            "",
+            "ab",
+            &"zz".repeat(32),
+            &"ab".repeat(33),
+            &"é".repeat(32),
+        ] {
+            assert!(trust(&pinned(wrong)).is_err(), "{wrong}");
+        }
+        assert_eq!(trust(&pinned(&plain)), Ok(()));
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_wholly_understood_is_refused() {
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for pem in ["", "no pem", broken, "-----BEGIN CERTIFICATE-----\nAAAA"] {
+            let config = TlsConfig {
+                ca_pem: Some(pem.to_owned()),
+                ..TlsConfig::default()
+            };
+            assert!(
+                matches!(trust(&config), Err(ConfigError::CaBundle(_))),
+                "{pem}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_name_must_be_one() {
+        let config = |name: &str| TlsConfig {
+            server_name: Some(name.to_owned()),
+            ..pinned(&"ab".repeat(32))
+        };
+        assert_eq!(trust(&config("ras.example.com")), Ok(()));
+        assert_eq!(trust(&config("10.0.0.5")), Ok(()));
+        assert!(matches!(
+            trust(&config("not a name")),
+            Err(ConfigError::ServerName(_))
+        ));
+    }
+}

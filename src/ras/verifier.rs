@@ -88,7 +88,7 @@ fn is_pinned(leaf: &CertificateDer<'_>, pin: &Pin) -> bool {
     sha256(leaf) == *pin || public_key_sha256(leaf).is_some_and(|key| key == *pin)
 }
 
-/// Over the whole SubjectPublicKeyInfo, as HPKP and `openssl x509 -pubkey` have it.
+/// Over the whole `SubjectPublicKeyInfo`, as HPKP and `openssl x509 -pubkey` have it.
 fn public_key_sha256(leaf: &CertificateDer<'_>) -> Option<Pin> {
     let certificate = webpki::EndEntityCert::try_from(leaf).ok()?;
     Some(sha256(&certificate.subject_public_key_info()))
@@ -101,5 +101,12 @@ fn sha256(bytes: &[u8]) -> Pin {
 }
 
 fn hex(bytes: Pin) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            _ = write!(text, "{byte:02x}");
+            text
+        })
 }

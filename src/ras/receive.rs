@@ -1,0 +1,154 @@
+//! Reads what comes back: headers that matter, and a body up to a limit.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{DATE, HeaderValue, RETRY_AFTER};
+use jiff::Timestamp;
+use reqwest::Response;
+
+use super::answer;
+use super::error::{ErrorKind, Refusal};
+use super::secret::Scrubber;
+
+/// The largest answer that is read. A farm of 10,000 brokers answers in about 4 MiB.
+const MAX_BODY: usize = 16 << 20;
+/// The largest error answer that is read; more would only be thrown away.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// No farm makes us wait longer than this by `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+
+/// A success, as far as it was read.
+pub(super) struct Received {
+    pub(super) date: Option<Timestamp>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Why a body could not be read.
+pub(super) enum ReadError {
+    TooLarge { limit: usize },
+    Transport(reqwest::Error),
+}
+
+/// A success whose body says nothing that is wanted.
+pub(super) fn headers(response: &Response) -> Received {
+    Received {
+        date: date_of(response.headers()),
+        body: Vec::new(),
+    }
+}
+
+/// A success with its body.
+pub(super) async fn whole(response: Response) -> Result<Received, ReadError> {
+    let date = date_of(response.headers());
+    Ok(Received {
+        date,
+        body: read_body(response, MAX_BODY).await?,
+    })
+}
+
+/// Anything but a success. The status alone decides; a body that cannot be read only leaves the refusal without words.
+pub(super) async fn failure(
+    response: Response,
+    scrubber: &Scrubber,
+    words_time: Duration,
+) -> ErrorKind {
+    let status = response.status().as_u16();
+    if status < 400 {
+        return ErrorKind::Redirected { status };
+    }
+    let date = date_of(response.headers());
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| retry_after(value, date));
+    let body = match tokio::time::timeout(words_time, read_body(response, MAX_ERROR_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    let (code, detail) = answer::problem(&body, scrubber);
+    ErrorKind::Status(Refusal {
+        status,
+        retry_after,
+        code,
+        detail,
+    })
+}
+
+/// Reads in chunks, and stops where the limit is passed.
+async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ReadError::Transport)? {
+        if body.len() + chunk.len() > limit {
+            return Err(ReadError::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    headers.get(DATE).and_then(http_date)
+}
+
+fn http_date(value: &HeaderValue) -> Option<Timestamp> {
+    let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
+    Timestamp::try_from(time).ok()
+}
+
+/// Seconds, or a date. A date is compared with the answer's own `Date`, so that clocks that differ do not matter;
+/// without one it says nothing.
+fn retry_after(value: &HeaderValue, date: Option<Timestamp>) -> Option<Duration> {
+    let seconds = value.to_str().ok()?.trim();
+    let wait = if !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are more than the cap.
+        seconds.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
+    } else {
+        Duration::try_from(http_date(value)?.duration_since(date?)).unwrap_or_default()
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(value: &str, date: Option<&str>) -> Option<Duration> {
+        let header = HeaderValue::from_str(value).unwrap();
+        retry_after(
+            &header,
+            date.and_then(|date| http_date(&HeaderValue::from_str(date).unwrap())),
+        )
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_capped() {
+        assert_eq!(after("7", None), Some(Duration::from_secs(7)));
+        assert_eq!(after("301", None), Some(MAX_RETRY_AFTER));
+        assert_eq!(
+            after("99999999999999999999999", None),
+            Some(MAX_RETRY_AFTER)
+        );
+        assert_eq!(after("", None), None);
+        assert_eq!(after("-1", None), None);
+        assert_eq!(after("soon", None), None);
+    }
+
+    #[test]
+    fn retry_after_as_a_date_is_compared_with_the_answers_own_clock() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:47 GMT", date),
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:30 GMT", date),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(
+            after("Mon, 07 Nov 1994 08:49:37 GMT", date),
+            Some(MAX_RETRY_AFTER)
+        );
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:47 GMT", None), None);
+    }
+}
