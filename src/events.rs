@@ -93,7 +93,7 @@ impl Events {
         let api = Api::<KubernetesEvent>::namespaced(self.client.clone(), &namespace);
         tokio::spawn(async move {
             if let Err(error) = limited("create", "Event", api.create(&PostParams::default(), &body)).await {
-                tracing::debug!(%error, "an event could not be published");
+                tracing::warn!(error = crate::telemetry::chain(&error), "an event could not be published");
             }
         });
     }

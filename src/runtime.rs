@@ -147,8 +147,10 @@ impl Operator {
             Arc::clone(&self.context),
             brokers_synced,
         );
-        let triggers = predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
-        let stream = stream.reflect(writer).applied_objects().predicate_filter(triggers, PredicateConfig::default());
+        let triggers =
+            predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
+        let stream =
+            stream.reflect(writer).applied_objects().predicate_filter(triggers, PredicateConfig::default());
         let working = async {
             // A broker whose farm was not listed yet would seem to have none.
             drop(farms_are_synced.await);

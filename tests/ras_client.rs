@@ -1,10 +1,6 @@
 //! The REST client on the wire: what it sends, whom it trusts, and what it makes of every kind of answer.
 #![cfg(feature = "simulator")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail by panicking, as the test does"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking, as the test does")]
 
 #[path = "ras_client/server.rs"]
 mod server;
@@ -14,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ras_operator::ras::{
-    ApiPaths, AuthToken, BrokerChange, Client, ClientConfig, Credentials, Error, ErrorKind,
-    HostPolicy, NewBroker, Outcome, Removal, Route, TlsConfig, parse_endpoint,
+    ApiPaths, AuthToken, BrokerChange, Client, ClientConfig, Credentials, Error, ErrorKind, HostPolicy,
+    NewBroker, Outcome, Removal, Route, TlsConfig, parse_endpoint,
 };
 use server::{Script, Server, header};
 
@@ -37,10 +33,7 @@ fn token() -> AuthToken {
 }
 
 fn credentials() -> Credentials {
-    Credentials {
-        username: "svc".to_owned(),
-        password: PASSWORD.into(),
-    }
+    Credentials { username: "svc".to_owned(), password: PASSWORD.into() }
 }
 
 fn new_broker() -> NewBroker {
@@ -55,10 +48,7 @@ fn new_broker() -> NewBroker {
 }
 
 fn trusting(server: &Server) -> TlsConfig {
-    TlsConfig {
-        ca_pem: Some(server.ca_pem.clone()),
-        ..TlsConfig::default()
-    }
+    TlsConfig { ca_pem: Some(server.ca_pem.clone()), ..TlsConfig::default() }
 }
 
 fn config(endpoint: &str, tls: TlsConfig) -> ClientConfig {
@@ -99,44 +89,25 @@ fn printed(error: &Error) -> String {
 
 fn assert_no_secret(error: &Error) {
     let text = printed(error);
-    for secret in [
-        "canary",
-        "p&ss",
-        "p%26ss",
-        "%2Fword",
-        "?noInstall",
-        "?noUninstall",
-    ] {
+    for secret in ["canary", "p&ss", "p%26ss", "%2Fword", "?noInstall", "?noUninstall"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
 
 #[tokio::test]
 async fn a_create_is_sent_as_the_vendor_wants_it() {
-    let (server, result) = create_at(answer(
-        "201 Created",
-        "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
-        ROW,
-    ))
-    .await;
+    let (server, result) =
+        create_at(answer("201 Created", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", ROW)).await;
     assert_eq!(result.unwrap(), 7);
-    let [seen] = &server.requests()[..] else {
-        panic!("one request")
-    };
+    let [seen] = &server.requests()[..] else { panic!("one request") };
     let line = "POST /api/Broker?noInstall=false&username=svc&password=canary+p%26ss%2Fword%22&noRestart=true\
                 &noFireWallRules=true HTTP/1.1";
     assert_eq!(seen.text.lines().next(), Some(line));
-    assert_eq!(
-        header(&seen.text, "content-type").as_deref(),
-        Some("application/json; api-version=1.0")
-    );
+    assert_eq!(header(&seen.text, "content-type").as_deref(), Some("application/json; api-version=1.0"));
     assert_eq!(header(&seen.text, "auth_token").as_deref(), Some(TOKEN));
     assert_eq!(header(&seen.text, "host"), Some(server.address.to_string()));
     assert_eq!(header(&seen.text, "accept-encoding"), None);
-    assert!(
-        seen.text
-            .ends_with(r#"{"server":"cb2.example.com","siteId":1}"#)
-    );
+    assert!(seen.text.ends_with(r#"{"server":"cb2.example.com","siteId":1}"#));
 }
 
 #[tokio::test]
@@ -147,31 +118,13 @@ async fn every_call_has_the_content_type_and_all_but_logon_the_token() {
     drop(client.logoff(&token).await);
     drop(client.list_brokers(&token).await);
     drop(client.get_broker(&token, 7).await);
-    drop(
-        client
-            .update_broker(&token, 7, &BrokerChange::default())
-            .await,
-    );
-    drop(
-        client
-            .delete_broker(
-                &token,
-                7,
-                &Removal {
-                    no_uninstall: true,
-                    credentials: None,
-                },
-            )
-            .await,
-    );
+    drop(client.update_broker(&token, 7, &BrokerChange::default()).await);
+    drop(client.delete_broker(&token, 7, &Removal { no_uninstall: true, credentials: None }).await);
     drop(client.list_sites(&token).await);
     drop(client.list_agents(&token).await);
     drop(client.apply(&token).await);
     let seen = server.requests();
-    let lines: Vec<_> = seen
-        .iter()
-        .filter_map(|seen| seen.text.lines().next())
-        .collect();
+    let lines: Vec<_> = seen.iter().filter_map(|seen| seen.text.lines().next()).collect();
     let expected = [
         "POST /api/Session/logon HTTP/1.1",
         "POST /api/Session/logoff HTTP/1.1",
@@ -185,22 +138,11 @@ async fn every_call_has_the_content_type_and_all_but_logon_the_token() {
     ];
     assert_eq!(lines, expected);
     for (index, seen) in seen.iter().enumerate() {
-        assert_eq!(
-            header(&seen.text, "content-type").as_deref(),
-            Some("application/json; api-version=1.0")
-        );
-        assert_eq!(
-            header(&seen.text, "auth_token").is_some(),
-            index > 0,
-            "{}",
-            seen.text
-        );
+        assert_eq!(header(&seen.text, "content-type").as_deref(), Some("application/json; api-version=1.0"));
+        assert_eq!(header(&seen.text, "auth_token").is_some(), index > 0, "{}", seen.text);
     }
     // A server may insist on a length wherever a method can have a body.
-    assert_eq!(
-        header(&seen[1].text, "content-length").as_deref(),
-        Some("0")
-    );
+    assert_eq!(header(&seen[1].text, "content-length").as_deref(), Some("0"));
 }
 
 #[tokio::test]
@@ -216,10 +158,8 @@ async fn a_logon_and_the_farms_clock_are_read() {
 
 #[tokio::test]
 async fn one_call_is_one_connection_and_one_request_though_the_server_would_keep_it() {
-    let alive = format!(
-        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n{ROW}",
-        ROW.len()
-    );
+    let alive =
+        format!("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n{ROW}", ROW.len());
     let server = Server::start(LOCAL, Script::Say(alive.into_bytes())).await;
     let client = client(&server);
     for _ in 0..3 {
@@ -231,11 +171,7 @@ async fn one_call_is_one_connection_and_one_request_though_the_server_would_keep
 
 #[tokio::test]
 async fn a_lost_answer_is_unknown_and_was_asked_for_exactly_once() {
-    for script in [
-        Script::Close,
-        Script::Reset,
-        Script::Say(b"HTTP/1.1 201 Cre".to_vec()),
-    ] {
+    for script in [Script::Close, Script::Reset, Script::Say(b"HTTP/1.1 201 Cre".to_vec())] {
         let (server, result) = create_at(script).await;
         let error = result.unwrap_err();
         assert_eq!(
@@ -254,10 +190,7 @@ async fn a_body_cut_short_is_unknown() {
     let cut = Script::Say(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{\"id\":7".to_vec());
     let (server, result) = create_at(cut).await;
     let error = result.unwrap_err();
-    assert_eq!(
-        (error.kind.clone(), error.outcome()),
-        (ErrorKind::Interrupted, Outcome::Unknown)
-    );
+    assert_eq!((error.kind.clone(), error.outcome()), (ErrorKind::Interrupted, Outcome::Unknown));
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -269,15 +202,8 @@ async fn no_answer_within_the_timeout_is_unknown() {
         let mut config = config(&format!("https://{}", server.address), trusting(&server));
         config.request_timeout = Duration::from_millis(400);
         let started = Instant::now();
-        let error = Client::new(config)
-            .unwrap()
-            .create_broker(&token(), &new_broker())
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind.clone(), error.outcome()),
-            (ErrorKind::Timeout, Outcome::Unknown)
-        );
+        let error = Client::new(config).unwrap().create_broker(&token(), &new_broker()).await.unwrap_err();
+        assert_eq!((error.kind.clone(), error.outcome()), (ErrorKind::Timeout, Outcome::Unknown));
         assert!(started.elapsed() < Duration::from_secs(3));
         assert_no_secret(&error);
         assert_eq!(server.requests().len(), 1);
@@ -306,30 +232,20 @@ async fn a_body_past_sixteen_mebibytes_is_not_read_on() {
 
 #[tokio::test]
 async fn a_command_does_not_wait_for_a_body_that_says_nothing() {
-    let server = Server::start(
-        LOCAL,
-        Script::SayAndHang(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()),
-    )
-    .await;
+    let server =
+        Server::start(LOCAL, Script::SayAndHang(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()))
+            .await;
     client(&server).apply(&token()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_redirect_is_refused_and_nobody_else_is_called() {
     let other = Server::start(LOCAL, answer("201 Created", "", ROW)).await;
-    for status in [
-        "301 Moved",
-        "302 Found",
-        "307 Temporary Redirect",
-        "308 Permanent Redirect",
-    ] {
+    for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let location = format!("Location: https://{}/api/Broker\r\n", other.address);
         let (server, result) = create_at(answer(status, &location, "")).await;
         let error = result.unwrap_err();
-        assert!(
-            matches!(error.kind, ErrorKind::Redirected { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error.kind, ErrorKind::Redirected { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::Unknown);
         assert_eq!(server.requests().len(), 1);
     }
@@ -347,32 +263,17 @@ async fn every_error_status_is_classified() {
         ("409 Conflict", "conflict", Outcome::Refused),
         ("423 Locked", "locked", Outcome::Refused),
         ("429 Too Many Requests", "rate_limited", Outcome::Refused),
-        (
-            "500 Internal Server Error",
-            "server_error",
-            Outcome::Unknown,
-        ),
+        ("500 Internal Server Error", "server_error", Outcome::Unknown),
         ("502 Bad Gateway", "server_error", Outcome::Unknown),
         ("503 Service Unavailable", "server_error", Outcome::Unknown),
     ];
     for (status, reason, outcome) in cases {
-        let (server, result) = create_at(answer(
-            status,
-            "Retry-After: 900\r\n",
-            r#"{"code":3,"msg":"because"}"#,
-        ))
-        .await;
+        let (server, result) =
+            create_at(answer(status, "Retry-After: 900\r\n", r#"{"code":3,"msg":"because"}"#)).await;
         let error = result.unwrap_err();
-        assert_eq!(
-            (error.reason(), error.outcome()),
-            (reason, outcome),
-            "{status}"
-        );
+        assert_eq!((error.reason(), error.outcome()), (reason, outcome), "{status}");
         assert_eq!(error.retry_after(), Some(Duration::from_mins(5)));
-        assert!(
-            error.to_string().ends_with(&format!("{status}: because")),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with(&format!("{status}: because")), "{error}");
         assert_eq!(server.requests().len(), 1, "{status}");
     }
 }
@@ -382,11 +283,7 @@ async fn a_success_that_cannot_be_used_is_unknown() {
     for body in ["", "null", "{}", "<html>", "[]", r#"{"id":7}"#] {
         let (_server, result) = create_at(answer("201 Created", "", body)).await;
         let error = result.unwrap_err();
-        assert_eq!(
-            (error.reason(), error.outcome()),
-            ("malformed", Outcome::Unknown),
-            "{body}"
-        );
+        assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown), "{body}");
     }
 }
 
@@ -398,12 +295,7 @@ async fn no_error_repeats_a_secret_that_the_farm_echoes() {
     let (_server, result) = create_at(answer("409 Conflict", "", echo)).await;
     let error = result.unwrap_err();
     assert_no_secret(&error);
-    assert!(
-        error
-            .to_string()
-            .contains("password=[redacted] [redacted] [redacted]"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("password=[redacted] [redacted] [redacted]"), "{error}");
     let server = Server::start(LOCAL, answer("401 Unauthorized", "", echo)).await;
     let error = client(&server).logon(&credentials()).await.unwrap_err();
     assert!(error.is_failed_logon());
@@ -412,26 +304,11 @@ async fn no_error_repeats_a_secret_that_the_farm_echoes() {
 
 #[tokio::test]
 async fn nobody_listening_is_not_sent() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let config = config(
-        &format!("https://{free}"),
-        TlsConfig {
-            insecure_skip_verify: true,
-            ..TlsConfig::default()
-        },
-    );
-    let error = Client::new(config)
-        .unwrap()
-        .create_broker(&token(), &new_broker())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind.clone(), error.outcome()),
-        (ErrorKind::Connect, Outcome::NotSent)
-    );
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config =
+        config(&format!("https://{free}"), TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() });
+    let error = Client::new(config).unwrap().create_broker(&token(), &new_broker()).await.unwrap_err();
+    assert_eq!((error.kind.clone(), error.outcome()), (ErrorKind::Connect, Outcome::NotSent));
     assert!(error.source().unwrap().to_string().contains("refused"));
     assert_no_secret(&error);
 }
@@ -440,23 +317,10 @@ async fn nobody_listening_is_not_sent() {
 async fn a_host_that_accepts_and_says_nothing_is_not_sent() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("https://{}", silent.local_addr().unwrap());
-    let mut config = config(
-        &endpoint,
-        TlsConfig {
-            insecure_skip_verify: true,
-            ..TlsConfig::default()
-        },
-    );
+    let mut config = config(&endpoint, TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() });
     config.request_timeout = Duration::from_millis(600);
-    let error = Client::new(config)
-        .unwrap()
-        .create_broker(&token(), &new_broker())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind.clone(), error.outcome()),
-        (ErrorKind::Connect, Outcome::NotSent)
-    );
+    let error = Client::new(config).unwrap().create_broker(&token(), &new_broker()).await.unwrap_err();
+    assert_eq!((error.kind.clone(), error.outcome()), (ErrorKind::Connect, Outcome::NotSent));
 }
 
 #[tokio::test]
@@ -466,24 +330,11 @@ async fn a_server_without_tls_is_not_sent() {
     tokio::spawn(async move {
         use tokio::io::AsyncWriteExt;
         let (mut stream, _) = plain.accept().await.unwrap();
-        stream
-            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         std::future::pending::<()>().await;
     });
-    let config = config(
-        &endpoint,
-        TlsConfig {
-            insecure_skip_verify: true,
-            ..TlsConfig::default()
-        },
-    );
-    let error = Client::new(config)
-        .unwrap()
-        .create_broker(&token(), &new_broker())
-        .await
-        .unwrap_err();
+    let config = config(&endpoint, TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() });
+    let error = Client::new(config).unwrap().create_broker(&token(), &new_broker()).await.unwrap_err();
     assert_eq!(
         (error.kind.clone(), error.outcome()),
         (ErrorKind::TlsHandshake, Outcome::NotSent),
@@ -496,52 +347,27 @@ async fn a_server_without_tls_is_not_sent() {
 async fn an_unknown_name_is_not_sent() {
     let mut config = config(
         "https://no-such-host.invalid",
-        TlsConfig {
-            insecure_skip_verify: true,
-            ..TlsConfig::default()
-        },
+        TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() },
     );
     config.hosts = HostPolicy::default();
-    let error = Client::new(config)
-        .unwrap()
-        .list_brokers(&token())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind.clone(), error.outcome()),
-        (ErrorKind::Resolve, Outcome::NotSent),
-        "{error:?}"
-    );
+    let error = Client::new(config).unwrap().list_brokers(&token()).await.unwrap_err();
+    assert_eq!((error.kind.clone(), error.outcome()), (ErrorKind::Resolve, Outcome::NotSent), "{error:?}");
 }
 
 #[tokio::test]
 async fn loopback_is_refused_unless_it_is_listed() {
     let server = Server::start(LOCAL, answer("200 OK", "", "[]")).await;
     let port = server.address.port();
-    for host in [
-        "127.0.0.1",
-        "localhost",
-        "2130706433",
-        "[::ffff:127.0.0.1]",
-        "0.0.0.0",
-    ] {
+    for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"] {
         let mut config = config(&format!("https://{host}:{port}"), trusting(&server));
         config.hosts = HostPolicy::default();
-        let error = Client::new(config)
-            .unwrap()
-            .list_brokers(&token())
-            .await
-            .unwrap_err();
+        let error = Client::new(config).unwrap().list_brokers(&token()).await.unwrap_err();
         assert!(error.is_host_refused(), "{host} {error:?}");
         assert_eq!(error.outcome(), Outcome::NotSent);
     }
     let mut other = config(&format!("https://127.0.0.1:{port}"), trusting(&server));
     other.hosts = HostPolicy::new(&["ras.example.com"]);
-    let error = Client::new(other)
-        .unwrap()
-        .list_brokers(&token())
-        .await
-        .unwrap_err();
+    let error = Client::new(other).unwrap().list_brokers(&token()).await.unwrap_err();
     assert!(error.is_host_refused());
     assert_eq!(server.connections(), 0);
 }
@@ -549,27 +375,17 @@ async fn loopback_is_refused_unless_it_is_listed() {
 #[tokio::test]
 async fn a_name_that_leads_to_loopback_is_refused_with_a_server_name_too() {
     let server = Server::start(&["ras.example.com"], answer("200 OK", "", "[]")).await;
-    let tls = TlsConfig {
-        server_name: Some("ras.example.com".to_owned()),
-        ..trusting(&server)
-    };
+    let tls = TlsConfig { server_name: Some("ras.example.com".to_owned()), ..trusting(&server) };
     let mut config = config(&format!("https://{}", server.address), tls);
     config.hosts = HostPolicy::default();
-    let error = Client::new(config)
-        .unwrap()
-        .list_brokers(&token())
-        .await
-        .unwrap_err();
+    let error = Client::new(config).unwrap().list_brokers(&token()).await.unwrap_err();
     assert!(error.is_host_refused());
     assert_eq!(server.connections(), 0);
 }
 
 /// Whether a list call gets through with these settings, and what TLS said if not.
 async fn trusts(server: &Server, tls: TlsConfig) -> Result<(), Error> {
-    client_with(server, tls)
-        .list_brokers(&token())
-        .await
-        .map(|_| ())
+    client_with(server, tls).list_brokers(&token()).await.map(|_| ())
 }
 
 fn assert_untrusted(server: &Server, result: Result<(), Error>) {
@@ -591,10 +407,7 @@ async fn another_authority_fails_with_the_leafs_fingerprint() {
 #[tokio::test]
 async fn the_systems_authorities_do_not_know_it_and_a_given_bundle_replaces_them() {
     let server = Server::start(LOCAL, answer("200 OK", "", "[]")).await;
-    match Client::new(config(
-        &format!("https://{}", server.address),
-        TlsConfig::default(),
-    )) {
+    match Client::new(config(&format!("https://{}", server.address), TlsConfig::default())) {
         Ok(client) => assert_untrusted(&server, client.list_brokers(&token()).await.map(|_| ())),
         Err(error) => assert_eq!(error, ras_operator::ras::ConfigError::NoSystemRoots),
     }
@@ -603,17 +416,10 @@ async fn the_systems_authorities_do_not_know_it_and_a_given_bundle_replaces_them
 #[tokio::test]
 async fn a_pin_of_the_leaf_or_its_key_stands_in_for_an_authority() {
     let server = Server::start(&["other.example.com"], answer("200 OK", "", "[]")).await;
-    let pinned = |pin: &str| TlsConfig {
-        pinned_sha256: vec![pin.to_owned()],
-        ..TlsConfig::default()
-    };
+    let pinned = |pin: &str| TlsConfig { pinned_sha256: vec![pin.to_owned()], ..TlsConfig::default() };
     assert_untrusted(&server, trusts(&server, pinned(&"00".repeat(32))).await);
     assert!(trusts(&server, pinned(&server.leaf_sha256)).await.is_ok());
-    assert!(
-        trusts(&server, pinned(&server.key_sha256.to_uppercase()))
-            .await
-            .is_ok()
-    );
+    assert!(trusts(&server, pinned(&server.key_sha256.to_uppercase())).await.is_ok());
     let mut either = pinned(&"00".repeat(32));
     either.pinned_sha256.push(server.leaf_sha256.clone());
     assert!(trusts(&server, either).await.is_ok());
@@ -623,23 +429,10 @@ async fn a_pin_of_the_leaf_or_its_key_stands_in_for_an_authority() {
 async fn with_an_authority_and_a_pin_both_must_hold() {
     let server = Server::start(LOCAL, answer("200 OK", "", "[]")).await;
     let other = Server::start(LOCAL, answer("200 OK", "", "[]")).await;
-    let both = |ca: &Server, pin: &str| TlsConfig {
-        pinned_sha256: vec![pin.to_owned()],
-        ..trusting(ca)
-    };
-    assert_untrusted(
-        &server,
-        trusts(&server, both(&server, &other.leaf_sha256)).await,
-    );
-    assert_untrusted(
-        &server,
-        trusts(&server, both(&other, &server.leaf_sha256)).await,
-    );
-    assert!(
-        trusts(&server, both(&server, &server.leaf_sha256))
-            .await
-            .is_ok()
-    );
+    let both = |ca: &Server, pin: &str| TlsConfig { pinned_sha256: vec![pin.to_owned()], ..trusting(ca) };
+    assert_untrusted(&server, trusts(&server, both(&server, &other.leaf_sha256)).await);
+    assert_untrusted(&server, trusts(&server, both(&other, &server.leaf_sha256)).await);
+    assert!(trusts(&server, both(&server, &server.leaf_sha256)).await.is_ok());
 }
 
 #[tokio::test]
@@ -658,15 +451,10 @@ async fn without_verification_any_certificate_passes_but_a_pin_still_holds() {
 async fn a_server_name_is_verified_and_asked_for_while_host_stays_the_endpoints() {
     let server = Server::start(&["ras.example.com"], answer("200 OK", "", "[]")).await;
     assert_untrusted(&server, trusts(&server, trusting(&server)).await);
-    let named = |name: &str| TlsConfig {
-        server_name: Some(name.to_owned()),
-        ..trusting(&server)
-    };
+    let named = |name: &str| TlsConfig { server_name: Some(name.to_owned()), ..trusting(&server) };
     assert_untrusted(&server, trusts(&server, named("other.example.com")).await);
     assert!(trusts(&server, named("ras.example.com")).await.is_ok());
-    let [seen] = &server.requests()[..] else {
-        panic!("one request")
-    };
+    let [seen] = &server.requests()[..] else { panic!("one request") };
     assert_eq!(seen.sni.as_deref(), Some("ras.example.com"));
     assert_eq!(header(&seen.text, "host"), Some(server.address.to_string()));
 }
@@ -674,15 +462,8 @@ async fn a_server_name_is_verified_and_asked_for_while_host_stays_the_endpoints(
 #[tokio::test]
 async fn a_server_name_that_is_an_address_is_verified_without_sni() {
     let server = Server::start(&["10.9.8.7"], answer("200 OK", "", "[]")).await;
-    let tls = TlsConfig {
-        server_name: Some("10.9.8.7".to_owned()),
-        ..trusting(&server)
-    };
-    let client = Client::new(config(
-        &format!("https://localhost:{}", server.address.port()),
-        tls,
-    ))
-    .unwrap();
+    let tls = TlsConfig { server_name: Some("10.9.8.7".to_owned()), ..trusting(&server) };
+    let client = Client::new(config(&format!("https://localhost:{}", server.address.port()), tls)).unwrap();
     client.list_brokers(&token()).await.unwrap();
     assert_eq!(server.requests()[0].sni, None);
 }
@@ -699,21 +480,9 @@ async fn every_call_is_observed_once() {
     };
     let config = config(&format!("https://{}", server.address), trusting(&server));
     let client = Client::observed(config, observer).unwrap();
-    assert!(
-        client
-            .list_brokers(&token())
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(client.list_brokers(&token()).await.unwrap_err().is_not_found());
     assert!(client.apply(&token()).await.unwrap_err().is_not_found());
-    assert_eq!(
-        *seen.lock().unwrap(),
-        [
-            (Route::ListBrokers, "not_found"),
-            (Route::Apply, "not_found")
-        ]
-    );
+    assert_eq!(*seen.lock().unwrap(), [(Route::ListBrokers, "not_found"), (Route::Apply, "not_found")]);
 }
 
 /// What the next test runs in a process of its own.
@@ -728,35 +497,18 @@ fn a_proxy_in_the_environment_is_not_used() {
     let nobody = "http://127.0.0.1:9";
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "a_call_goes_straight_to_the_farm"]);
-    for name in [
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ] {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         child.env(name, nobody);
     }
     child.env_remove("NO_PROXY").env_remove("no_proxy");
     let output = child.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
 }
 
 #[test]
 fn the_debug_of_a_client_shows_no_more_than_its_endpoint() {
-    let tls = TlsConfig {
-        pinned_sha256: vec!["ab".repeat(32)],
-        ..TlsConfig::default()
-    };
+    let tls = TlsConfig { pinned_sha256: vec!["ab".repeat(32)], ..TlsConfig::default() };
     let client = Client::new(config("https://ras.example.com", tls)).unwrap();
-    assert_eq!(
-        format!("{client:?}"),
-        r#"Client { endpoint: "https://ras.example.com:20443/", .. }"#
-    );
+    assert_eq!(format!("{client:?}"), r#"Client { endpoint: "https://ras.example.com:20443/", .. }"#);
 }

@@ -2,11 +2,7 @@
 //! and the control interface.
 #![cfg(feature = "simulator")]
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 #[path = "simulator/control.rs"]
 mod control;

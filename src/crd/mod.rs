@@ -2,14 +2,8 @@
 //! and the schema by which the API server judges both. No I/O except writing the generated
 //! manifests; everything else in the crate reads these types.
 
-#![allow(
-    clippy::doc_markdown,
-    reason = "`kubectl explain` prints the docs of the types as plain text"
-)]
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "two printer columns may have the same type"
-)]
+#![allow(clippy::doc_markdown, reason = "`kubectl explain` prints the docs of the types as plain text")]
+#![allow(clippy::duplicated_attributes, reason = "two printer columns may have the same type")]
 #![allow(
     unreachable_pub,
     reason = "the derived schema holds a copy of the struct, with its `pub`, in a function"

@@ -137,10 +137,7 @@ impl Breaker {
             self.config;
         let doubled = first_delay.saturating_mul(2_u32.saturating_pow(step.min(31)));
         let delay = shortened(doubled.min(longest_delay), jitter);
-        self.state = State::Open {
-            until: now.saturating_add(delay),
-            step,
-        };
+        self.state = State::Open { until: now.saturating_add(delay), step };
     }
 }
 
@@ -181,10 +178,7 @@ mod tests {
         let mut breaker = Breaker::new(CONFIG);
         assert_eq!(breaker.record_failure(s(0), 0.0), None);
         assert_eq!(breaker.record_failure(s(1000), 0.0), None);
-        assert_eq!(
-            breaker.record_failure(s(2000), 0.0),
-            Some(Transition::Opened)
-        );
+        assert_eq!(breaker.record_failure(s(2000), 0.0), Some(Transition::Opened));
     }
 
     #[test]

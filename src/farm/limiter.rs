@@ -59,10 +59,9 @@ impl RateLimiter {
     pub fn wait(&self, now: Duration) -> Duration {
         let free_at = match self.grants.len().checked_sub(self.requests) {
             // The grant that leaves the window to make room.
-            Some(index) => self
-                .grants
-                .get(index)
-                .map_or(Duration::ZERO, |grant| grant.saturating_add(self.window)),
+            Some(index) => {
+                self.grants.get(index).map_or(Duration::ZERO, |grant| grant.saturating_add(self.window))
+            }
             None => Duration::ZERO,
         };
         free_at.max(self.blocked_until).saturating_sub(now)

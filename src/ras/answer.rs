@@ -327,16 +327,8 @@ struct RawProblem {
 
 /// What an error body says, as far as it says anything: its code, and one clean line.
 pub(super) fn problem(body: &[u8], scrubber: &Scrubber) -> (Option<i64>, Option<String>) {
-    let RawProblem {
-        detail,
-        title,
-        msg,
-        code,
-    } = parse_object(body).unwrap_or_default();
-    let text = [detail, msg, title]
-        .into_iter()
-        .flatten()
-        .map(|text| scrubber.line(&text, MAX_DETAIL));
+    let RawProblem { detail, title, msg, code } = parse_object(body).unwrap_or_default();
+    let text = [detail, msg, title].into_iter().flatten().map(|text| scrubber.line(&text, MAX_DETAIL));
     (code, text.into_iter().find(|text| !text.is_empty()))
 }
 
@@ -400,7 +392,8 @@ mod tests {
 
     #[test]
     fn other_versions_spellings_are_understood() {
-        let body = br#"{"id":"7","server":"a","siteId":1.0,"enabled":"True","standby":0,"markedForDeletion":null,
+        let body =
+            br#"{"id":"7","server":"a","siteId":1.0,"enabled":"True","standby":0,"markedForDeletion":null,
             "description":12,"priority":"","ip":null,"new":{"deep":[1,{"x":null}]}}"#;
         let broker = broker(body).unwrap();
         assert_eq!((broker.id, broker.site_id), (7, 1));
@@ -408,10 +401,7 @@ mod tests {
             (broker.enabled, broker.standby, broker.marked_for_deletion),
             (Some(true), Some(false), None)
         );
-        assert_eq!(
-            (broker.description.as_deref(), broker.priority, broker.ip),
-            (Some("12"), None, None)
-        );
+        assert_eq!((broker.description.as_deref(), broker.priority, broker.ip), (Some("12"), None, None));
     }
 
     #[test]
@@ -425,11 +415,7 @@ mod tests {
             (r#"{"id":2,"server":"a"}"#, "siteId"),
         ];
         for (bad, field) in cases {
-            assert_eq!(
-                list(&[&row(1), bad]),
-                Err(Malformed::Missing { item: 2, field }),
-                "{bad}"
-            );
+            assert_eq!(list(&[&row(1), bad]), Err(Malformed::Missing { item: 2, field }), "{bad}");
         }
     }
 
@@ -460,23 +446,14 @@ mod tests {
 
     #[test]
     fn an_id_that_occurs_twice_is_malformed() {
-        assert_eq!(
-            list(&[&row(3), &row(4), &row(3)]),
-            Err(Malformed::DuplicateId(3))
-        );
-        assert_eq!(
-            sites(br#"[{"id":1},{"id":"1"}]"#),
-            Err(Malformed::DuplicateId(1))
-        );
+        assert_eq!(list(&[&row(3), &row(4), &row(3)]), Err(Malformed::DuplicateId(3)));
+        assert_eq!(sites(br#"[{"id":1},{"id":"1"}]"#), Err(Malformed::DuplicateId(1)));
     }
 
     #[test]
     fn an_answer_about_another_broker_is_malformed() {
         assert!(broker_with_id(row(3).as_bytes(), 3).is_ok());
-        let other = Malformed::OtherId {
-            asked: 4,
-            answered: 3,
-        };
+        let other = Malformed::OtherId { asked: 4, answered: 3 };
         assert_eq!(broker_with_id(row(3).as_bytes(), 4), Err(other));
     }
 
@@ -486,10 +463,7 @@ mod tests {
         assert!(brokers(deep.as_bytes()).is_err());
         let ignored = format!(r#"[{{"id":1,"server":"a","siteId":1,"x":{deep}}}]"#);
         assert!(brokers(ignored.as_bytes()).is_err());
-        let wide = (0..=i64::try_from(MAX_ROWS).unwrap())
-            .map(row)
-            .collect::<Vec<_>>()
-            .join(",");
+        let wide = (0..=i64::try_from(MAX_ROWS).unwrap()).map(row).collect::<Vec<_>>().join(",");
         assert!(brokers(format!("[{wide}]").as_bytes()).is_err());
     }
 
@@ -497,10 +471,7 @@ mod tests {
     fn a_session_needs_its_token_and_nothing_else() {
         let session = session(br#"{"authToken":"abc"}"#).unwrap();
         assert_eq!(session.token.secret().expose_secret(), "abc");
-        assert_eq!(
-            (session.farm_guid, session.primary_broker_connection),
-            (None, None)
-        );
+        assert_eq!((session.farm_guid, session.primary_broker_connection), (None, None));
     }
 
     #[test]
@@ -512,11 +483,7 @@ mod tests {
         assert_eq!(session.apply_settings_enabled, Some(true));
         assert_eq!(session.farm_guid.as_deref(), Some("{8E}"));
         assert_eq!(
-            (
-                session.settings_id,
-                session.session_id,
-                session.connected_site_id
-            ),
+            (session.settings_id, session.session_id, session.connected_site_id),
             (Some(42), Some(9), Some(1))
         );
         assert_eq!(session.licensing_server_connection, Some(false));
@@ -535,10 +502,7 @@ mod tests {
         ];
         for body in bodies {
             let malformed = session(body.as_bytes()).unwrap_err();
-            assert!(
-                !format!("{malformed} {malformed:?}").contains("canary"),
-                "{malformed}"
-            );
+            assert!(!format!("{malformed} {malformed:?}").contains("canary"), "{malformed}");
         }
     }
 
@@ -579,16 +543,8 @@ mod tests {
     fn sites_are_read() {
         let body = br#"[{"id":1,"name":"Site","licensingSite":true},{"id":2}]"#;
         let expected = vec![
-            Site {
-                id: 1,
-                name: Some("Site".into()),
-                licensing_site: true,
-            },
-            Site {
-                id: 2,
-                name: None,
-                licensing_site: false,
-            },
+            Site { id: 1, name: Some("Site".into()), licensing_site: true },
+            Site { id: 2, name: None, licensing_site: false },
         ];
         assert_eq!(sites(body), Ok(expected));
     }
@@ -604,10 +560,7 @@ mod tests {
             said(r#"{"type":"t","title":"Conflict","status":409,"detail":"taken","x":1}"#),
             (None, Some("taken".into()))
         );
-        assert_eq!(
-            said(r#"{"title":"Conflict","detail":null}"#),
-            (None, Some("Conflict".into()))
-        );
+        assert_eq!(said(r#"{"title":"Conflict","detail":null}"#), (None, Some("Conflict".into())));
         for nothing in ["", "<html>", "[]", "null", r#"{"detail":{}}"#] {
             assert_eq!(said(nothing), (None, None), "{nothing}");
         }

@@ -278,9 +278,7 @@ impl Client {
         // A literal address never passes the resolver.
         let admitted = self.shared.hosts.check_host(&self.shared.host);
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
-        let request = self
-            .request(call, token)
-            .ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
+        let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
         let response = self.shared.http.execute(request).await.map_err(fail)?;
         if !response.status().is_success() {
             let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeout / 4);
@@ -317,9 +315,7 @@ impl Client {
             Some(text) => *request.body_mut() = Some(text.into()),
             // Some servers answer 411 where a method may have a body and no length is given; hyper gives none.
             None if matches!(*method, Method::POST | Method::PUT) => {
-                request
-                    .headers_mut()
-                    .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             None => {}
         }

@@ -123,9 +123,6 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_has_no_brackets() {
-        assert_eq!(
-            &*host(&parse_endpoint("https://[fd12::1]").unwrap()).unwrap(),
-            "fd12::1"
-        );
+        assert_eq!(&*host(&parse_endpoint("https://[fd12::1]").unwrap()).unwrap(), "fd12::1");
     }
 }

@@ -312,11 +312,7 @@ impl Refusal {
     }
 
     fn reason(&self) -> &'static str {
-        let other = if self.status < 500 {
-            "refused"
-        } else {
-            "server_error"
-        };
+        let other = if self.status < 500 { "refused" } else { "server_error" };
         match self.status {
             400 => "bad_request",
             401 => "unauthorized",
@@ -336,12 +332,7 @@ mod tests {
     use super::*;
 
     fn answered(status: u16) -> Error {
-        let refusal = Refusal {
-            status,
-            retry_after: None,
-            code: None,
-            detail: None,
-        };
+        let refusal = Refusal { status, retry_after: None, code: None, detail: None };
         Error::new(Route::CreateBroker, ErrorKind::Status(refusal))
     }
 
@@ -367,12 +358,8 @@ mod tests {
 
     #[test]
     fn a_503_with_retry_after_is_a_rate_limit_of_unknown_outcome() {
-        let refusal = Refusal {
-            status: 503,
-            retry_after: Some(Duration::from_secs(3)),
-            code: None,
-            detail: None,
-        };
+        let refusal =
+            Refusal { status: 503, retry_after: Some(Duration::from_secs(3)), code: None, detail: None };
         let error = Error::new(Route::CreateBroker, ErrorKind::Status(refusal));
         assert!(error.is_rate_limited());
         assert_eq!(error.outcome(), Outcome::Unknown);
@@ -380,10 +367,7 @@ mod tests {
 
     #[test]
     fn only_a_refusal_that_may_concern_the_account_is_a_failed_logon() {
-        let logon = |status| Error {
-            route: Route::Logon,
-            ..answered(status)
-        };
+        let logon = |status| Error { route: Route::Logon, ..answered(status) };
         for status in [400, 401, 403, 409, 423] {
             assert!(logon(status).is_failed_logon(), "{status}");
             assert!(!answered(status).is_failed_logon(), "{status}");
@@ -395,12 +379,7 @@ mod tests {
 
     #[test]
     fn display_tells_the_route_and_the_kind() {
-        let refusal = Refusal {
-            status: 409,
-            retry_after: None,
-            code: None,
-            detail: Some("taken".into()),
-        };
+        let refusal = Refusal { status: 409, retry_after: None, code: None, detail: Some("taken".into()) };
         let error = Error::new(Route::GetBroker, ErrorKind::Status(refusal));
         assert_eq!(
             error.to_string(),

@@ -155,10 +155,7 @@ mod tests {
     #[test]
     fn a_state_has_the_references_name_or_its_number() {
         assert_eq!(AgentState::OK.name(), "OK");
-        assert_eq!(
-            AgentState::DISABLED_FROM_SETTINGS.name(),
-            "DisabledFromSettings"
-        );
+        assert_eq!(AgentState::DISABLED_FROM_SETTINGS.name(), "DisabledFromSettings");
         assert_eq!(AgentState(4711).name(), "4711");
         assert_eq!(AgentState::number_of("standby"), Some(27));
     }
@@ -167,9 +164,7 @@ mod tests {
     fn numbers_and_names_are_unique() {
         for (index, (number, name)) in NAMES.iter().enumerate() {
             assert!(
-                NAMES[index + 1..]
-                    .iter()
-                    .all(|(n, text)| n != number && text != name),
+                NAMES[index + 1..].iter().all(|(n, text)| n != number && text != name),
                 "{number} {name}"
             );
         }

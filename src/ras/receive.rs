@@ -20,6 +20,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// A success, as far as it was read.
 pub(super) struct Received {
+    pub(super) status: u16,
     pub(super) date: Option<Timestamp>,
     pub(super) body: Vec<u8>,
 }
@@ -32,47 +33,29 @@ pub(super) enum ReadError {
 
 /// A success whose body says nothing that is wanted.
 pub(super) fn headers(response: &Response) -> Received {
-    Received {
-        date: date_of(response.headers()),
-        body: Vec::new(),
-    }
+    Received { status: response.status().as_u16(), date: date_of(response.headers()), body: Vec::new() }
 }
 
 /// A success with its body.
 pub(super) async fn whole(response: Response) -> Result<Received, ReadError> {
     let date = date_of(response.headers());
-    Ok(Received {
-        date,
-        body: read_body(response, MAX_BODY).await?,
-    })
+    Ok(Received { status: response.status().as_u16(), date, body: read_body(response, MAX_BODY).await? })
 }
 
 /// Anything but a success. The status alone decides; a body that cannot be read only leaves the refusal without words.
-pub(super) async fn failure(
-    response: Response,
-    scrubber: &Scrubber,
-    words_time: Duration,
-) -> ErrorKind {
+pub(super) async fn failure(response: Response, scrubber: &Scrubber, words_time: Duration) -> ErrorKind {
     let status = response.status().as_u16();
     if status < 400 {
         return ErrorKind::Redirected { status };
     }
     let date = date_of(response.headers());
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| retry_after(value, date));
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, date));
     let body = match tokio::time::timeout(words_time, read_body(response, MAX_ERROR_BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) | Err(_) => Vec::new(),
     };
     let (code, detail) = answer::problem(&body, scrubber);
-    ErrorKind::Status(Refusal {
-        status,
-        retry_after,
-        code,
-        detail,
-    })
+    ErrorKind::Status(Refusal { status, retry_after, code, detail })
 }
 
 /// Reads in chunks, and stops where the limit is passed.
@@ -115,20 +98,14 @@ mod tests {
 
     fn after(value: &str, date: Option<&str>) -> Option<Duration> {
         let header = HeaderValue::from_str(value).unwrap();
-        retry_after(
-            &header,
-            date.and_then(|date| http_date(&HeaderValue::from_str(date).unwrap())),
-        )
+        retry_after(&header, date.and_then(|date| http_date(&HeaderValue::from_str(date).unwrap())))
     }
 
     #[test]
     fn retry_after_is_read_in_seconds_and_capped() {
         assert_eq!(after("7", None), Some(Duration::from_secs(7)));
         assert_eq!(after("301", None), Some(MAX_RETRY_AFTER));
-        assert_eq!(
-            after("99999999999999999999999", None),
-            Some(MAX_RETRY_AFTER)
-        );
+        assert_eq!(after("99999999999999999999999", None), Some(MAX_RETRY_AFTER));
         assert_eq!(after("", None), None);
         assert_eq!(after("-1", None), None);
         assert_eq!(after("soon", None), None);
@@ -137,18 +114,9 @@ mod tests {
     #[test]
     fn retry_after_as_a_date_is_compared_with_the_answers_own_clock() {
         let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(
-            after("Sun, 06 Nov 1994 08:49:47 GMT", date),
-            Some(Duration::from_secs(10))
-        );
-        assert_eq!(
-            after("Sun, 06 Nov 1994 08:49:30 GMT", date),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(
-            after("Mon, 07 Nov 1994 08:49:37 GMT", date),
-            Some(MAX_RETRY_AFTER)
-        );
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:47 GMT", date), Some(Duration::from_secs(10)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:30 GMT", date), Some(Duration::ZERO));
+        assert_eq!(after("Mon, 07 Nov 1994 08:49:37 GMT", date), Some(MAX_RETRY_AFTER));
         assert_eq!(after("Sun, 06 Nov 1994 08:49:47 GMT", None), None);
     }
 }

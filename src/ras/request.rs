@@ -316,10 +316,7 @@ pub fn create_broker(broker: &NewBroker) -> Call {
         .account(credentials.as_ref())
         .switch("noRestart", *no_restart)
         .switch("noFireWallRules", *no_firewall_rules)
-        .body(Body::json(&NewRow {
-            server,
-            site_id: *site_id,
-        }))
+        .body(Body::json(&NewRow { server, site_id: *site_id }))
 }
 
 /// Changes the fields that are set.
@@ -379,10 +376,7 @@ mod tests {
     use super::*;
 
     fn query(call: &Call) -> String {
-        let pairs = call
-            .query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.expose()));
+        let pairs = call.query.iter().map(|(name, value)| format!("{name}={}", value.expose()));
         pairs.collect::<Vec<_>>().join("&")
     }
 
@@ -402,10 +396,7 @@ mod tests {
     }
 
     fn canary() -> Credentials {
-        Credentials {
-            username: "installer".into(),
-            password: "canary-password".into(),
-        }
+        Credentials { username: "installer".into(), password: "canary-password".into() }
     }
 
     #[test]
@@ -419,21 +410,16 @@ mod tests {
     #[test]
     fn create_is_the_vendors_example_with_every_switch_sent() {
         let call = create_broker(&new_broker(None));
-        assert_eq!(
-            (call.method.as_str(), call.path.as_str()),
-            ("POST", "/api/Broker")
-        );
-        assert_eq!(
-            query(&call),
-            "noInstall=true&noRestart=false&noFireWallRules=true"
-        );
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/api/Broker"));
+        assert_eq!(query(&call), "noInstall=true&noRestart=false&noFireWallRules=true");
         assert_eq!(body(&call), json!({"server": "text", "siteId": 1}));
     }
 
     #[test]
     fn create_with_an_account_keeps_the_vendors_order() {
         let query = query(&create_broker(&new_broker(Some(canary()))));
-        let expected = "noInstall=true&username=installer&password=canary-password&noRestart=false&noFireWallRules=true";
+        let expected =
+            "noInstall=true&username=installer&password=canary-password&noRestart=false&noFireWallRules=true";
         assert_eq!(query, expected);
     }
 
@@ -448,73 +434,37 @@ mod tests {
         };
         let example = r#"{"enabled": true, "description": "text", "ip": "text", "alternativeIPs": "text", "standby": true}"#;
         let call = update_broker(7, &change);
-        assert_eq!(
-            (call.method.as_str(), call.path.as_str()),
-            ("PUT", "/api/Broker/7")
-        );
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/Broker/7"));
         assert_eq!(body(&call), serde_json::from_str::<Value>(example).unwrap());
     }
 
     #[test]
     fn update_sends_only_what_is_set() {
-        let change = BrokerChange {
-            description: Some(String::new()),
-            ..BrokerChange::default()
-        };
+        let change = BrokerChange { description: Some(String::new()), ..BrokerChange::default() };
         assert_eq!(body(&update_broker(7, &change)), json!({"description": ""}));
     }
 
     #[test]
     fn delete_always_says_whether_to_uninstall() {
         for no_uninstall in [true, false] {
-            let call = delete_broker(
-                7,
-                &Removal {
-                    no_uninstall,
-                    credentials: None,
-                },
-            );
-            assert_eq!(
-                (call.method.as_str(), call.path.as_str()),
-                ("DELETE", "/api/Broker/7")
-            );
+            let call = delete_broker(7, &Removal { no_uninstall, credentials: None });
+            assert_eq!((call.method.as_str(), call.path.as_str()), ("DELETE", "/api/Broker/7"));
             assert_eq!(query(&call), format!("noUninstall={no_uninstall}"));
             assert!(call.body.text().is_none());
         }
-        let call = delete_broker(
-            7,
-            &Removal {
-                no_uninstall: false,
-                credentials: Some(canary()),
-            },
-        );
-        assert_eq!(
-            query(&call),
-            "noUninstall=false&username=installer&password=canary-password"
-        );
+        let call = delete_broker(7, &Removal { no_uninstall: false, credentials: Some(canary()) });
+        assert_eq!(query(&call), "noUninstall=false&username=installer&password=canary-password");
     }
 
     #[test]
     fn logon_escapes_what_json_needs() {
-        let credentials = Credentials {
-            username: r"DOM\svc".into(),
-            password: "quo\"te".into(),
-        };
-        assert_eq!(
-            body(&logon(&credentials)),
-            json!({"username": r"DOM\svc", "password": "quo\"te"})
-        );
+        let credentials = Credentials { username: r"DOM\svc".into(), password: "quo\"te".into() };
+        assert_eq!(body(&logon(&credentials)), json!({"username": r"DOM\svc", "password": "quo\"te"}));
     }
 
     #[test]
     fn reads_have_no_body_and_agents_are_filtered_by_server_type() {
-        for call in [
-            list_brokers(),
-            get_broker(1),
-            list_sites(),
-            list_agents(),
-            logoff(),
-        ] {
+        for call in [list_brokers(), get_broker(1), list_sites(), list_agents(), logoff()] {
             assert!(call.body.text().is_none());
         }
         assert_eq!(query(&list_agents()), "serverType=7");
@@ -527,34 +477,19 @@ mod tests {
             priority: ApiCall::new("/api/Broker/{id}/order", ApiMethod::Post),
         };
         let call = apply(&paths);
-        assert_eq!(
-            (call.method.as_str(), call.path.as_str()),
-            ("PUT", "/api/Apply")
-        );
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/Apply"));
         let call = move_broker(&paths, 9, Direction::Down);
-        assert_eq!(
-            (call.method.as_str(), call.path.as_str()),
-            ("POST", "/api/Broker/9/order")
-        );
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/api/Broker/9/order"));
         assert_eq!(body(&call), json!({"direction": 1}));
         assert_eq!(apply(&ApiPaths::default()).path, Route::Apply.template());
-        assert_eq!(
-            ApiPaths::default().priority.path,
-            Route::MoveBroker.template()
-        );
+        assert_eq!(ApiPaths::default().priority.path, Route::MoveBroker.template());
     }
 
     #[test]
     fn debug_of_a_call_hides_passwords() {
         let calls = [
             create_broker(&new_broker(Some(canary()))),
-            delete_broker(
-                1,
-                &Removal {
-                    no_uninstall: false,
-                    credentials: Some(canary()),
-                },
-            ),
+            delete_broker(1, &Removal { no_uninstall: false, credentials: Some(canary()) }),
             logon(&canary()),
         ];
         assert!(!format!("{calls:?}").contains("canary"));

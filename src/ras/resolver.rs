@@ -52,29 +52,20 @@ mod tests {
     use super::*;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts
-            .iter()
-            .map(|text| SocketAddr::new(text.parse().unwrap(), 0))
-            .collect()
+        texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect()
     }
 
     #[test]
     fn refused_addresses_are_dropped_and_the_others_are_used() {
         let policy = HostPolicy::default();
         let found = addresses(&["127.0.0.1", "10.0.0.1", "::1"]);
-        assert_eq!(
-            admitted(&policy, "h", found.into_iter()),
-            Ok(addresses(&["10.0.0.1"]))
-        );
+        assert_eq!(admitted(&policy, "h", found.into_iter()), Ok(addresses(&["10.0.0.1"])));
     }
 
     #[test]
     fn a_host_with_refused_addresses_only_is_refused() {
         let found = addresses(&["127.0.0.1", "169.254.169.254"]);
         assert!(admitted(&HostPolicy::default(), "h", found.clone().into_iter()).is_err());
-        assert_eq!(
-            admitted(&HostPolicy::new(&["h"]), "h", found.clone().into_iter()),
-            Ok(found)
-        );
+        assert_eq!(admitted(&HostPolicy::new(&["h"]), "h", found.clone().into_iter()), Ok(found));
     }
 }

@@ -122,10 +122,7 @@ mod tests {
 
     #[test]
     fn debug_hides_password_and_token() {
-        let credentials = Credentials {
-            username: "svc".into(),
-            password: CANARY.into(),
-        };
+        let credentials = Credentials { username: "svc".into(), password: CANARY.into() };
         assert!(!format!("{credentials:?}").contains("ss/w"));
         let token = AuthToken::new("canary-token".into()).unwrap();
         assert!(!format!("{token:?} {:?}", token.header()).contains("canary"));
@@ -141,10 +138,7 @@ mod tests {
     fn every_spelling_of_a_secret_is_scrubbed() {
         for form in spellings(CANARY) {
             let text = format!("before {form} after {form}");
-            assert_eq!(
-                scrubber(CANARY).scrub(&text),
-                "before [redacted] after [redacted]"
-            );
+            assert_eq!(scrubber(CANARY).scrub(&text), "before [redacted] after [redacted]");
         }
     }
 

@@ -141,20 +141,13 @@ mod tests {
 
     #[test]
     fn another_version_or_a_success_starts_anew() {
-        let mut limit = LogonLimit::new(Some(LogonFailures {
-            secret_version: "1".into(),
-            count: 9,
-            last: at(0),
-        }));
+        let mut limit =
+            LogonLimit::new(Some(LogonFailures { secret_version: "1".into(), count: 9, last: at(0) }));
         assert_eq!(limit.check("2", at(1)), LogonPermit::Allowed);
         limit.record_failure("2", at(1));
         assert_eq!(
             limit.failures(),
-            Some(&LogonFailures {
-                secret_version: "2".into(),
-                count: 1,
-                last: at(1)
-            })
+            Some(&LogonFailures { secret_version: "2".into(), count: 1, last: at(1) })
         );
         limit.record_success();
         assert_eq!(limit, LogonLimit::default());
@@ -162,22 +155,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_does_not_lock_for_ever() {
-        let limit = |last| {
-            LogonLimit::new(Some(LogonFailures {
-                secret_version: "1".into(),
-                count: 2,
-                last,
-            }))
-        };
+        let limit =
+            |last| LogonLimit::new(Some(LogonFailures { secret_version: "1".into(), count: 2, last }));
         assert_eq!(limit(at(1_000_000)).check("1", at(0)), LogonPermit::Allowed);
-        assert_eq!(
-            limit(at(60)).check("1", at(0)),
-            LogonPermit::NotBefore(at(960))
-        );
-        assert_eq!(
-            limit(Timestamp::MAX).check("1", at(0)),
-            LogonPermit::Allowed
-        );
+        assert_eq!(limit(at(60)).check("1", at(0)), LogonPermit::NotBefore(at(960)));
+        assert_eq!(limit(Timestamp::MAX).check("1", at(0)), LogonPermit::Allowed);
     }
 
     proptest! {

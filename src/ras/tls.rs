@@ -134,10 +134,7 @@ mod tests {
     }
 
     fn pinned(pin: &str) -> TlsConfig {
-        TlsConfig {
-            pinned_sha256: vec![pin.to_owned()],
-            ..TlsConfig::default()
-        }
+        TlsConfig { pinned_sha256: vec![pin.to_owned()], ..TlsConfig::default() }
     }
 
     #[test]
@@ -146,13 +143,7 @@ mod tests {
         let colons = ["AB"; 32].join(":");
         assert_eq!(parse_pin(&plain), Ok([0xab; 32]));
         assert_eq!(parse_pin(&colons), Ok([0xab; 32]));
-        for wrong in [
-            "",
-            "ab",
-            &"zz".repeat(32),
-            &"ab".repeat(33),
-            &"é".repeat(32),
-        ] {
+        for wrong in ["", "ab", &"zz".repeat(32), &"ab".repeat(33), &"é".repeat(32)] {
             assert!(trust(&pinned(wrong)).is_err(), "{wrong}");
         }
         assert_eq!(trust(&pinned(&plain)), Ok(()));
@@ -162,28 +153,17 @@ mod tests {
     fn a_bundle_that_is_not_wholly_understood_is_refused() {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for pem in ["", "no pem", broken, "-----BEGIN CERTIFICATE-----\nAAAA"] {
-            let config = TlsConfig {
-                ca_pem: Some(pem.to_owned()),
-                ..TlsConfig::default()
-            };
-            assert!(
-                matches!(trust(&config), Err(ConfigError::CaBundle(_))),
-                "{pem}"
-            );
+            let config = TlsConfig { ca_pem: Some(pem.to_owned()), ..TlsConfig::default() };
+            assert!(matches!(trust(&config), Err(ConfigError::CaBundle(_))), "{pem}");
         }
     }
 
     #[test]
     fn a_server_name_must_be_one() {
-        let config = |name: &str| TlsConfig {
-            server_name: Some(name.to_owned()),
-            ..pinned(&"ab".repeat(32))
-        };
+        let config =
+            |name: &str| TlsConfig { server_name: Some(name.to_owned()), ..pinned(&"ab".repeat(32)) };
         assert_eq!(trust(&config("ras.example.com")), Ok(()));
         assert_eq!(trust(&config("10.0.0.5")), Ok(()));
-        assert!(matches!(
-            trust(&config("not a name")),
-            Err(ConfigError::ServerName(_))
-        ));
+        assert!(matches!(trust(&config("not a name")), Err(ConfigError::ServerName(_))));
     }
 }

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use super::sessions::{LoggedOn, OpenSession};
 use super::state::{FarmState, Row, Site};
 use super::switches::{
-    AdminSpelling, AgentFields, AgentId, ApplySettingsEnabled, EmptyText, Integers, LogonAnswer,
-    TimeForm,
+    AdminSpelling, AgentFields, AgentId, ApplySettingsEnabled, EmptyText, Integers, LogonAnswer, TimeForm,
 };
 
 /// `RASServerType` of a broker.

@@ -128,9 +128,7 @@ impl FarmState {
     /// A text field of a PUT; `None` leaves it as it is.
     fn changed_text(&self, body: &Object, name: &str) -> Result<Option<String>, Refusal> {
         match body.get(name) {
-            Some(Value::Null) if self.switches.put_null == PutNull::Clears => {
-                Ok(Some(String::new()))
-            }
+            Some(Value::Null) if self.switches.put_null == PutNull::Clears => Ok(Some(String::new())),
             Some(Value::String(text)) if text.is_empty() => match self.switches.put_empty {
                 PutEmpty::Clears => Ok(Some(String::new())),
                 PutEmpty::Ignored => Ok(None),

@@ -110,9 +110,7 @@ impl fmt::Debug for Account {
     /// Without the password: a test's failure message may end in a public log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Account");
-        debug
-            .field("username", &self.username)
-            .field("rights", &self.rights);
+        debug.field("username", &self.username).field("rights", &self.rights);
         debug.finish_non_exhaustive()
     }
 }

@@ -72,9 +72,7 @@ impl FarmHandle {
     /// Adds an account, or changes the password and rights of the one with this name. Sessions stay.
     pub fn set_account(&self, account: Account) {
         let mut state = self.0.lock();
-        state
-            .accounts
-            .retain(|known| !known.username.eq_ignore_ascii_case(&account.username));
+        state.accounts.retain(|known| !known.username.eq_ignore_ascii_case(&account.username));
         state.accounts.push(account);
     }
 

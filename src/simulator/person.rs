@@ -53,33 +53,14 @@ pub struct EditRefused {
 impl FarmHandle {
     /// Changes a broker.
     pub fn edit(&self, id: i64, edit: Edit) -> Result<(), EditRefused> {
-        let Edit {
-            person,
-            enabled,
-            standby,
-            description,
-            ip,
-            alternative_ips,
-        } = edit;
-        let change = Change {
-            enabled,
-            standby,
-            description,
-            ip,
-            alternative_ips,
-        };
-        self.as_person(&person, |state, author| {
-            state.update_broker(id, &change, author)
-        })
+        let Edit { person, enabled, standby, description, ip, alternative_ips } = edit;
+        let change = Change { enabled, standby, description, ip, alternative_ips };
+        self.as_person(&person, |state, author| state.update_broker(id, &change, author))
     }
 
     /// Adds a broker and gives its id.
     pub fn add_broker(&self, row: &NewRow) -> Result<i64, EditRefused> {
-        let NewRow {
-            person,
-            server,
-            site_id,
-        } = row;
+        let NewRow { person, server, site_id } = row;
         self.as_person(person, |state, author| {
             let site = site_id.unwrap_or_else(|| state.licensing_site());
             state.create_broker(server, site, author)
@@ -98,9 +79,7 @@ impl FarmHandle {
 
     /// Moves a secondary to this place of its site's list, from 1.
     pub fn set_priority(&self, person: &str, id: i64, priority: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| {
-            state.set_priority(id, priority, author)
-        })
+        self.as_person(person, |state, author| state.set_priority(id, priority, author))
     }
 
     /// Makes a secondary its site's primary, as an automatic promotion does; sessions stay.
@@ -135,17 +114,12 @@ impl FarmHandle {
         let mut state = self.0.lock();
         let author = author(&mut state, person);
         let switches = state.switches;
-        operation(&mut state, &author).map_err(|refusal| EditRefused {
-            status: refusal.status(&switches),
-            message: refusal.message(),
-        })
+        operation(&mut state, &author)
+            .map_err(|refusal| EditRefused { status: refusal.status(&switches), message: refusal.message() })
     }
 }
 
 fn author(state: &mut FarmState, person: &str) -> Author {
     let name = if person.is_empty() { "console" } else { person };
-    Author {
-        name: name.to_owned(),
-        time: state.now(),
-    }
+    Author { name: name.to_owned(), time: state.now() }
 }

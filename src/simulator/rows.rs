@@ -8,8 +8,8 @@ use super::address::filled_in_address;
 use super::refusal::Refusal;
 use super::state::{Applied, FarmState, LastApply, Row, Site};
 use super::switches::{
-    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, ServerSpelling,
-    SettingsId, UpdateMarked,
+    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, ServerSpelling, SettingsId,
+    UpdateMarked,
 };
 
 /// A site has so many brokers in use before RAS puts new ones in standby.

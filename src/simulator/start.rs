@@ -67,17 +67,8 @@ impl Simulator {
             farms.push(start_farm(farm, place, &acceptor, &tasks).await?);
         }
         let (listener, control) = listener(config.control_port).await?;
-        drop(tasks.spawn(super::control::serve(
-            listener,
-            farms.clone(),
-            tasks.clone(),
-        )));
-        Ok(Self {
-            farms,
-            certificates,
-            control,
-            tasks,
-        })
+        drop(tasks.spawn(super::control::serve(listener, farms.clone(), tasks.clone())));
+        Ok(Self { farms, certificates, control, tasks })
     }
 
     /// The certificate authority that a client has to trust.

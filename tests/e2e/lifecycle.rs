@@ -46,14 +46,17 @@ async fn a_change_made_in_the_farm_is_recorded_and_undone() {
     .await;
     let broker = world.ready("cb1").await;
     assert_eq!(condition(&broker, "Drifted"), None);
-    let events = world.plane.cluster().kubectl(["get", "events", "-n", &world.namespace]).await.expect("events");
+    let events =
+        world.plane.cluster().kubectl(["get", "events", "-n", &world.namespace]).await.expect("events");
     assert!(events.contains("DriftDetected") && events.contains("alice"), "{events}");
 }
 
 #[tokio::test]
 async fn a_second_look_at_the_same_world_writes_nothing() {
     let world = World::new("rest").await;
-    world.create_broker("cb1", json!({"description": "one", "alternativeIPs": ["10.0.0.9", "10.0.0.8"]})).await;
+    world
+        .create_broker("cb1", json!({"description": "one", "alternativeIPs": ["10.0.0.9", "10.0.0.8"]}))
+        .await;
     let version = world.ready("cb1").await.metadata.resource_version;
     let before = world.writes();
     stays("nothing is written", std::time::Duration::from_secs(4), async || {

@@ -10,5 +10,6 @@ mod support;
 mod deploy;
 mod ground;
 mod leader;
+mod lifecycle;
 mod schema;
 mod world;

@@ -81,10 +81,7 @@ async fn a_part_that_is_given_in_part_is_filled_up() {
     farm["spec"]["deletionProtection"] = json!({"threshold": 0});
     let spec = created(plane, &namespace, "RasFarm", &farm).await.data["spec"].take();
     assert_eq!(spec["rateLimit"], json!({"requests": 5, "window": "10s"}));
-    assert_eq!(
-        spec["deletionProtection"],
-        json!({"threshold": 0, "window": "10m"})
-    );
+    assert_eq!(spec["deletionProtection"], json!({"threshold": 0, "window": "10m"}));
 }
 
 #[tokio::test]
@@ -92,14 +89,7 @@ async fn null_is_the_same_as_leaving_the_field_out() {
     let plane = control_plane().await;
     let namespace = plane.namespace("null").await;
     let mut broker = minimal_broker("two");
-    for field in [
-        "enabled",
-        "alternativeIPs",
-        "siteId",
-        "deletionPolicy",
-        "install",
-        "suspend",
-    ] {
+    for field in ["enabled", "alternativeIPs", "siteId", "deletionPolicy", "install", "suspend"] {
         broker["spec"][field] = Value::Null;
     }
     let stored = created(plane, &namespace, "RasBroker", &broker).await;
@@ -133,14 +123,10 @@ async fn every_condition_that_can_be_said_is_taken() {
     let broker = created(plane, &namespace, "RasBroker", &minimal_broker("two")).await;
     let all = objects(plane, &namespace, "RasBroker");
     for reason in condition::Reason::ALL {
-        let conditions: Vec<Condition> = condition::ConditionType::ALL
-            .iter()
-            .map(|type_| said(*type_, *reason))
-            .collect();
+        let conditions: Vec<Condition> =
+            condition::ConditionType::ALL.iter().map(|type_| said(*type_, *reason)).collect();
         let status = Patch::Merge(json!({"status": {"conditions": conditions}}));
-        let answer = all
-            .patch_status(&broker.name_any(), &PatchParams::default(), &status)
-            .await;
+        let answer = all.patch_status(&broker.name_any(), &PatchParams::default(), &status).await;
         answer.unwrap_or_else(|error| panic!("{reason}: {error}"));
     }
 }
@@ -172,29 +158,17 @@ async fn kubectl_shows_the_columns_of_the_design() {
     created(plane, &namespace, "RasBroker", &minimal_broker("two")).await;
 
     let narrow = kubectl(plane, &["get", "rasb", "-n", &namespace]).await;
-    assert_eq!(
-        head(&narrow),
-        "NAME READY ID SERVER ROLE PRIORITY ENABLED FARM REASON AGE"
-    );
+    assert_eq!(head(&narrow), "NAME READY ID SERVER ROLE PRIORITY ENABLED FARM REASON AGE");
     let wide = kubectl(plane, &["get", "rasb", "-n", &namespace, "-o", "wide"]).await;
     assert_eq!(
         head(&wide),
         "NAME READY ID SERVER ROLE PRIORITY ENABLED FARM REASON AGE SYNCED STANDBY MARKED AGENT MESSAGE"
     );
     let farms = kubectl(plane, &["get", "rasf", "-n", &namespace]).await;
-    assert_eq!(
-        head(&farms),
-        "NAME READY FARM ENDPOINT BROKERS MANAGED DRIFTED REASON AGE"
-    );
+    assert_eq!(head(&farms), "NAME READY FARM ENDPOINT BROKERS MANAGED DRIFTED REASON AGE");
     let both = kubectl(plane, &["get", "ras", "-n", &namespace, "-o", "name"]).await;
     let names: Vec<&str> = both.lines().collect();
-    assert_eq!(
-        names,
-        [
-            "rasbroker.ras-operator.dev/two",
-            "rasfarm.ras-operator.dev/north"
-        ]
-    );
+    assert_eq!(names, ["rasbroker.ras-operator.dev/two", "rasfarm.ras-operator.dev/north"]);
 }
 
 #[tokio::test]
@@ -203,17 +177,11 @@ async fn kubectl_explains_a_field_in_the_words_of_the_types() {
     // The API server publishes a new kind's documentation some time after it serves the kind.
     let text = eventually("the kind is documented", SOON, async || {
         let _refreshed = kubectl(plane, &["api-resources", "--api-group", crd::GROUP]).await;
-        plane
-            .cluster()
-            .kubectl(["explain", "rasb.spec.deletionPolicy"])
-            .await
+        plane.cluster().kubectl(["explain", "rasb.spec.deletionPolicy"]).await
     })
     .await;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(
-        text.contains("Unset: Delete for a broker that this object created"),
-        "{text}"
-    );
+    assert!(text.contains("Unset: Delete for a broker that this object created"), "{text}");
     assert!(text.contains("ENUM: Delete Orphan"), "{text}");
 }
 
@@ -221,17 +189,7 @@ async fn kubectl_explains_a_field_in_the_words_of_the_types() {
 async fn installing_the_manifests_gives_no_warning() {
     let plane = control_plane().await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    kubectl(
-        plane,
-        &[
-            "apply",
-            "--dry-run=server",
-            "--warnings-as-errors",
-            "-k",
-            folder,
-        ],
-    )
-    .await;
+    kubectl(plane, &["apply", "--dry-run=server", "--warnings-as-errors", "-k", folder]).await;
 }
 
 #[tokio::test]
@@ -241,9 +199,7 @@ async fn a_misspelt_field_is_refused() {
     let mut broker = minimal_broker("two");
     broker["spec"]["enabeld"] = json!(true);
     let params = PatchParams::apply("test").validation_strict();
-    let answer = objects(plane, &namespace, "RasBroker")
-        .patch("two", &params, &Patch::Apply(broker))
-        .await;
+    let answer = objects(plane, &namespace, "RasBroker").patch("two", &params, &Patch::Apply(broker)).await;
     let refusal = answer.expect_err("a refusal").to_string();
     assert!(refusal.contains("enabeld"), "{refusal}");
 }
@@ -252,10 +208,7 @@ async fn a_misspelt_field_is_refused() {
 async fn answer(plane: &ControlPlane, namespace: &str, case: &Case) -> Result<(), String> {
     let all = objects(plane, namespace, &case.kind);
     let Some(stored) = &case.stored else {
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         return words(all.create(&dry_run, &dynamic(&case.object)).await);
     };
     let stored = created(plane, namespace, &case.kind, stored).await;
@@ -284,12 +237,7 @@ fn agrees(answer: &Result<(), String>, expected: Option<&Refusal>) -> bool {
     }
 }
 
-async fn created(
-    plane: &ControlPlane,
-    namespace: &str,
-    kind: &str,
-    manifest: &Value,
-) -> DynamicObject {
+async fn created(plane: &ControlPlane, namespace: &str, kind: &str, manifest: &Value) -> DynamicObject {
     let all = objects(plane, namespace, kind);
     let answer = all.create(&PostParams::default(), &dynamic(manifest)).await;
     answer.unwrap_or_else(|error| panic!("{manifest}: {error}"))

@@ -82,7 +82,11 @@ impl World {
     /// Applies a manifest as `kubectl apply` would.
     pub(crate) async fn apply(&self, mut manifest: Value) {
         manifest["metadata"]["namespace"] = self.namespace.clone().into();
-        self.plane.cluster().apply(&manifest.to_string()).await.unwrap_or_else(|failure| panic!("{}", failure.chain()));
+        self.plane
+            .cluster()
+            .apply(&manifest.to_string())
+            .await
+            .unwrap_or_else(|failure| panic!("{}", failure.chain()));
     }
 
     /// Applies a broker; `spec` is laid over what names it.
@@ -120,7 +124,13 @@ impl World {
     }
 
     /// Waits until the broker has this condition with this status and reason.
-    pub(crate) async fn broker_shows(&self, name: &str, type_: &str, status: &str, reason: &str) -> RasBroker {
+    pub(crate) async fn broker_shows(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> RasBroker {
         let what = format!("broker {name} shows {type_}={status}/{reason}");
         let api = self.brokers();
         eventually(&what, SOON, async || {
@@ -141,7 +151,9 @@ impl World {
             let broker = api.get(name).await.map_err(|error| error.to_string())?;
             let current = broker.metadata.generation;
             let is_ready = broker.status.iter().flat_map(|status| &status.conditions).any(|condition| {
-                condition.type_ == "Ready" && condition.status == "True" && condition.observed_generation == current
+                condition.type_ == "Ready"
+                    && condition.status == "True"
+                    && condition.observed_generation == current
             });
             if is_ready { Ok(broker) } else { Err(format!("{:#?}", broker.status)) }
         })

@@ -58,16 +58,12 @@ impl Server {
             .unwrap()
             .signed_by(&key, &Issuer::from_params(&ca_params, &ca_key))
             .unwrap();
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(
-                    vec![leaf.der().clone()],
-                    PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-                )
-                .unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -82,12 +78,7 @@ impl Server {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             while let Ok((stream, _)) = listener.accept().await {
                 *connections.lock().unwrap() += 1;
-                tokio::spawn(serve(
-                    acceptor.clone(),
-                    stream,
-                    script.clone(),
-                    Arc::clone(&seen),
-                ));
+                tokio::spawn(serve(acceptor.clone(), stream, script.clone(), Arc::clone(&seen)));
             }
         });
         server
@@ -102,22 +93,14 @@ impl Server {
     }
 }
 
-async fn serve(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    script: Script,
-    seen: Arc<Mutex<Vec<Seen>>>,
-) {
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<Seen>>>) {
     let Ok(mut tls) = acceptor.accept(stream).await else {
         return;
     };
     let sni = tls.get_ref().1.server_name().map(ToOwned::to_owned);
     // A second request on the same connection would be seen too.
     while let Some(text) = read_request(&mut tls).await {
-        seen.lock().unwrap().push(Seen {
-            text,
-            sni: sni.clone(),
-        });
+        seen.lock().unwrap().push(Seen { text, sni: sni.clone() });
         match &script {
             Script::Say(bytes) => {
                 tls.write_all(bytes).await.unwrap();
@@ -150,19 +133,13 @@ async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String
     let mut text = Vec::new();
     loop {
         let mut chunk = [0; 4096];
-        let read = stream
-            .read(&mut chunk)
-            .await
-            .ok()
-            .filter(|read| *read > 0)?;
+        let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
         text.extend_from_slice(&chunk[..read]);
         let whole = String::from_utf8_lossy(&text).into_owned();
         let Some((head, body)) = whole.split_once("\r\n\r\n") else {
             continue;
         };
-        let length = header(head, "content-length")
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(0);
+        let length = header(head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
         if body.len() >= length {
             return Some(whole);
         }
@@ -174,15 +151,11 @@ pub(crate) fn header(text: &str, name: &str) -> Option<String> {
     let head = text.split("\r\n\r\n").next()?;
     head.lines().skip(1).find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name)
-            .then(|| value.trim().to_owned())
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
     })
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
     let digits = digest(&SHA256, bytes);
-    digits
-        .as_ref()
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    digits.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

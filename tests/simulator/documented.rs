@@ -44,9 +44,7 @@ const SITE: &str = r#"{
 
 fn shape(value: &Value) -> BTreeMap<String, &'static str> {
     let fields = value.as_object().expect("an object").iter();
-    fields
-        .map(|(name, value)| (name.clone(), kind(value)))
-        .collect()
+    fields.map(|(name, value)| (name.clone(), kind(value))).collect()
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -67,8 +65,7 @@ fn example(text: &str) -> Value {
 
 fn servers(list: &Value) -> Vec<&str> {
     let rows = list.as_array().expect("an array").iter();
-    rows.map(|row| row["server"].as_str().expect("a server"))
-        .collect()
+    rows.map(|row| row["server"].as_str().expect("a server")).collect()
 }
 
 #[tokio::test]
@@ -130,9 +127,7 @@ async fn a_request_needs_the_media_type_and_a_token() {
 #[tokio::test]
 async fn paths_and_query_names_compare_in_any_case() {
     let world = World::new().await;
-    let found = world
-        .get("/API/broker?SERVER=CB2.example.test&siteID=1")
-        .await;
+    let found = world.get("/API/broker?SERVER=CB2.example.test&siteID=1").await;
     assert_eq!(servers(&found.json()), [SECONDARY]);
     assert_eq!(world.get("/api/broker/2").await.status, 200);
     assert_eq!(world.farm().journal()[0].route, "/api/Broker");
@@ -146,10 +141,7 @@ async fn a_created_broker_waits_for_apply_and_is_then_ok() {
     let world = World::new().await;
     let id = world.created("cb3.example.test").await;
     let row = world.farm().broker(id).expect("the row");
-    assert_eq!(
-        (row.site_id, row.priority, row.standby, row.enabled),
-        (1, 2, false, true)
-    );
+    assert_eq!((row.site_id, row.priority, row.standby, row.enabled), (1, 2, false, true));
     assert!(row.ip.starts_with("10."), "{}", row.ip);
     assert_eq!(world.farm().agent_state(id), Some(24));
     let logon = world.logon().await;
@@ -158,20 +150,13 @@ async fn a_created_broker_waits_for_apply_and_is_then_ok() {
     assert_eq!(world.farm().agent_state(id), Some(0));
     let later = world.logon().await;
     assert_eq!(later["applySettingsEnabled"], json!(false));
-    assert_eq!(
-        later["settingsId"],
-        json!(logon["settingsId"].as_i64().expect("a number") + 1)
-    );
+    assert_eq!(later["settingsId"], json!(logon["settingsId"].as_i64().expect("a number") + 1));
 }
 
 #[tokio::test]
 async fn the_key_is_server_and_site_in_any_case() {
     let mut config = seed();
-    config.sites.push(SiteConfig {
-        id: 0,
-        name: "Branch".to_owned(),
-        brokers: Vec::new(),
-    });
+    config.sites.push(SiteConfig { id: 0, name: "Branch".to_owned(), brokers: Vec::new() });
     let world = World::of(config).await;
     let again = world.create("CB2.Example.Test").await;
     assert_eq!(again.status, 409);
@@ -199,23 +184,14 @@ async fn a_put_changes_only_what_it_names() {
     let world = World::new().await;
     let before = world.farm().broker(2).expect("the row");
     world.farm().advance_clock(SignedDuration::from_secs(5));
-    let answer = world
-        .put(
-            "/api/Broker/2",
-            &json!({ "enabled": false, "description": "x" }),
-        )
-        .await;
+    let answer = world.put("/api/Broker/2", &json!({ "enabled": false, "description": "x" })).await;
     assert_eq!((answer.status, answer.text.as_str()), (204, ""));
     let after = world.farm().broker(2).expect("the row");
     assert_eq!((after.enabled, after.description.as_str()), (false, "x"));
     assert_eq!((after.ip, after.standby), (before.ip, before.standby));
     assert_eq!(after.time_last_mod, start() + SignedDuration::from_secs(5));
     assert_eq!(after.time_create, before.time_create);
-    assert_eq!(
-        world.farm().agent_state(2),
-        Some(0),
-        "the agent has not been told"
-    );
+    assert_eq!(world.farm().agent_state(2), Some(0), "the agent has not been told");
     world.apply().await;
     assert_eq!(world.farm().agent_state(2), Some(-2));
 }
@@ -224,9 +200,7 @@ async fn a_put_changes_only_what_it_names() {
 async fn an_emptied_address_is_filled_in_again() {
     let world = World::new().await;
     let filled_in = world.farm().broker(2).expect("the row").ip;
-    world
-        .put("/api/Broker/2", &json!({ "ip": "192.0.2.7" }))
-        .await;
+    world.put("/api/Broker/2", &json!({ "ip": "192.0.2.7" })).await;
     assert_eq!(world.farm().broker(2).expect("the row").ip, "192.0.2.7");
     world.put("/api/Broker/2", &json!({ "ip": "" })).await;
     assert_eq!(world.farm().broker(2).expect("the row").ip, filled_in);
@@ -237,28 +211,15 @@ async fn an_emptied_address_is_filled_in_again() {
 #[tokio::test]
 async fn a_malformed_request_changes_nothing() {
     let world = World::new().await;
-    for body in [
-        json!({}),
-        json!({ "server": null }),
-        json!({ "server": 5 }),
-        json!([]),
-    ] {
+    for body in [json!({}), json!({ "server": null }), json!({ "server": 5 }), json!([])] {
         let answer = world.post("/api/Broker", &body).await;
         assert_eq!(answer.status, 400, "{body}");
         assert_eq!(answer.json()["code"], json!(0));
         assert!(answer.json()["msg"].is_string());
     }
-    let wrong_switch = world
-        .post("/api/Broker?noInstall=maybe", &json!({ "server": "x" }))
-        .await;
+    let wrong_switch = world.post("/api/Broker?noInstall=maybe", &json!({ "server": "x" })).await;
     assert_eq!(wrong_switch.status, 400);
-    assert_eq!(
-        world
-            .put("/api/Broker/2", &json!({ "enabled": "yes" }))
-            .await
-            .status,
-        400
-    );
+    assert_eq!(world.put("/api/Broker/2", &json!({ "enabled": "yes" })).await.status, 400);
     assert_eq!(world.farm().brokers().len(), 2);
     assert!(!world.farm().is_pending());
 }
@@ -266,31 +227,10 @@ async fn a_malformed_request_changes_nothing() {
 #[tokio::test]
 async fn the_primary_is_neither_disabled_nor_deleted() {
     let world = World::new().await;
-    assert_eq!(
-        world
-            .put("/api/Broker/1", &json!({ "enabled": false }))
-            .await
-            .status,
-        400
-    );
-    assert_eq!(
-        world
-            .put("/api/Broker/1", &json!({ "standby": true }))
-            .await
-            .status,
-        400
-    );
-    assert_eq!(
-        world.delete("/api/Broker/1?noUninstall=true").await.status,
-        400
-    );
-    assert_eq!(
-        world
-            .put("/api/Broker/1", &json!({ "description": "ok" }))
-            .await
-            .status,
-        204
-    );
+    assert_eq!(world.put("/api/Broker/1", &json!({ "enabled": false })).await.status, 400);
+    assert_eq!(world.put("/api/Broker/1", &json!({ "standby": true })).await.status, 400);
+    assert_eq!(world.delete("/api/Broker/1?noUninstall=true").await.status, 400);
+    assert_eq!(world.put("/api/Broker/1", &json!({ "description": "ok" })).await.status, 204);
 }
 
 #[tokio::test]
@@ -298,14 +238,8 @@ async fn a_deleted_broker_is_marked_and_goes_with_apply() {
     let world = World::new().await;
     let third = world.created("cb3.example.test").await;
     world.apply().await;
-    assert_eq!(
-        world.delete("/api/Broker/2?noUninstall=true").await.status,
-        204
-    );
-    assert_eq!(
-        world.get("/api/Broker/2").await.json()["markedForDeletion"],
-        json!(true)
-    );
+    assert_eq!(world.delete("/api/Broker/2?noUninstall=true").await.status, 204);
+    assert_eq!(world.get("/api/Broker/2").await.json()["markedForDeletion"], json!(true));
     assert_eq!(world.farm().agent_state(2), Some(26));
     world.apply().await;
     assert_eq!(world.get("/api/Broker/2").await.status, 404);
@@ -323,29 +257,17 @@ async fn agents_are_installed_and_uninstalled_only_when_asked() {
     let world = World::of(config).await;
     let by_hand = world.created("cb3.example.test").await;
     let pushed = json!({ "server": "cb4.example.test" });
-    let pushed = world
-        .post("/api/Broker?username=u&password=p", &pushed)
-        .await
-        .json();
+    let pushed = world.post("/api/Broker?username=u&password=p", &pushed).await.json();
     world.apply().await;
     assert_eq!(world.farm().agent_state(by_hand), Some(-4));
-    assert_ne!(
-        world
-            .farm()
-            .agent_state(pushed["id"].as_i64().expect("an id")),
-        Some(-4)
-    );
+    assert_ne!(world.farm().agent_state(pushed["id"].as_i64().expect("an id")), Some(-4));
     world.farm().set_agent_installed("cb3.example.test", true);
     assert_eq!(world.farm().agent_state(by_hand), Some(0));
     world.delete(&format!("/api/Broker/{by_hand}")).await;
     world.apply().await;
     let again = world.created("cb3.example.test").await;
     world.apply().await;
-    assert_eq!(
-        world.farm().agent_state(again),
-        Some(-4),
-        "DELETE has uninstalled it"
-    );
+    assert_eq!(world.farm().agent_state(again), Some(-4), "DELETE has uninstalled it");
     world.farm().set_agent_state("cb3.example.test", Some(21));
     assert_eq!(world.farm().agent_state(again), Some(21));
 }
@@ -355,34 +277,16 @@ async fn sessions_are_listed_logged_off_and_idle_out() {
     let world = World::new().await;
     let other = world.logon().await["sessionId"].as_i64().expect("a number");
     let listed = world.get("/api/Session").await.json();
-    let fields = [
-        "id",
-        "userId",
-        "logonTime",
-        "ip",
-        "state",
-        "computerName",
-        "language",
-    ];
+    let fields = ["id", "userId", "logonTime", "ip", "state", "computerName", "language"];
     assert_eq!(shape(&listed[0]).len(), fields.len());
-    assert!(
-        fields
-            .iter()
-            .all(|field| shape(&listed[0]).contains_key(*field))
-    );
-    let off = world
-        .send(Method::POST, &format!("/api/Session/{other}/logoff"), None)
-        .await;
+    assert!(fields.iter().all(|field| shape(&listed[0]).contains_key(*field)));
+    let off = world.send(Method::POST, &format!("/api/Session/{other}/logoff"), None).await;
     assert_eq!(off.status, 204);
     assert_eq!(world.farm().sessions().len(), 1);
     world.farm().advance_clock(SignedDuration::from_mins(29));
     assert_eq!(world.get("/api/Broker").await.status, 200);
     world.farm().advance_clock(SignedDuration::from_mins(29));
-    assert_eq!(
-        world.get("/api/Broker").await.status,
-        200,
-        "a request keeps a session alive"
-    );
+    assert_eq!(world.get("/api/Broker").await.status, 200, "a request keeps a session alive");
     world.farm().advance_clock(SignedDuration::from_mins(30));
     assert_eq!(world.get("/api/Broker").await.status, 401);
     assert!(world.farm().sessions().is_empty());
@@ -399,20 +303,9 @@ async fn logoff_answers_a_bare_string_and_ends_the_token() {
 
 #[tokio::test]
 async fn the_limit_holds_until_its_window_is_over() {
-    let limit = RateLimit {
-        requests: 3,
-        window: 10,
-    };
-    let world = World::of(FarmConfig {
-        rate_limit: Some(limit),
-        ..seed()
-    })
-    .await;
-    assert_eq!(
-        world.get("/api/Broker").await.status,
-        200,
-        "after the logon"
-    );
+    let limit = RateLimit { requests: 3, window: 10 };
+    let world = World::of(FarmConfig { rate_limit: Some(limit), ..seed() }).await;
+    assert_eq!(world.get("/api/Broker").await.status, 200, "after the logon");
     assert_eq!(world.get("/api/Broker").await.status, 200);
     assert_eq!(world.create("cb3.example.test").await.status, 429);
     assert_eq!(world.farm().brokers().len(), 2);
@@ -427,30 +320,20 @@ async fn the_limit_holds_until_its_window_is_over() {
 #[tokio::test]
 async fn rights_are_checked() {
     let world = World::new().await;
-    for (username, password, write, apply) in [
-        ("viewer", "look", 403, 403),
-        ("limited", "almost", 204, 403),
-    ] {
+    for (username, password, write, apply) in [("viewer", "look", 403, 403), ("limited", "almost", 204, 403)]
+    {
         let logon = world.logon_as(username, password).await.json();
         let token = logon["authToken"].as_str().expect("a token");
         let request = |method, path: &str| {
             let url = format!("{}{path}", world.base);
-            let request = world
-                .client
-                .request(method, url)
-                .header("auth_token", token);
+            let request = world.client.request(method, url).header("auth_token", token);
             request.header("content-type", MEDIA_TYPE)
         };
         let put = request(Method::PUT, "/api/Broker/2").body("{\"description\":\"x\"}");
         assert_eq!(world.bare(put).await.status, write, "{username}");
-        let applied = world
-            .bare(request(Method::POST, "/api/Settings/apply"))
-            .await;
+        let applied = world.bare(request(Method::POST, "/api/Settings/apply")).await;
         assert_eq!(applied.status, apply, "{username}");
-        assert_eq!(
-            world.bare(request(Method::GET, "/api/Broker")).await.status,
-            200
-        );
+        assert_eq!(world.bare(request(Method::GET, "/api/Broker")).await.status, 200);
     }
 }
 
@@ -461,25 +344,17 @@ async fn answers_carry_the_farms_date() {
     let expected = Some("Fri, 23 May 2025 11:35:10 GMT".to_owned());
     assert_eq!(date(world.get("/api/Broker").await), expected);
     assert_eq!(date(world.get("/api/Broker/99").await), expected);
-    world
-        .farm()
-        .set_clock("2030-01-02T03:04:05Z".parse().expect("a time"));
+    world.farm().set_clock("2030-01-02T03:04:05Z".parse().expect("a time"));
     let expected = Some("Wed, 02 Jan 2030 03:04:05 GMT".to_owned());
     assert_eq!(date(world.get("/api/Broker").await), expected);
 }
 
 #[tokio::test]
 async fn only_allowed_hosts_are_answered() {
-    let world = World::of(FarmConfig {
-        allowed_hosts: vec!["127.0.0.1".to_owned()],
-        ..seed()
-    })
-    .await;
+    let world = World::of(FarmConfig { allowed_hosts: vec!["127.0.0.1".to_owned()], ..seed() }).await;
     let base = world.farm().endpoint();
     let request = world.client.get(format!("{base}/api/Broker"));
-    let request = request
-        .header("content-type", MEDIA_TYPE)
-        .header("host", "elsewhere:443");
+    let request = request.header("content-type", MEDIA_TYPE).header("host", "elsewhere:443");
     assert_eq!(world.bare(request).await.status, 400);
 }
 
@@ -490,16 +365,10 @@ async fn a_site_is_created_with_its_primary() {
     let site = world.post("/api/Site?noInstall=true", &body).await;
     assert_eq!(site.status, 201);
     let id = site.json()["id"].as_i64().expect("an id");
-    let primary = world
-        .farm()
-        .broker_named("branch.example.test")
-        .expect("the row");
+    let primary = world.farm().broker_named("branch.example.test").expect("the row");
     assert_eq!((primary.site_id, primary.priority), (id, 0));
     assert_eq!(world.post("/api/Site", &body).await.status, 409);
-    assert_eq!(
-        world.get(&format!("/api/Site/{id}")).await.json()["licensingSite"],
-        json!(false)
-    );
+    assert_eq!(world.get(&format!("/api/Site/{id}")).await.json()["licensingSite"], json!(false));
 }
 
 #[tokio::test]
@@ -545,12 +414,7 @@ async fn two_farms_of_one_process_share_nothing_but_the_authority() {
 async fn a_stopped_simulator_closes_its_ports() {
     let world = World::new().await;
     assert_eq!(world.get("/api/Broker").await.status, 200);
-    let World {
-        simulator,
-        client,
-        token: _,
-        base,
-    } = world;
+    let World { simulator, client, token: _, base } = world;
     simulator.stop().await;
     let error = client.get(base).send().await.expect_err("nobody listens");
     assert!(error.is_connect(), "{error:?}");
@@ -558,16 +422,9 @@ async fn a_stopped_simulator_closes_its_ports() {
 
 #[tokio::test]
 async fn a_dropped_simulator_ends_its_connections_and_closes_its_ports() {
-    let World {
-        simulator,
-        client: _,
-        token: _,
-        base,
-    } = World::new().await;
+    let World { simulator, client: _, token: _, base } = World::new().await;
     let address = base.strip_prefix("https://").expect("a URL").to_owned();
-    let open = tokio::net::TcpStream::connect(&address)
-        .await
-        .expect("it listens");
+    let open = tokio::net::TcpStream::connect(&address).await.expect("it listens");
     drop(simulator);
     let ended = async {
         open.readable().await.expect("an end");
@@ -575,7 +432,5 @@ async fn a_dropped_simulator_ends_its_connections_and_closes_its_ports() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), ended)
-        .await
-        .expect("it ends");
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("it ends");
 }

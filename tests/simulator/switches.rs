@@ -2,13 +2,12 @@
 
 use jiff::SignedDuration;
 use ras_operator::simulator::{
-    AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath,
-    ApplySettingsEnabled, ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow,
-    EmptyList, EmptyText, ErrorBody, GetDeleted, GetMarked, InferredCalls, Integers, LockedStatus,
-    LogonAnswer, LogonUserForm, MediaTypeRefusal, PrimaryRefusal, PutEmpty, PutNull, RateLimit,
-    RateLimitRetryAfter, RateLimitStatus, SecondaryWrites, ServerFilter, ServerSpelling,
-    SettingsId, Switch, Switches, TimeForm, UnknownFields, UnknownSite, UpdateMarked,
-    WrongPassword,
+    AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
+    ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
+    GetDeleted, GetMarked, InferredCalls, Integers, LockedStatus, LogonAnswer, LogonUserForm,
+    MediaTypeRefusal, PrimaryRefusal, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus,
+    SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields,
+    UnknownSite, UpdateMarked, WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -18,10 +17,7 @@ use crate::world::{Answer, World};
 /// A world in which the secondary is marked for deletion.
 async fn marked(switch: Switch) -> World {
     let world = World::with(switch).await;
-    assert_eq!(
-        world.delete("/api/Broker/2?noUninstall=true").await.status,
-        204
-    );
+    assert_eq!(world.delete("/api/Broker/2?noUninstall=true").await.status, 204);
     world
 }
 
@@ -64,10 +60,7 @@ async fn get_deleted() {
 
 #[tokio::test]
 async fn delete_marked() {
-    for (reading, status) in [
-        (DeleteMarked::Status204, 204),
-        (DeleteMarked::Status404, 404),
-    ] {
+    for (reading, status) in [(DeleteMarked::Status204, 204), (DeleteMarked::Status404, 404)] {
         let world = marked(Switch::DeleteMarked(reading)).await;
         assert_eq!(world.delete("/api/Broker/2").await.status, status);
     }
@@ -75,15 +68,11 @@ async fn delete_marked() {
 
 #[tokio::test]
 async fn update_marked() {
-    for (reading, status) in [
-        (UpdateMarked::Accepted, 204),
-        (UpdateMarked::Status404, 404),
-        (UpdateMarked::Status409, 409),
-    ] {
+    for (reading, status) in
+        [(UpdateMarked::Accepted, 204), (UpdateMarked::Status404, 404), (UpdateMarked::Status409, 409)]
+    {
         let world = marked(Switch::UpdateMarked(reading)).await;
-        let answer = world
-            .put("/api/Broker/2", &json!({ "description": "x" }))
-            .await;
+        let answer = world.put("/api/Broker/2", &json!({ "description": "x" })).await;
         assert_eq!(answer.status, status);
     }
 }
@@ -121,40 +110,26 @@ async fn empty_list() {
 
 #[tokio::test]
 async fn server_filter() {
-    for (reading, whole, part) in [
-        (ServerFilter::Exact, 1, 0),
-        (ServerFilter::Substring, 1, 2),
-        (ServerFilter::Ignored, 2, 2),
-    ] {
+    for (reading, whole, part) in
+        [(ServerFilter::Exact, 1, 0), (ServerFilter::Substring, 1, 2), (ServerFilter::Ignored, 2, 2)]
+    {
         let world = World::with(Switch::ServerFilter(reading)).await;
-        assert_eq!(
-            count(&world.get("/api/Broker?Server=CB2.example.test").await),
-            whole
-        );
+        assert_eq!(count(&world.get("/api/Broker?Server=CB2.example.test").await), whole);
         assert_eq!(count(&world.get("/api/Broker?Server=example").await), part);
     }
 }
 
 async fn limited(switch: Switch) -> Answer {
     let world = World::with(switch).await;
-    let limit = RateLimit {
-        requests: 1,
-        window: 10,
-    };
+    let limit = RateLimit { requests: 1, window: 10 };
     world.farm().set_rate_limit(Some(limit));
     world.get("/api/Broker").await
 }
 
 #[tokio::test]
 async fn rate_limit_status() {
-    for (reading, status) in [
-        (RateLimitStatus::Status429, 429),
-        (RateLimitStatus::Status503, 503),
-    ] {
-        assert_eq!(
-            limited(Switch::RateLimitStatus(reading)).await.status,
-            status
-        );
+    for (reading, status) in [(RateLimitStatus::Status429, 429), (RateLimitStatus::Status503, 503)] {
+        assert_eq!(limited(Switch::RateLimitStatus(reading)).await.status, status);
     }
 }
 
@@ -170,10 +145,7 @@ async fn rate_limit_retry_after() {
 async fn wrong_password() {
     let world = World::with(Switch::WrongPassword(WrongPassword::Status401)).await;
     let answer = world.logon_as("administrator", "wrong").await;
-    assert_eq!(
-        (answer.status, &answer.json()["status"]),
-        (401, &json!(401))
-    );
+    assert_eq!((answer.status, &answer.json()["status"]), (401, &json!(401)));
     assert_eq!(world.logon_as("nobody", "simulator").await.status, 401);
     let world = World::with(Switch::WrongPassword(WrongPassword::Status400)).await;
     let answer = world.logon_as("administrator", "wrong").await;
@@ -183,33 +155,22 @@ async fn wrong_password() {
 
 #[tokio::test]
 async fn logon_user_form() {
-    let forms = [
-        "administrator",
-        "ACME\\administrator",
-        "Administrator@example.test",
-    ];
-    for (reading, statuses) in [
-        (LogonUserForm::Any, [200, 200, 200]),
-        (LogonUserForm::BareOnly, [200, 401, 401]),
-    ] {
+    let forms = ["administrator", "ACME\\administrator", "Administrator@example.test"];
+    for (reading, statuses) in
+        [(LogonUserForm::Any, [200, 200, 200]), (LogonUserForm::BareOnly, [200, 401, 401])]
+    {
         let world = World::with(Switch::LogonUserForm(reading)).await;
         for (form, status) in forms.iter().zip(statuses) {
-            assert_eq!(
-                world.logon_as(form, "simulator").await.status,
-                status,
-                "{form}"
-            );
+            assert_eq!(world.logon_as(form, "simulator").await.status, status, "{form}");
         }
     }
 }
 
 #[tokio::test]
 async fn locked_status() {
-    for (reading, status) in [
-        (LockedStatus::Status423, 423),
-        (LockedStatus::Status409, 409),
-        (LockedStatus::Status400, 400),
-    ] {
+    for (reading, status) in
+        [(LockedStatus::Status423, 423), (LockedStatus::Status409, 409), (LockedStatus::Status400, 400)]
+    {
         let world = World::with(Switch::LockedStatus(reading)).await;
         world.farm().lock_broker("alice", 2);
         let put = json!({ "description": "x" });
@@ -222,11 +183,9 @@ async fn locked_status() {
 
 #[tokio::test]
 async fn primary_refusal() {
-    for (reading, status) in [
-        (PrimaryRefusal::Status400, 400),
-        (PrimaryRefusal::Status409, 409),
-        (PrimaryRefusal::Status403, 403),
-    ] {
+    for (reading, status) in
+        [(PrimaryRefusal::Status400, 400), (PrimaryRefusal::Status409, 409), (PrimaryRefusal::Status403, 403)]
+    {
         let world = World::with(Switch::PrimaryRefusal(reading)).await;
         assert_eq!(world.delete("/api/Broker/1").await.status, status);
     }
@@ -268,10 +227,7 @@ async fn error_body() {
 
 #[tokio::test]
 async fn media_type_refusal() {
-    for (reading, status) in [
-        (MediaTypeRefusal::Status415, 415),
-        (MediaTypeRefusal::Status400, 400),
-    ] {
+    for (reading, status) in [(MediaTypeRefusal::Status415, 415), (MediaTypeRefusal::Status400, 400)] {
         let world = World::with(Switch::MediaTypeRefusal(reading)).await;
         let url = format!("{}/api/Broker", world.base);
         assert_eq!(world.bare(world.client.get(url)).await.status, status);
@@ -297,9 +253,7 @@ async fn alternative_ips_form() {
 async fn put_null() {
     for (reading, description) in [(PutNull::Unchanged, "x"), (PutNull::Clears, "")] {
         let world = World::with(Switch::PutNull(reading)).await;
-        world
-            .put("/api/Broker/2", &json!({ "description": "x" }))
-            .await;
+        world.put("/api/Broker/2", &json!({ "description": "x" })).await;
         let nulls = json!({ "description": null, "enabled": null });
         assert_eq!(world.put("/api/Broker/2", &nulls).await.status, 204);
         let row = world.farm().broker(2).expect("the row");
@@ -309,18 +263,12 @@ async fn put_null() {
 
 #[tokio::test]
 async fn put_empty() {
-    for (reading, status, description) in [
-        (PutEmpty::Clears, 204, ""),
-        (PutEmpty::Ignored, 204, "x"),
-        (PutEmpty::Refused, 400, "x"),
-    ] {
+    for (reading, status, description) in
+        [(PutEmpty::Clears, 204, ""), (PutEmpty::Ignored, 204, "x"), (PutEmpty::Refused, 400, "x")]
+    {
         let world = World::with(Switch::PutEmpty(reading)).await;
-        world
-            .put("/api/Broker/2", &json!({ "description": "x" }))
-            .await;
-        let answer = world
-            .put("/api/Broker/2", &json!({ "description": "" }))
-            .await;
+        world.put("/api/Broker/2", &json!({ "description": "x" })).await;
+        let answer = world.put("/api/Broker/2", &json!({ "description": "" })).await;
         assert_eq!(answer.status, status);
         let row = world.farm().broker(2).expect("the row");
         assert_eq!(row.description, description);
@@ -344,10 +292,9 @@ async fn empty_text() {
 
 #[tokio::test]
 async fn server_spelling() {
-    for (reading, server) in [
-        (ServerSpelling::AsSent, "cb3.example.test"),
-        (ServerSpelling::UpperCase, "CB3.EXAMPLE.TEST"),
-    ] {
+    for (reading, server) in
+        [(ServerSpelling::AsSent, "cb3.example.test"), (ServerSpelling::UpperCase, "CB3.EXAMPLE.TEST")]
+    {
         let world = World::with(Switch::ServerSpelling(reading)).await;
         let row = world.create("cb3.example.test").await.json();
         assert_eq!(row["server"], json!(server));
@@ -387,10 +334,7 @@ async fn integers() {
     let world = World::with(Switch::Integers(Integers::Strings)).await;
     let row = world.get("/api/Broker/2").await.json();
     assert_eq!((&row["id"], &row["siteId"]), (&json!("2"), &json!("1")));
-    assert_eq!(
-        world.get("/api/Agent").await.json()[0]["agentState"],
-        json!("0")
-    );
+    assert_eq!(world.get("/api/Agent").await.json()[0]["agentState"], json!("0"));
 }
 
 #[tokio::test]
@@ -399,10 +343,7 @@ async fn created_body() {
     assert_eq!(world.create("cb3").await.json()["id"], json!(3));
     let world = World::with(Switch::CreatedBody(CreatedBody::WithoutId)).await;
     let body = world.create("cb3").await.json();
-    assert_eq!(
-        (&body["id"], &body["server"]),
-        (&Value::Null, &json!("cb3"))
-    );
+    assert_eq!((&body["id"], &body["server"]), (&Value::Null, &json!("cb3")));
     let world = World::with(Switch::CreatedBody(CreatedBody::Empty)).await;
     let answer = world.create("cb3").await;
     assert_eq!((answer.status, answer.text.as_str()), (201, ""));
@@ -410,16 +351,12 @@ async fn created_body() {
 
 #[tokio::test]
 async fn apply_path() {
-    for (reading, settings, farm_settings) in [
-        (ApplyPath::Settings, 204, 404),
-        (ApplyPath::FarmSettings, 404, 204),
-        (ApplyPath::Absent, 404, 404),
-    ] {
+    for (reading, settings, farm_settings) in
+        [(ApplyPath::Settings, 204, 404), (ApplyPath::FarmSettings, 404, 204), (ApplyPath::Absent, 404, 404)]
+    {
         let world = World::with(Switch::ApplyPath(reading)).await;
         assert_eq!(world.apply().await.status, settings);
-        let put = world
-            .send(Method::PUT, "/api/FarmSettings/apply", None)
-            .await;
+        let put = world.send(Method::PUT, "/api/FarmSettings/apply", None).await;
         assert_eq!(put.status, farm_settings);
     }
 }
@@ -449,10 +386,7 @@ async fn apply_timing() {
 
 #[tokio::test]
 async fn secondary_writes() {
-    for (reading, status) in [
-        (SecondaryWrites::Refused, 403),
-        (SecondaryWrites::Accepted, 201),
-    ] {
+    for (reading, status) in [(SecondaryWrites::Refused, 403), (SecondaryWrites::Accepted, 201)] {
         let world = World::with(Switch::SecondaryWrites(reading)).await;
         let secondary = world.farm().secondary_endpoint(0).expect("an endpoint");
         let world = world.at(secondary).await;
@@ -495,8 +429,7 @@ async fn apply_settings_enabled() {
 
 #[tokio::test]
 async fn settings_id() {
-    for (reading, after_changes, after_apply) in
-        [(SettingsId::PerApply, 1, 2), (SettingsId::PerChange, 3, 3)]
+    for (reading, after_changes, after_apply) in [(SettingsId::PerApply, 1, 2), (SettingsId::PerChange, 3, 3)]
     {
         let world = World::with(Switch::SettingsId(reading)).await;
         world.create("cb3").await;
@@ -518,10 +451,9 @@ async fn agent_id() {
 
 #[tokio::test]
 async fn agent_fields() {
-    for (reading, server, version) in [
-        (AgentFields::Server, "server", "agentVer"),
-        (AgentFields::Name, "name", "agentVersion"),
-    ] {
+    for (reading, server, version) in
+        [(AgentFields::Server, "server", "agentVer"), (AgentFields::Name, "name", "agentVersion")]
+    {
         let world = World::with(Switch::AgentFields(reading)).await;
         let agents = world.get("/api/Agent?serverType=7").await.json();
         assert!(agents[0][server].is_string() && agents[0][version].is_string());
@@ -534,34 +466,18 @@ async fn inferred_calls() {
     let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
     let world = World::with(Switch::InferredCalls(InferredCalls::Absent)).await;
     assert_eq!(world.put("/api/Broker/2/priority", &up).await.status, 404);
-    assert_eq!(
-        world.post("/api/Broker/2/promote", &account).await.status,
-        404
-    );
+    assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 404);
     assert_eq!(world.get("/api/Broker/status").await.status, 404);
 
     let world = World::with(Switch::InferredCalls(InferredCalls::Present)).await;
     let third = world.created("cb3").await;
     assert_eq!(count(&world.get("/api/Broker/status").await), 3);
     assert_eq!(world.put("/api/Broker/1/priority", &up).await.status, 400);
-    assert_eq!(
-        world
-            .put(&format!("/api/Broker/{third}/priority"), &up)
-            .await
-            .status,
-        204
-    );
+    assert_eq!(world.put(&format!("/api/Broker/{third}/priority"), &up).await.status, 204);
     assert_eq!(world.farm().broker(third).expect("the row").priority, 1);
-    assert_eq!(
-        world.post("/api/Broker/2/promote", &account).await.status,
-        204
-    );
+    assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
     assert_eq!(world.farm().broker(2).expect("the row").priority, 0);
-    assert_eq!(
-        world.get("/api/Broker").await.status,
-        401,
-        "the session has ended"
-    );
+    assert_eq!(world.get("/api/Broker").await.status, 401, "the session has ended");
     let journal = format!("{:?}", world.farm().journal());
     assert!(!journal.contains("My-Account-1"));
 }
@@ -571,12 +487,7 @@ fn every_switch_has_a_test_of_its_name_and_a_row_in_the_documentation() {
     let tests = include_str!("switches.rs");
     let table = include_str!("../../docs/simulator.md");
     let described = Switches::describe();
-    assert_eq!(
-        json!(Switches::default())
-            .as_object()
-            .map(serde_json::Map::len),
-        Some(described.len())
-    );
+    assert_eq!(json!(Switches::default()).as_object().map(serde_json::Map::len), Some(described.len()));
     for switch in described {
         let mut name = String::new();
         for letter in switch.name.chars() {
@@ -585,21 +496,12 @@ fn every_switch_has_a_test_of_its_name_and_a_row_in_the_documentation() {
             }
             name.extend(letter.to_lowercase());
         }
-        assert!(
-            tests.contains(&format!("async fn {name}() {{")),
-            "no test {name}"
-        );
-        let row = table
-            .lines()
-            .find(|line| line.starts_with(&format!("| `{}` |", switch.name)));
+        assert!(tests.contains(&format!("async fn {name}() {{")), "no test {name}");
+        let row = table.lines().find(|line| line.starts_with(&format!("| `{}` |", switch.name)));
         let row = row.unwrap_or_else(|| panic!("no row for {}", switch.name));
         assert!(row.contains(&format!("`switches::{name}`")), "{row}");
         for reading in switch.readings {
-            assert!(
-                row.contains(&format!("`{}`", reading.name)),
-                "{row} lacks {}",
-                reading.name
-            );
+            assert!(row.contains(&format!("`{}`", reading.name)), "{row} lacks {}", reading.name);
         }
     }
 }

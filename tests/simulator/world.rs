@@ -74,12 +74,7 @@ impl World {
         let config = SimulatorConfig::one(config);
         let simulator = Simulator::start(config).await.expect("it starts");
         let base = simulator.farm(0).endpoint();
-        let mut world = Self {
-            client: trusting(simulator.ca_pem()),
-            simulator,
-            token: String::new(),
-            base,
-        };
+        let mut world = Self { client: trusting(simulator.ca_pem()), simulator, token: String::new(), base };
         let body = world.logon().await;
         let token = body["authToken"].as_str();
         token.expect("a token").clone_into(&mut world.token);
@@ -91,10 +86,7 @@ impl World {
     pub async fn at(mut self, base: String) -> Self {
         self.base = base;
         let body = self.logon().await;
-        body["authToken"]
-            .as_str()
-            .expect("a token")
-            .clone_into(&mut self.token);
+        body["authToken"].as_str().expect("a token").clone_into(&mut self.token);
         self
     }
 
@@ -110,8 +102,7 @@ impl World {
 
     pub async fn logon_as(&self, username: &str, password: &str) -> Answer {
         let body = json!({ "username": username, "password": password });
-        self.send(Method::POST, "/api/Session/logon", Some(&body))
-            .await
+        self.send(Method::POST, "/api/Session/logon", Some(&body)).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

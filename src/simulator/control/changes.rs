@@ -20,11 +20,7 @@ pub(super) struct Person {
     person: String,
 }
 
-pub(super) async fn add_broker(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn add_broker(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let row: NewRow = read(&body)?;
     let id = find(&farms, &farm)?.add_broker(&row)?;
     Ok(Json(json!({ "id": id })))
@@ -77,10 +73,7 @@ pub(super) async fn lock(
     done()
 }
 
-pub(super) async fn unlock(
-    State(farms): State<Farms>,
-    Path((farm, id)): Path<(String, i64)>,
-) -> Answer {
+pub(super) async fn unlock(State(farms): State<Farms>, Path((farm, id)): Path<(String, i64)>) -> Answer {
     find(&farms, &farm)?.unlock_broker(id);
     done()
 }
@@ -93,21 +86,13 @@ struct Primary {
     id: i64,
 }
 
-pub(super) async fn primary(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn primary(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let Primary { person, id } = read(&body)?;
     find(&farms, &farm)?.swap_primary(&person, id)?;
     done()
 }
 
-pub(super) async fn apply(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn apply(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let Person { person } = read(&body)?;
     find(&farms, &farm)?.apply_as_person(&person);
     done()
@@ -121,17 +106,9 @@ struct Settings {
     session_idle_minutes: Option<u32>,
 }
 
-pub(super) async fn settings(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn settings(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let farm = find(&farms, &farm)?;
-    let Settings {
-        guid,
-        reachable,
-        session_idle_minutes,
-    } = read(&body)?;
+    let Settings { guid, reachable, session_idle_minutes } = read(&body)?;
     if let Some(guid) = guid {
         farm.set_guid(&guid);
     }
@@ -149,11 +126,7 @@ pub(super) async fn clear_journal(State(farms): State<Farms>, Path(farm): Path<S
     done()
 }
 
-pub(super) async fn fault(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn fault(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let fault: Fault = read(&body)?;
     find(&farms, &farm)?.fault(fault);
     done()
@@ -172,17 +145,9 @@ struct Clock {
     frozen: Option<bool>,
 }
 
-pub(super) async fn clock(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn clock(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let farm = find(&farms, &farm)?;
-    let Clock {
-        set,
-        advance_seconds,
-        frozen,
-    } = read(&body)?;
+    let Clock { set, advance_seconds, frozen } = read(&body)?;
     if let Some(frozen) = frozen {
         farm.freeze_clock(frozen);
     }
@@ -195,19 +160,14 @@ pub(super) async fn clock(
     Ok(Json(json!({ "time": farm.now() })))
 }
 
-pub(super) async fn switches(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn switches(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let farm = find(&farms, &farm)?;
     let wanted: Map<String, Value> = read(&body)?;
     let mut merged = json!(farm.switches());
     if let Some(known) = merged.as_object_mut() {
         known.extend(wanted);
     }
-    let merged: Switches =
-        serde_json::from_value(merged).map_err(|error| Problem::bad_request(&error))?;
+    let merged: Switches = serde_json::from_value(merged).map_err(|error| Problem::bad_request(&error))?;
     farm.set_switches(merged);
     shown(&merged)
 }
@@ -239,11 +199,7 @@ pub(super) async fn agent(
     done()
 }
 
-pub(super) async fn rate_limit(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn rate_limit(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let limit: RateLimit = read(&body)?;
     find(&farms, &farm)?.set_rate_limit(Some(limit));
     done()
@@ -254,11 +210,7 @@ pub(super) async fn no_rate_limit(State(farms): State<Farms>, Path(farm): Path<S
     done()
 }
 
-pub(super) async fn account(
-    State(farms): State<Farms>,
-    Path(farm): Path<String>,
-    body: Bytes,
-) -> Answer {
+pub(super) async fn account(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let account: Account = read(&body)?;
     find(&farms, &farm)?.set_account(account);
     done()

@@ -50,53 +50,24 @@ fn router(farms: Farms) -> Router {
         .merge(broker_routes())
         .route("/farms/{farm}/apply", post(changes::apply))
         .route("/farms/{farm}/primary", put(changes::primary))
-        .route(
-            "/farms/{farm}/journal",
-            get(seen::journal).delete(changes::clear_journal),
-        )
+        .route("/farms/{farm}/journal", get(seen::journal).delete(changes::clear_journal))
         .route("/farms/{farm}/counters", get(seen::counters))
-        .route(
-            "/farms/{farm}/faults",
-            get(seen::faults)
-                .post(changes::fault)
-                .delete(changes::clear_faults),
-        )
+        .route("/farms/{farm}/faults", get(seen::faults).post(changes::fault).delete(changes::clear_faults))
         .route("/farms/{farm}/clock", get(seen::clock).put(changes::clock))
-        .route(
-            "/farms/{farm}/switches",
-            get(seen::switches).patch(changes::switches),
-        )
-        .route(
-            "/farms/{farm}/sessions",
-            get(seen::sessions).delete(changes::end_sessions),
-        )
+        .route("/farms/{farm}/switches", get(seen::switches).patch(changes::switches))
+        .route("/farms/{farm}/sessions", get(seen::sessions).delete(changes::end_sessions))
         .route("/farms/{farm}/agents/{server}", put(changes::agent))
-        .route(
-            "/farms/{farm}/rate-limit",
-            put(changes::rate_limit).delete(changes::no_rate_limit),
-        )
+        .route("/farms/{farm}/rate-limit", put(changes::rate_limit).delete(changes::no_rate_limit))
         .route("/farms/{farm}/accounts", post(changes::account))
         .with_state(farms)
 }
 
 fn broker_routes() -> Router<Farms> {
     Router::new()
-        .route(
-            "/farms/{farm}/brokers",
-            get(seen::brokers).post(changes::add_broker),
-        )
-        .route(
-            "/farms/{farm}/brokers/{id}",
-            patch(changes::edit).delete(changes::remove_broker),
-        )
-        .route(
-            "/farms/{farm}/brokers/{id}/priority",
-            put(changes::priority),
-        )
-        .route(
-            "/farms/{farm}/brokers/{id}/lock",
-            put(changes::lock).delete(changes::unlock),
-        )
+        .route("/farms/{farm}/brokers", get(seen::brokers).post(changes::add_broker))
+        .route("/farms/{farm}/brokers/{id}", patch(changes::edit).delete(changes::remove_broker))
+        .route("/farms/{farm}/brokers/{id}/priority", put(changes::priority))
+        .route("/farms/{farm}/brokers/{id}/lock", put(changes::lock).delete(changes::unlock))
 }
 
 /// What is wrong with a control request.
@@ -108,10 +79,7 @@ struct Problem {
 
 impl Problem {
     fn bad_request(error: &impl ToString) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            message: error.to_string(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, message: error.to_string() }
     }
 }
 
@@ -134,10 +102,7 @@ impl IntoResponse for Problem {
 type Answer = Result<Json<Value>, Problem>;
 
 /// The answer of an operation that has nothing to tell.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "ends handlers that can fail before"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "ends handlers that can fail before")]
 fn done() -> Answer {
     Ok(Json(json!({ "done": true })))
 }
@@ -145,18 +110,14 @@ fn done() -> Answer {
 /// A value as the answer.
 fn shown(value: &impl serde::Serialize) -> Answer {
     let value = serde_json::to_value(value);
-    value.map(Json).map_err(|error| Problem {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        message: error.to_string(),
-    })
+    value
+        .map(Json)
+        .map_err(|error| Problem { status: StatusCode::INTERNAL_SERVER_ERROR, message: error.to_string() })
 }
 
 /// A farm by its place, from 0, or by its name.
 fn find<'a>(farms: &'a Farms, wanted: &str) -> Result<&'a FarmHandle, Problem> {
-    let by_place = wanted
-        .parse::<usize>()
-        .ok()
-        .and_then(|place| farms.get(place));
+    let by_place = wanted.parse::<usize>().ok().and_then(|place| farms.get(place));
     let found = by_place.or_else(|| farms.iter().find(|farm| farm.name() == wanted));
     found.ok_or_else(|| Problem {
         status: StatusCode::NOT_FOUND,

@@ -52,9 +52,7 @@ pub(super) async fn faults(State(farms): State<Farms>, Path(farm): Path<String>)
 
 pub(super) async fn clock(State(farms): State<Farms>, Path(farm): Path<String>) -> Answer {
     let view = find(&farms, &farm)?.view();
-    Ok(Json(
-        json!({ "time": view.time, "frozen": view.clock_frozen }),
-    ))
+    Ok(Json(json!({ "time": view.time, "frozen": view.clock_frozen })))
 }
 
 pub(super) async fn switches(State(farms): State<Farms>, Path(farm): Path<String>) -> Answer {

@@ -99,10 +99,7 @@ impl Values {
                 name: format!("{} {}: {value}", self.kind, self.field.join(".")),
                 kind: self.kind.clone(),
                 stored: None,
-                object: object(
-                    &self.kind,
-                    &patched(&minimal[&self.kind], &self.patch(value)),
-                ),
+                object: object(&self.kind, &patched(&minimal[&self.kind], &self.patch(value))),
                 refusal,
             })
             .collect()
