@@ -93,7 +93,7 @@ impl Events {
         let api = Api::<KubernetesEvent>::namespaced(self.client.clone(), &namespace);
         tokio::spawn(async move {
             if let Err(error) = limited("create", "Event", api.create(&PostParams::default(), &body)).await {
-                tracing::warn!(error = crate::telemetry::chain(&error), "an event could not be published");
+                tracing::debug!(error = crate::telemetry::chain(&error), "an event could not be published");
             }
         });
     }
@@ -102,7 +102,7 @@ impl Events {
         let name = regarding.name.clone().unwrap_or_default();
         KubernetesEvent {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{name}.")),
+                generate_name: Some(format!("{name}-")),
                 namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
