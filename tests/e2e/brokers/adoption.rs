@@ -86,10 +86,11 @@ async fn a_required_broker_is_waited_for_and_never_created() {
 
 #[tokio::test]
 async fn a_broker_that_is_being_removed_is_neither_adopted_nor_made_anew_before_it_is_gone() {
-    let world =
-        World::with("marked", farm_with(vec![existing("cb1")]), json!({"apply": {"mode": "Auto"}})).await;
+    let mut world = World::idle("marked", farm_with(vec![existing("cb1")])).await;
     let id = world.farm().broker_named(&server("cb1")).expect("a row").id;
     world.farm().remove_broker_as("bob", id).expect("marked");
+    world.create_farm(json!({"apply": {"mode": "Auto"}})).await;
+    world.start_operator(&[]).await;
     world.create_broker("cb1", json!({"adoptionPolicy": "IfExists"})).await;
     world.broker_shows("cb1", "Reconciling", "True", "Creating").await;
     farm_is_left_alone(&world).await;

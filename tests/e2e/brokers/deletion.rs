@@ -124,7 +124,7 @@ async fn while_the_farm_is_down_a_deletion_waits_or_is_let_go_by_hand() {
     let ids = all_ready(&world, &["cb1", "cb2"]).await;
     world.farm().set_reachable(false);
     world.farm().end_sessions();
-    world.farm_shows("Reachable", "False", "FarmUnreachable").await;
+    world.farm_shows("Ready", "False", "FarmUnreachable").await;
     world.delete_broker("cb1").await;
     world.delete_broker("cb2").await;
     world.broker_shows("cb1", "DeletionHeld", "True", "FarmUnavailable").await;
