@@ -81,7 +81,7 @@ fn has_key(observed: &Observed, row: &ras::Broker) -> bool {
 
 fn rows_with_key<'a>(observed: &Observed, world: &'a World) -> impl Iterator<Item = &'a ras::Broker> {
     let observed = observed.clone();
-    world.rows.iter().filter(move |row| has_key(&observed, row))
+    world.rows.iter().filter(move |row| has_key(&observed, row) && !world.is_hidden(row))
 }
 
 fn is_ours(observed: &Observed, row: Option<&ras::Broker>) -> bool {

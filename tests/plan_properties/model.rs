@@ -83,7 +83,8 @@ impl World {
         self.snapshot = self.snapshot.next(rows, self.boot, Some(self.now().wall));
     }
 
-    fn is_hidden(&self, row: &ras::Broker) -> bool {
+    /// Whether the farm's lists leave out this row.
+    pub(crate) fn is_hidden(&self, row: &ras::Broker) -> bool {
         self.habits.hides_deleted && row.marked_for_deletion == Some(true)
     }
 
@@ -170,9 +171,13 @@ impl World {
             return true;
         }
         if plan.needs_list {
+            let before = self.snapshot.clone();
             self.boot += Duration::from_millis(50);
             self.list();
-            return true;
+            // Only what a list changes wakes anybody.
+            if !before.changed_keys(&self.snapshot).is_empty() {
+                return true;
+            }
         }
         if let Some(pause) = plan.requeue {
             self.boot += pause.max(Duration::from_millis(10));

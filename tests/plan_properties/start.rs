@@ -40,6 +40,7 @@ pub(crate) fn obliging_world() -> impl Strategy<Value = World> {
         // The primary is another: what RAS forbids there is told and not done.
         for row in &mut world.rows {
             row.priority = Some(1);
+            row.marked_for_deletion = None;
         }
         world.list();
         world

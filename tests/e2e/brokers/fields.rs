@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     broker_writes, edited_by, events, farm_is_left_alone, farm_with, id_of, last_path, message, object_is,
-    object_writes, puts, row_is,
+    object_was_written, object_writes, puts, row_is,
 };
 use crate::support::stays;
 use crate::world::{World, condition, server};
@@ -28,7 +28,7 @@ async fn only_what_differs_is_written_on_either_side() {
     for switch in ["noinstall=true", "norestart=true", "nofirewallrules=true"] {
         assert!(query.contains(switch), "{query}");
     }
-    assert_eq!(object_writes(&world, "cb1", mark), CREATED);
+    object_was_written(&world, "cb1", mark, &CREATED).await;
 
     let mark = world.plane.audit_log().mark();
     world.edit_broker("cb1", json!({"description": "front"})).await;
@@ -36,7 +36,7 @@ async fn only_what_differs_is_written_on_either_side() {
     world.edit_broker("cb1", json!({"enabled": false})).await;
     world.ready("cb1").await;
     assert_eq!(puts(&world), [json!({"description": "front"}), json!({"enabled": false})]);
-    assert_eq!(object_writes(&world, "cb1", mark), ["patch rasbrokers/status 200"; 4]);
+    object_was_written(&world, "cb1", mark, &["patch rasbrokers/status 200"; 4]).await;
     assert_eq!(
         world.writes().iter().filter(|line| line.contains("apply")).count(),
         3,
@@ -60,7 +60,7 @@ async fn further_fields_are_part_of_the_creation_and_cost_no_write_of_status() {
     for switch in ["noinstall=false", "norestart=false", "nofirewallrules=false"] {
         assert!(query.contains(switch), "{query}");
     }
-    assert_eq!(object_writes(&world, "cb1", mark), CREATED);
+    object_was_written(&world, "cb1", mark, &CREATED).await;
     let observed = broker.status.and_then(|status| status.observed).expect("what was seen");
     assert_eq!((observed.enabled, observed.description.as_deref()), (Some(false), Some("all")));
     assert_eq!(events(&world, "cb1").await, ["CreatedExternalResource", "UpdatedExternalResource"]);
@@ -116,7 +116,7 @@ async fn correcting_drift_costs_one_put_and_two_writes_of_status() {
     };
     object_is(&world, "cb1", "ready again", is_settled).await;
     assert_eq!(puts(&world)[before..], [json!({"enabled": true})]);
-    assert_eq!(object_writes(&world, "cb1", mark), ["patch rasbrokers/status 200"; 2]);
+    object_was_written(&world, "cb1", mark, &["patch rasbrokers/status 200"; 2]).await;
 }
 
 #[tokio::test]

@@ -61,6 +61,15 @@ fn object_writes(world: &World, name: &str, mark: Mark) -> Vec<String> {
     own.filter(|call| call.is_write()).map(|call| call.line()).collect()
 }
 
+/// Waits until exactly this was written to the object: the audit log may trail what a reader sees by a moment.
+async fn object_was_written(world: &World, name: &str, mark: Mark, expected: &[&str]) {
+    eventually("the object was written so often", SOON, async || {
+        let lines = object_writes(world, name, mark);
+        if lines == expected { Ok(()) } else { Err(lines) }
+    })
+    .await;
+}
+
 /// The id that the status shows.
 fn id_of(broker: &RasBroker) -> i64 {
     broker.status.as_ref().and_then(|status| status.id).expect("an id")
