@@ -15,7 +15,7 @@ mod start;
 use proptest::prelude::*;
 use ras_operator::crd::condition::{ConditionType, Reason};
 
-use model::{World, shows};
+use model::shows;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6_000, failure_persistence: None, ..ProptestConfig::default() })]

@@ -16,7 +16,7 @@ use crate::farm::view::{FarmView, Hold, Unapplied};
 use crate::ras;
 
 /// How long a DELETE that was answered and applied, and whose row is still there, is left alone.
-const DELETE_PAUSE: Duration = Duration::from_secs(60);
+const DELETE_PAUSE: Duration = Duration::from_mins(1);
 
 /// The observed world of one broker.
 #[derive(Clone, Debug)]

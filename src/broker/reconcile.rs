@@ -28,7 +28,7 @@ use crate::kubernetes::{self, CallError, ObjectKey, limited};
 /// Steps of one broker in one go; a farm that keeps changing under our hands must not hold a worker for ever.
 const MOST_STEPS: usize = 12;
 /// How often an object that is stalled for want of a farm is looked at.
-const UNKNOWN_PERIOD: Duration = Duration::from_secs(60);
+const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
 const CRD_AGE: Duration = Duration::from_secs(5);
 

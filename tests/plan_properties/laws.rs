@@ -14,20 +14,20 @@ use crate::model::{ACCOUNT, World};
 pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<String> {
     let Some(step) = &plan.step else { return Vec::new() };
     let object = &observed.object;
-    let mut laws: Vec<(&str, bool)> = Vec::new();
+    let mut checks: Vec<(&str, bool)> = Vec::new();
     let writes = matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Delete { .. });
     let is_rest = object.desired.suspend || world.hold.is_some();
-    laws.push(("writes to the farm while that is held", !(writes && is_rest)));
+    checks.push(("writes to the farm while that is held", !(writes && is_rest)));
     let observes = object.desired.management == ManagementPolicy::ObserveOnly;
-    laws.push(("an observer only lets go", !observes || matches!(step, Step::Release { .. })));
-    laws.push((
+    checks.push(("an observer only lets go", !observes || matches!(step, Step::Release { .. })));
+    checks.push((
         "writes before its finalizer stands",
         object.finalizer || !writes || matches!(step, Step::Create { .. }),
     ));
     let loses = observed.rivals.iter().any(|rival| rival.precedes);
-    laws.push(("acts beside the one that comes first", !(loses && writes && object.deleted.is_none())));
+    checks.push(("acts beside the one that comes first", !(loses && writes && object.deleted.is_none())));
     match step {
-        Step::Create { intent } => laws.extend([
+        Step::Create { intent } => checks.extend([
             ("creates while it is being deleted", object.deleted.is_none()),
             ("creates what it must only adopt", object.desired.adoption != AdoptionPolicy::Required),
             ("creates beside a row with its key", rows_with_key(observed, world).next().is_none()),
@@ -35,20 +35,20 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
         ]),
         Step::Update { id, fields } => {
             let row = world.rows.iter().find(|row| row.id == *id);
-            laws.push(("changes a row that is not ours", is_ours(observed, row)));
-            laws.push((
+            checks.push(("changes a row that is not ours", is_ours(observed, row)));
+            checks.push((
                 "changes what is being removed",
                 row.is_none_or(|row| row.marked_for_deletion != Some(true)),
             ));
             let set = &object.desired.fields;
             let only_set = fields.iter().all(|(field, value)| set.get(field) == Some(value));
-            laws.push(("changes a field that is not managed", only_set && !fields.is_empty()));
-            laws.push((
+            checks.push(("changes a field that is not managed", only_set && !fields.is_empty()));
+            checks.push((
                 "does to the primary what RAS forbids",
                 row.is_none_or(|row| is_allowed(row, fields)),
             ));
         }
-        Step::Delete { row } => laws.extend([
+        Step::Delete { row } => checks.extend([
             ("deletes what is to exist", object.deleted.is_some()),
             ("deletes a row that is not ours", is_ours(observed, Some(row))),
             ("deletes the primary", row.priority != Some(0)),
@@ -60,17 +60,18 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
             ),
         ]),
         Step::Record { row, origin: Origin::Adopted } => {
-            laws.push(("adopts against its policy", object.desired.adoption != AdoptionPolicy::Never));
-            laws.push(("adopts another key", has_key(observed, row)));
+            checks.push(("adopts against its policy", object.desired.adoption != AdoptionPolicy::Never));
+            checks.push(("adopts another key", has_key(observed, row)));
         }
         Step::Record { row, origin: Origin::Created } => {
-            laws.push(("takes for its own what somebody made", row.admin_create.as_deref() == Some(ACCOUNT)));
-            laws.push(("takes without an intent", object.intent.is_some()));
-            laws.push(("takes another key", has_key(observed, row)));
+            checks
+                .push(("takes for its own what somebody made", row.admin_create.as_deref() == Some(ACCOUNT)));
+            checks.push(("takes without an intent", object.intent.is_some()));
+            checks.push(("takes another key", has_key(observed, row)));
         }
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
-    laws.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+    checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
 }
 
 fn has_key(observed: &Observed, row: &ras::Broker) -> bool {

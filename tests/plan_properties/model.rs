@@ -221,7 +221,7 @@ impl World {
 
     fn create(&mut self, intent: &Intent) {
         self.boot += Duration::from_millis(5);
-        if self.boot - self.snapshot.listed_at > Duration::from_secs(10) {
+        if self.boot > self.snapshot.listed_at + Duration::from_secs(10) {
             // Not admitted: the list is renewed first, and everything is decided anew.
             return self.list();
         }

@@ -247,7 +247,7 @@ fn broker(object: &Object, rows: &[ras::Broker]) -> RasBroker {
 
 fn intent(object: &Object, refused: bool) -> String {
     let mut intent = json!({
-        "uid": UID, "attempt": 1, "farmGUID": GUID, "siteId": object.spec.get("siteId").unwrap_or(&json!(1)),
+        "uid": UID, "attempt": 1, "farmGUID": GUID, "siteId": object.spec.get("siteId").cloned().unwrap_or_else(|| json!(1)),
         "server": object.spec["server"], "account": ACCOUNT, "farmTime": start(), "quarantineSeconds": 45,
     });
     if refused {
@@ -263,7 +263,8 @@ fn own(broker: &mut RasBroker, object: &Object, rows: &[ras::Broker]) {
     let key = RowKey { site_id: site, name: ServerName::new(&broker.spec.server) };
     let row = rows.iter().find(|row| RowKey::of(row) == key);
     let mut status = broker.status.clone().unwrap_or_default();
-    status.id = Some(row.map_or(50 + i64::try_from(place).unwrap_or_default(), |row| row.id));
+    let gone = 50 + i64::try_from(place).unwrap_or_default();
+    status.id = Some(row.map_or(gone, |row| row.id));
     status.origin = serde_json::from_value(json!(origin)).ok();
     status.site_id = Some(site);
     status.farm_guid = Some(GUID.into());

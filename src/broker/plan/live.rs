@@ -42,7 +42,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
     }
     let facts = match usable(observed, now) {
         Ok(facts) => facts,
-        Err(plan) => return plan,
+        Err(plan) => return *plan,
     };
     match site(observed, desired, facts) {
         Ok(site_id) => {

@@ -226,14 +226,15 @@ fn outage(observed: &Observed, outage: &Outage, now: Now) -> Plan {
 }
 
 /// The facts of a farm that answers, or the plan for one that does not.
-fn usable<'a>(observed: &'a Observed, now: Now) -> Result<&'a FarmFacts, Plan> {
-    match &observed.farm {
-        FarmView::Up(facts) => Ok(facts),
-        FarmView::Starting => Err(Plan::silent()),
-        FarmView::Down(why) => Err(outage(observed, why, now)),
-        FarmView::Missing => Err(Draft::of(&observed.object)
-            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now)),
-    }
+fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
+    let plan = match &observed.farm {
+        FarmView::Up(facts) => return Ok(facts),
+        FarmView::Starting => Plan::silent(),
+        FarmView::Down(why) => outage(observed, why, now),
+        FarmView::Missing => Draft::of(&observed.object)
+            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now),
+    };
+    Err(Box::new(plan))
 }
 
 /// The status right after a POST was answered: exactly what the next pass would say, so that it says nothing.

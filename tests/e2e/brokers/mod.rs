@@ -19,7 +19,7 @@ use ras_operator::simulator::{BrokerConfig, Edit, FarmConfig, NewRow, SiteConfig
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::audit::Mark;
+use crate::support::audit::{Call, Mark};
 use crate::support::control_plane::ControlPlane;
 use crate::support::{eventually, stays};
 use crate::world::{SOON, World, condition, writes};
@@ -58,7 +58,7 @@ fn last_path(world: &World, method: &str) -> String {
 fn object_writes(world: &World, name: &str, mark: Mark) -> Vec<String> {
     let calls = world.plane.audit_log().by(&ControlPlane::user(&world.namespace), mark);
     let own = calls.iter().filter(|call| call.resource == "rasbrokers" && call.name == name);
-    own.filter(|call| call.is_write()).map(|call| call.line()).collect()
+    own.filter(|call| call.is_write()).map(Call::line).collect()
 }
 
 /// Waits until exactly this was written to the object: the audit log may trail what a reader sees by a moment.
