@@ -18,8 +18,8 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
     let writes = matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Delete { .. });
     let is_rest = object.desired.suspend || world.hold.is_some();
     checks.push(("writes to the farm while that is held", !(writes && is_rest)));
-    let observes = object.desired.management == ManagementPolicy::ObserveOnly;
-    checks.push(("an observer only lets go", !observes || matches!(step, Step::Release { .. })));
+    let only_observes = object.desired.management == ManagementPolicy::ObserveOnly;
+    checks.push(("an observer only lets go", !only_observes || matches!(step, Step::Release { .. })));
     checks.push((
         "writes before its finalizer stands",
         object.finalizer || !writes || matches!(step, Step::Create { .. }),
