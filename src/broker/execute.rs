@@ -275,8 +275,10 @@ impl Executor<'_> {
                 Ok(Progress::Done)
             }
             Err(error) => {
-                if error.outcome() == Outcome::Unknown {
-                    memory.delete_unanswered = Some(self.clock.now().boot);
+                if error.outcome() == Outcome::Unknown
+                    && let FarmView::Up(facts) = &self.observed.farm
+                {
+                    memory.delete_unanswered = Some(self.clock.now().boot + facts.quarantine);
                 }
                 Err(error.into())
             }

@@ -87,7 +87,7 @@ pub struct Rival {
 pub struct Memory {
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
-    /// When a DELETE was sent whose answer did not come.
+    /// Until when a DELETE whose answer did not come may still take effect.
     pub delete_unanswered: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
     pub deleted: Option<i64>,

@@ -38,7 +38,106 @@ pub(super) fn rival(own: &RasBroker, other: &RasBroker, facts: &FarmFacts) -> Op
 fn rank(broker: &RasBroker, facts: &FarmFacts) -> (bool, bool, Option<jiff::Timestamp>, String, String) {
     let object = ObjectFacts::of(broker);
     let holds_row = object.owned_id().is_some_and(|id| facts.snapshot.row(id).is_some());
-    let holds_intent = object.intent.as_ref().is_some_and(super::intent::Intent::may_have_created);
+    let holds_intent = object.unresolved_intent().is_some();
     let created = broker.metadata.creation_timestamp.as_ref().map(|time| time.0);
     (!holds_row, !(holds_row || holds_intent), created, object.namespace, object.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::crd::ApplyMode;
+    use crate::farm::snapshot::Snapshot;
+    use crate::farm::view::DeletionLimits;
+    use crate::ras;
+
+    /// An object made at this minute, with an intent, and with an id that status names as ours.
+    fn object(name: &str, minute: u32, intent: bool, id: Option<i64>) -> RasBroker {
+        let mut manifest = json!({
+            "apiVersion": "ras-operator.dev/v1alpha1",
+            "kind": "RasBroker",
+            "metadata": {
+                "name": name, "namespace": "ns", "uid": name,
+                "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z"),
+            },
+            "spec": {"farmRef": {"name": "north"}, "server": "cb1.corp.example"},
+        });
+        if intent {
+            let text = json!({
+                "uid": name, "attempt": 1, "farmGUID": "g", "siteId": 1, "server": "cb1.corp.example",
+                "account": "svc", "farmTime": "2026-01-01T00:00:00Z", "quarantineSeconds": 45,
+            });
+            manifest["metadata"]["annotations"] =
+                json!({crate::crd::annotation::CREATE_INTENT: text.to_string()});
+        }
+        if let Some(id) = id {
+            manifest["status"] = json!({"id": id, "origin": "Created", "siteId": 1});
+        }
+        serde_json::from_value(manifest).unwrap()
+    }
+
+    fn facts() -> FarmFacts {
+        let row =
+            ras::Broker { id: 7, server: "cb1.corp.example".into(), site_id: 1, ..ras::Broker::default() };
+        FarmFacts {
+            identity: "g".into(),
+            default_site: Some(1),
+            sites: Vec::new(),
+            snapshot: Arc::new(Snapshot::default().next(vec![row], Duration::ZERO, None)),
+            account: "svc".into(),
+            learnt_account: None,
+            farm_time: jiff::Timestamp::UNIX_EPOCH,
+            quarantine: Duration::ZERO,
+            separator: ',',
+            hold: None,
+            terminating: false,
+            mode: ApplyMode::Auto,
+            applied_at: None,
+            deletions: DeletionLimits::default(),
+        }
+    }
+
+    #[test]
+    fn the_holder_of_the_row_comes_first_then_an_unresolved_intent_then_the_oldest() {
+        let facts = facts();
+        let order = [
+            object("holds-the-row", 9, true, Some(7)),
+            object("may-have-created", 8, true, None),
+            object("its-row-is-gone", 1, true, Some(6)),
+            object("older", 2, false, None),
+            object("younger", 3, false, None),
+        ];
+        for pair in order.windows(2) {
+            let (first, second) = (&pair[0], &pair[1]);
+            assert!(rival(second, first, &facts).unwrap().precedes, "{}", second.name_any());
+            assert!(!rival(first, second, &facts).unwrap().precedes, "{}", first.name_any());
+        }
+    }
+
+    #[test]
+    fn another_machine_is_no_rival_and_another_namespace_is_not_named() {
+        let own = object("own", 1, false, None);
+        let mut other = object("other", 2, false, None);
+        other.metadata.namespace = Some("elsewhere".into());
+        assert_eq!(rival(&own, &other, &facts()).unwrap().shown, None);
+        other.spec.server = "cb2.corp.example".into();
+        assert_eq!(rival(&own, &other, &facts()), None);
+        other.spec.server = "CB1".into();
+        assert!(rival(&own, &other, &facts()).is_some_and(|rival| !rival.same_key));
+    }
+
+    #[test]
+    fn an_observer_takes_part_until_it_has_let_go() {
+        let mut broker = object("own", 1, false, None);
+        assert!(takes_part(&broker));
+        broker.spec.management_policy = ManagementPolicy::ObserveOnly;
+        assert!(!takes_part(&broker));
+        broker.metadata.finalizers = Some(vec![crate::crd::finalizer::BROKER.into()]);
+        assert!(takes_part(&broker));
+    }
 }

@@ -137,8 +137,16 @@ fn spec() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
 
 fn rows() -> impl Strategy<Value = Vec<ras::Broker>> {
     vec(row(), 0..5).prop_map(|rows| {
-        let mut kept: Vec<ras::Broker> = Vec::new();
-        for (row, id) in rows.into_iter().zip(1..) {
+        let primary = ras::Broker {
+            id: 1,
+            server: "primary.corp.example".into(),
+            site_id: 1,
+            priority: Some(0),
+            admin_create: Some("bob".into()),
+            ..ras::Broker::default()
+        };
+        let mut kept: Vec<ras::Broker> = vec![primary];
+        for (row, id) in rows.into_iter().zip(2..) {
             // A farm has each key once.
             if kept.iter().all(|other| RowKey::of(other) != RowKey::of(&row)) {
                 kept.push(ras::Broker { id, ..row });

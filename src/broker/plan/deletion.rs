@@ -74,6 +74,9 @@ fn waits_for(observed: &Observed) -> Result<(&Desired, &FarmFacts), Option<Hold>
         return Err(Some(message::deletion_suspended(object)));
     }
     let facts = match &observed.farm {
+        FarmView::Up(facts) if facts.snapshot.is_empty() => {
+            return Err(Some(message::deletion_waits(object, &message::empty_list().message)));
+        }
         FarmView::Up(facts) => facts,
         FarmView::Starting => return Err(None),
         FarmView::Down(outage) => return Err(Some(message::deletion_waits(object, &outage.hold.message))),
@@ -217,19 +220,13 @@ fn deleting(observed: &Observed, now: Now) -> Plan {
 /// How long a request of this object may still take effect in the farm: a POST without an answer, counted from
 /// when this process first saw its intent, or a DELETE without one.
 pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration> {
-    let left = |from: Duration, length: Duration| {
-        (from + length).checked_sub(now.boot).filter(|left| !left.is_zero())
-    };
+    let left = |until: Duration| until.checked_sub(now.boot).filter(|left| !left.is_zero());
     let post = observed.object.unresolved_intent().and_then(|intent| {
         // An intent that was never seen before starts its quarantine now.
         let seen = observed.memory.intent_seen.filter(|(attempt, _)| *attempt == intent.attempt);
-        left(seen.map_or(now.boot, |(_, at)| at), intent.quarantine())
+        left(seen.map_or(now.boot, |(_, at)| at) + intent.quarantine())
     });
-    let delete = observed.memory.delete_unanswered.and_then(|at| {
-        let FarmView::Up(facts) = &observed.farm else { return None };
-        left(at, facts.quarantine)
-    });
-    post.max(delete)
+    post.max(observed.memory.delete_unanswered.and_then(left))
 }
 
 /// Whether a deletion may be sent.

@@ -19,6 +19,14 @@ pub(super) fn farm_missing(object: &ObjectFacts) -> Hold {
     )
 }
 
+pub(super) fn empty_list() -> Hold {
+    Hold::new(
+        Reason::WaitingForFarm,
+        "The farm lists no Connection Broker at all, although each farm has a primary: check that the RAS account may \
+         view them.",
+    )
+}
+
 pub(super) fn annotate(kind: &str, namespace: &str, name: &str, key: &str, value: &str) -> String {
     format!("kubectl annotate --overwrite {kind} -n {namespace} {name} {key}={value}")
 }

@@ -228,6 +228,10 @@ fn outage(observed: &Observed, outage: &Outage, now: Now) -> Plan {
 /// The facts of a farm that answers, or the plan for one that does not.
 fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
     let plan = match &observed.farm {
+        // Each farm has a primary, so a list without any row is one that was not read.
+        FarmView::Up(facts) if facts.snapshot.is_empty() => {
+            Draft::of(&observed.object).shows(Findings::reconciling(message::empty_list()), now)
+        }
         FarmView::Up(facts) => return Ok(facts),
         FarmView::Starting => Plan::silent(),
         FarmView::Down(why) => outage(observed, why, now),

@@ -1,6 +1,8 @@
 //! Brokers that somebody removed from the farm.
 
-use ras_operator::simulator::BrokerConfig;
+use std::collections::BTreeMap;
+
+use ras_operator::simulator::{BrokerConfig, Effect, Fault};
 use serde_json::{Value, json};
 
 use super::{farm_is_left_alone, farm_with, id_of, message, object_is, removed_by, run_line_of};
@@ -84,4 +86,21 @@ async fn more_at_once_than_the_threshold_are_left_to_a_person_one_by_one() {
         world.broker_shows(name, "Stalled", "True", "ExternallyDeleted").await;
         assert!(world.farm().broker_named(&server(name)).is_none());
     }
+}
+
+#[tokio::test]
+async fn a_list_that_is_empty_means_nothing_was_deleted() {
+    let world = World::new("empty").await;
+    world.create_broker("cb1", json!({})).await;
+    let id = id_of(&world.ready("cb1").await);
+    let nothing = Effect::Answer { status: 200, headers: BTreeMap::new(), body: "[]".into() };
+    world.farm().fault(Fault::new(nothing).on("GET", "/api/Broker").always());
+    farm_is_left_alone(&world).await;
+    world.delete_broker("cb1").await;
+    world.broker_shows("cb1", "DeletionHeld", "True", "FarmUnavailable").await;
+    farm_is_left_alone(&world).await;
+    assert!(world.farm().broker(id).is_some());
+    world.farm().clear_faults();
+    world.gone("cb1").await;
+    assert!(world.farm().broker(id).is_none());
 }
