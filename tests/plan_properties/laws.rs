@@ -86,7 +86,8 @@ fn rows_with_key<'a>(observed: &Observed, world: &'a World) -> impl Iterator<Ite
 }
 
 fn is_ours(observed: &Observed, row: Option<&ras::Broker>) -> bool {
-    row.is_some_and(|row| observed.object.owned_id() == Some(row.id) && has_key(observed, row))
+    let status = &observed.object.status;
+    row.is_some_and(|row| status.id == Some(row.id) && status.origin.is_some() && has_key(observed, row))
 }
 
 fn is_allowed(row: &ras::Broker, fields: &ras_operator::broker::desired::Fields) -> bool {

@@ -47,7 +47,37 @@ pub(crate) fn obliging_world() -> impl Strategy<Value = World> {
     })
 }
 
-#[derive(Clone, Debug)]
+/// A world with this spec laid over an object that manages nothing, beside a primary and these rows.
+pub(crate) fn example(spec: &Value, rows: Vec<ras::Broker>) -> World {
+    let mut object = Object { finalizer: true, ..Object::default() };
+    object.spec.insert("farmRef", json!({"name": "north"}));
+    object.spec.insert("server", json!("cb1.corp.example"));
+    let mut all = vec![primary()];
+    all.extend(rows);
+    let mut world =
+        assemble(&object, all, Surroundings { threshold: 2, ..Surroundings::default() }, Habits::default());
+    let broker = world.broker.as_mut().expect("an object");
+    let mut whole = serde_json::to_value(&broker.spec).expect("a spec");
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        whole[name] = value.clone();
+    }
+    broker.spec = serde_json::from_value(whole).expect("a spec");
+    world
+}
+
+/// The primary of every farm.
+pub(crate) fn primary() -> ras::Broker {
+    ras::Broker {
+        id: 1,
+        server: "primary.corp.example".into(),
+        site_id: 1,
+        priority: Some(0),
+        admin_create: Some("bob".into()),
+        ..ras::Broker::default()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 struct Object {
     spec: BTreeMap<&'static str, Value>,
     annotations: Vec<&'static str>,
@@ -76,7 +106,7 @@ fn object() -> impl Strategy<Value = Object> {
         vec![annotation::SKIP_AVAILABILITY_CHECK],
         vec![annotation::FORCE_ORPHAN],
     ]);
-    let owned = of((0_usize..5, select(&["Created", "Adopted"][..])));
+    let owned = of((0_usize..5, select(&["Created", "Created", "Adopted", "Adopted", ""][..])));
     (spec(), marks, any::<bool>(), any::<bool>(), owned, of(any::<bool>()), any::<bool>()).prop_map(
         |(spec, annotations, deleted, finalizer, owned, intent, asked)| Object {
             spec,
@@ -137,15 +167,7 @@ fn spec() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
 
 fn rows() -> impl Strategy<Value = Vec<ras::Broker>> {
     vec(row(), 0..5).prop_map(|rows| {
-        let primary = ras::Broker {
-            id: 1,
-            server: "primary.corp.example".into(),
-            site_id: 1,
-            priority: Some(0),
-            admin_create: Some("bob".into()),
-            ..ras::Broker::default()
-        };
-        let mut kept: Vec<ras::Broker> = vec![primary];
+        let mut kept: Vec<ras::Broker> = vec![primary()];
         for (row, id) in rows.into_iter().zip(2..) {
             // A farm has each key once.
             if kept.iter().all(|other| RowKey::of(other) != RowKey::of(&row)) {
@@ -264,7 +286,7 @@ fn intent(object: &Object, refused: bool) -> String {
     intent.to_string()
 }
 
-/// What a status says that names a row as ours: one with its key, or one that is gone.
+/// What a status says that names a row: one with its key, or one that is gone. Without an origin it owns nothing.
 fn own(broker: &mut RasBroker, object: &Object, rows: &[ras::Broker]) {
     let Some((place, origin)) = object.owned else { return };
     let site = broker.spec.site_id.unwrap_or(1);
