@@ -11,5 +11,6 @@ mod deploy;
 mod ground;
 mod leader;
 mod lifecycle;
+mod replicas;
 mod schema;
 mod world;

@@ -1,6 +1,8 @@
 //! The edge to the API server: every write is fenced by the resourceVersion on which it was decided, every call
 //! has a time limit, and nothing is retried out of sight.
 
+pub mod client;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
