@@ -184,7 +184,7 @@ impl Operator {
             if farms_are_synced.await.is_ok() && brokers_are_synced.await.is_ok() {
                 readiness.synced();
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let heartbeat = probes.liveness.watch("controller of brokers", None);
         let controlled = control(
