@@ -311,7 +311,9 @@ fn watch<K: Namespaced + Send + 'static>(
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let config = || watcher::Config::default().streaming_lists();
+    // Not a streamed list: the API server ends one only with a notice of etcd's progress, which, for a kind without a
+    // single event yet, comes as seldom as etcd is told to (ten minutes by default). A first install would wait for it.
+    let config = watcher::Config::default;
     futures::stream::select_all(apis.into_iter().map(|api| watcher(api, config()).default_backoff().boxed()))
 }
 

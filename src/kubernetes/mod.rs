@@ -71,7 +71,11 @@ impl CallError {
     fn status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Failed { source, .. } => {
-                if let kube::Error::Api(status) = source.as_ref() { Some(status) } else { None }
+                if let kube::Error::Api(status) = source.as_ref() {
+                    Some(status)
+                } else {
+                    None
+                }
             }
             Self::TimedOut => None,
         }
