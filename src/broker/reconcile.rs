@@ -162,16 +162,33 @@ impl Context {
     }
 
     /// An object that kept others off its key is gone, or means another one now.
-    pub fn wake_rivals(&self, broker: &RasBroker) {
+    fn wake_rivals(&self, broker: &RasBroker) {
         for other in self.brokers.similar(broker) {
             self.farms.wake(ObjectKey::of(other.as_ref()));
         }
     }
 
+    /// Takes over a watched version.
+    pub fn see(&self, broker: RasBroker) {
+        let farm = farm_of(&broker);
+        self.brokers.put(Arc::new(broker));
+        self.touch(&farm);
+    }
+
     /// Forgets an object that is gone.
-    pub fn forget(&self, broker: &RasBroker) {
+    pub fn lose(&self, broker: &RasBroker) {
+        self.brokers.remove(broker);
         if let Some(uid) = &broker.metadata.uid {
             self.memories.lock().remove(uid);
+        }
+        self.wake_rivals(broker);
+        self.touch(&farm_of(broker));
+    }
+
+    /// The farm counts its brokers anew.
+    fn touch(&self, farm: &ObjectKey) {
+        if let Some(farm) = self.farms.get(farm) {
+            farm.touch();
         }
     }
 

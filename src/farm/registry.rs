@@ -134,28 +134,18 @@ impl Farms {
         Running { farm, stop }
     }
 
-    /// A farm's object is gone.
-    pub fn remove(&self, object: &RasFarm) {
-        let key = ObjectKey::of(object);
-        let mut running = self.running.lock();
-        if running.get(&key).is_some_and(|known| Some(&known.farm.uid) == object.uid().as_ref())
-            && let Some(old) = running.remove(&key)
-        {
-            old.stop.cancel();
-            self.context.metrics.forget(&name_of(&key));
+    /// Ends the farms whose object `is_gone`, by key and uid; answers which.
+    pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
+        let ended = self
+            .running
+            .lock()
+            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .collect::<Vec<_>>();
+        for (key, running) in &ended {
+            running.stop.cancel();
+            self.context.metrics.forget(&name_of(key));
         }
-    }
-
-    /// Takes over a whole list: what it lacks is gone.
-    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
-        self.running.lock().retain(|key, running| {
-            let keep = listed.contains(key);
-            if !keep {
-                running.stop.cancel();
-                self.context.metrics.forget(&name_of(key));
-            }
-            keep
-        });
+        ended.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Waits until every actor has logged off.

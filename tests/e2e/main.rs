@@ -13,4 +13,5 @@ mod leader;
 mod lifecycle;
 mod replicas;
 mod schema;
+mod scope;
 mod world;
