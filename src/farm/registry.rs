@@ -84,6 +84,13 @@ impl Farms {
         self.context.authority.may_act()
     }
 
+    /// What was decided on the farm's object is decided anew.
+    fn wake_brokers_of(&self, farm: &ObjectKey) {
+        for broker in self.context.brokers.of_farm(farm) {
+            self.wake(ObjectKey::of(broker.as_ref()));
+        }
+    }
+
     /// The farm with this key.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<Farm>> {
         self.running.lock().get(key).map(|running| Arc::clone(&running.farm))
@@ -95,7 +102,9 @@ impl Farms {
         let mut running = self.running.lock();
         let same = running.get(&key).filter(|known| Some(&known.farm.uid) == object.uid().as_ref());
         if let Some(known) = same {
-            known.farm.take(object, &self.context.events);
+            if known.farm.take(object, &self.context.events) {
+                self.wake_brokers_of(&key);
+            }
             return;
         }
         // A new object under an old name is another farm.
@@ -165,12 +174,13 @@ fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
 }
 
 impl Farm {
-    fn take(&self, object: Arc<RasFarm>, events: &Events) {
+    /// Takes over another version; answers whether it says anything new to the brokers.
+    fn take(&self, object: Arc<RasFarm>, events: &Events) -> bool {
         let changed = {
             let mut state = self.state.lock();
             let is_older = version(&object) < version(&state.object);
             if is_older {
-                return;
+                return false;
             }
             let insecure =
                 !state.object.spec.tls.insecure_skip_verify && object.spec.tls.insecure_skip_verify;
@@ -178,7 +188,8 @@ impl Farm {
                 warn_of_insecure_transport(events, &object);
             }
             let connection_changed = connection(&state.object) != connection(&object);
-            let changed = state.set_object(object);
+            let is_news = said_to_brokers(&state.object) != said_to_brokers(&object);
+            let changed = state.set_object(object) || is_news;
             if connection_changed {
                 state.session_expired = true;
                 state.trouble = None;
@@ -189,7 +200,14 @@ impl Farm {
             self.touch();
         }
         self.changed.notify_one();
+        changed
     }
+}
+
+/// What brokers decide on beside the spec.
+fn said_to_brokers(object: &RasFarm) -> impl PartialEq + use<> {
+    let allowed = object.annotations().get(crate::crd::annotation::ALLOW_MASS_DELETION).cloned();
+    (allowed, object.metadata.deletion_timestamp.clone())
 }
 
 /// What a session depends on.
