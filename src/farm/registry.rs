@@ -46,7 +46,7 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Mutex<HashMap<ObjectKey, Running>>,
+    running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -60,7 +60,7 @@ struct Running {
 impl Farms {
     /// No farms yet; `stop` ends all actors.
     pub fn new(context: FarmContext, stop: CancellationToken) -> Self {
-        Self { context, running: Mutex::default(), tasks: TaskTracker::new(), stop }
+        Self { context, running: Arc::default(), tasks: TaskTracker::new(), stop }
     }
 
     /// Asks for a reconcile of a broker.
@@ -108,7 +108,14 @@ impl Farms {
             wake: context.wake.clone(),
             stop: stop.clone(),
         };
-        self.tasks.spawn(actor.run());
+        let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
+        self.tasks.spawn(async move {
+            actor.run().await;
+            // Only now: its logoff is still counted. A new farm of the same name goes on with the series.
+            if !running.lock().contains_key(&key) {
+                metrics.forget(&name_of(&key));
+            }
+        });
         Running { farm, stop }
     }
 
@@ -120,7 +127,6 @@ impl Farms {
             && let Some(old) = running.remove(&key)
         {
             old.stop.cancel();
-            self.context.metrics.forget(&name_of(&key));
         }
     }
 
@@ -130,7 +136,6 @@ impl Farms {
             let keep = listed.contains(key);
             if !keep {
                 running.stop.cancel();
-                self.context.metrics.forget(&name_of(key));
             }
             keep
         });
@@ -154,7 +159,7 @@ fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
 
 impl Farm {
     fn take(&self, object: Arc<RasFarm>, events: &Events) {
-        let changed = {
+        {
             let mut state = self.state.lock();
             let is_older = version(&object) < version(&state.object);
             if is_older {
@@ -166,15 +171,10 @@ impl Farm {
                 warn_of_insecure_transport(events, &object);
             }
             let connection_changed = connection(&state.object) != connection(&object);
-            let changed = state.set_object(object);
+            state.set_object(object);
             if connection_changed {
-                state.session_expired = true;
-                state.trouble = None;
+                state.start_over();
             }
-            changed
-        };
-        if changed {
-            self.touch();
         }
         self.changed.notify_one();
     }
