@@ -5,9 +5,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ListParams};
-use ras_operator::simulator::{
-    BrokerConfig, Edit, FarmConfig, NewRow, Simulator, SimulatorConfig, SiteConfig,
-};
+use ras_operator::simulator::{BrokerConfig, Edit, FarmConfig, NewRow, SiteConfig};
 use serde_json::{Value, json};
 
 use crate::page;
@@ -150,10 +148,18 @@ async fn missing_key() {
 
 #[tokio::test]
 async fn wrong_authority() {
-    let other = Simulator::start(SimulatorConfig::default()).await.expect("another simulator starts");
-    let world = world(json!({"tls": {"caBundle": other.ca_pem()}})).await;
+    let world = world(json!({"tls": {"caBundle": another_authority()}})).await;
     world.farm_shows("Reachable", "False", "TLSVerificationFailed").await;
     documented(&world, "wrong-authority", &[Shown::Farm]).await;
+}
+
+/// An authority that signed nothing of the farm's.
+fn another_authority() -> String {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Another authority");
+    params.self_signed(&key).expect("a certificate").pem()
 }
 
 #[tokio::test]
