@@ -14,5 +14,6 @@ mod ground;
 mod leader;
 mod lifecycle;
 mod mistakes;
+mod replicas;
 mod schema;
 mod world;
