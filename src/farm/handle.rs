@@ -57,6 +57,11 @@ impl Farm {
         self.state.lock().view(self.clock.now())
     }
 
+    /// The farm's `resyncPeriod`.
+    pub fn period(&self) -> Duration {
+        self.state.lock().object.spec.resync_period.get()
+    }
+
     /// What is written for this broker and not applied.
     pub fn unapplied(&self, broker: &ObjectKey) -> Option<Unapplied> {
         self.state.lock().unapplied.get(broker).copied()

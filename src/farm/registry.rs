@@ -84,6 +84,13 @@ impl Farms {
         self.context.authority.may_act()
     }
 
+    /// What was decided on the farm's object is decided anew.
+    fn wake_brokers_of(&self, farm: &ObjectKey) {
+        for broker in self.context.brokers.of_farm(farm) {
+            self.wake(ObjectKey::of(broker.as_ref()));
+        }
+    }
+
     /// The farm with this key.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<Farm>> {
         self.running.lock().get(key).map(|running| Arc::clone(&running.farm))
@@ -95,7 +102,9 @@ impl Farms {
         let mut running = self.running.lock();
         let same = running.get(&key).filter(|known| Some(&known.farm.uid) == object.uid().as_ref());
         if let Some(known) = same {
-            known.farm.take(object, &self.context.events);
+            if known.farm.take(object, &self.context.events) {
+                self.wake_brokers_of(&key);
+            }
             return;
         }
         // A new object under an old name is another farm.
@@ -134,28 +143,18 @@ impl Farms {
         Running { farm, stop }
     }
 
-    /// A farm's object is gone.
-    pub fn remove(&self, object: &RasFarm) {
-        let key = ObjectKey::of(object);
-        let mut running = self.running.lock();
-        if running.get(&key).is_some_and(|known| Some(&known.farm.uid) == object.uid().as_ref())
-            && let Some(old) = running.remove(&key)
-        {
-            old.stop.cancel();
-            self.context.metrics.forget(&name_of(&key));
+    /// Ends the farms whose object `is_gone`, by key and uid; answers which.
+    pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
+        let ended = self
+            .running
+            .lock()
+            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .collect::<Vec<_>>();
+        for (key, running) in &ended {
+            running.stop.cancel();
+            self.context.metrics.forget(&name_of(key));
         }
-    }
-
-    /// Takes over a whole list: what it lacks is gone.
-    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
-        self.running.lock().retain(|key, running| {
-            let keep = listed.contains(key);
-            if !keep {
-                running.stop.cancel();
-                self.context.metrics.forget(&name_of(key));
-            }
-            keep
-        });
+        ended.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Waits until every actor has logged off.
@@ -175,12 +174,13 @@ fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
 }
 
 impl Farm {
-    fn take(&self, object: Arc<RasFarm>, events: &Events) {
+    /// Takes over another version; answers whether it says anything new to the brokers.
+    fn take(&self, object: Arc<RasFarm>, events: &Events) -> bool {
         let changed = {
             let mut state = self.state.lock();
             let is_older = version(&object) < version(&state.object);
             if is_older {
-                return;
+                return false;
             }
             let insecure =
                 !state.object.spec.tls.insecure_skip_verify && object.spec.tls.insecure_skip_verify;
@@ -188,7 +188,8 @@ impl Farm {
                 warn_of_insecure_transport(events, &object);
             }
             let connection_changed = connection(&state.object) != connection(&object);
-            let changed = state.set_object(object);
+            let is_news = said_to_brokers(&state.object) != said_to_brokers(&object);
+            let changed = state.set_object(object) || is_news;
             if connection_changed {
                 state.session_expired = true;
                 state.trouble = None;
@@ -199,7 +200,14 @@ impl Farm {
             self.touch();
         }
         self.changed.notify_one();
+        changed
     }
+}
+
+/// What brokers decide on beside the spec.
+fn said_to_brokers(object: &RasFarm) -> impl PartialEq + use<> {
+    let allowed = object.annotations().get(crate::crd::annotation::ALLOW_MASS_DELETION).cloned();
+    (allowed, object.metadata.deletion_timestamp.clone())
 }
 
 /// What a session depends on.

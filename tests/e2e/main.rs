@@ -16,4 +16,5 @@ mod lifecycle;
 mod mistakes;
 mod replicas;
 mod schema;
+mod scope;
 mod world;
