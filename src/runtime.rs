@@ -11,13 +11,14 @@ use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::admin::{BindError, Listeners, Probes};
+use crate::admin::{BindError, Listeners, Liveness, Probes};
 use crate::broker::cache::Brokers;
 use crate::broker::reconcile::{Context, ReconcileError};
 use crate::cli::{self, RunArgs};
@@ -26,7 +27,8 @@ use crate::crd::{RasBroker, RasFarm};
 use crate::events::Events;
 use crate::farm::registry::{FarmContext, Farms};
 use crate::farm::settings::FarmPolicy;
-use crate::kubernetes::{Namespaced, ObjectKey};
+use crate::kubernetes::{self, Namespaced, ObjectKey};
+use crate::leader::{self, AcquireError, Authority, Leader, Leadership};
 use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
 use crate::ras::HostPolicy;
 
@@ -47,6 +49,9 @@ pub enum RunError {
     /// A task that must not end did.
     #[error("a task ended that must not: {0}")]
     Ended(&'static str),
+    /// Another replica may be working from now on: this one ends at once.
+    #[error("failed to keep the lease, so another replica may act: ending at once")]
+    LeadershipLost,
     /// The servers of probes and metrics failed.
     #[error("failed to serve probes and metrics")]
     Serve(#[source] std::io::Error),
@@ -55,26 +60,25 @@ pub enum RunError {
 /// Runs the operator until `stop` is cancelled and everything that must be finished is finished.
 pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError> {
     let listeners = Listeners::bind(&args.health_probe_bind_address, &args.metrics_bind_address).await?;
-    let client = client().await?;
     let metrics = Metrics::new(cli::VERSION, cli::COMMIT);
+    let client = kubernetes::client::connect(metrics.clone()).await.map_err(RunError::Config)?;
     let probes = Probes::default();
-    let servers = tokio::spawn(listeners.serve(probes.clone(), metrics.clone(), stop.clone()));
-    let operator = Operator::new(client, &args, metrics, stop.clone());
-    let ended = operator.run(&args, &probes).await;
-    probes.readiness.draining();
-    stop.cancel();
+    // Probes answer until the last session is given back.
+    let servers_stop = CancellationToken::new();
+    let servers = tokio::spawn(listeners.serve(probes.clone(), metrics.clone(), servers_stop.clone()));
+    let (readiness, stopping) = (probes.readiness.clone(), stop.clone());
+    let draining = tokio::spawn(async move {
+        stopping.cancelled().await;
+        readiness.draining();
+    });
+    let ended = Operator::new(client, &args, metrics, stop).run(&args, &probes).await;
+    draining.abort();
+    servers_stop.cancel();
     match servers.await {
         Ok(served) => served.map_err(RunError::Serve)?,
         Err(_panicked) => return Err(RunError::Ended("probes and metrics")),
     }
     ended
-}
-
-/// A client that repeats nothing by itself: whether to repeat is decided where the call is understood.
-async fn client() -> Result<Client, RunError> {
-    let mut config = Config::infer().await.map_err(|error| RunError::Config(error.into()))?;
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| RunError::Config(error.into()))
 }
 
 /// The running parts.
@@ -84,6 +88,7 @@ struct Operator {
     context: Arc<Context>,
     metrics: Metrics,
     woken: mpsc::UnboundedReceiver<ObjectKey>,
+    authority: Authority,
     /// Ends reconciles.
     stop: CancellationToken,
     /// Ends the farms' actors, after the last reconcile.
@@ -93,52 +98,75 @@ struct Operator {
 impl Operator {
     fn new(client: Client, args: &RunArgs, metrics: Metrics, stop: CancellationToken) -> Self {
         let (wake, woken) = mpsc::unbounded_channel();
-        let clock = Clock;
         let brokers = Arc::new(Brokers::default());
-        let instance =
-            std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
-        let events = Events::new(client.clone(), &instance, clock);
+        let events = Events::new(client.clone(), &leader::identity(Clock.now()), Clock);
+        let authority = if args.leader_elect { Authority::default() } else { Authority::always() };
         let farms_stop = CancellationToken::new();
         let hosts =
             args.allowed_farm_hosts.as_ref().map(|hosts| hosts.as_slice().to_vec()).unwrap_or_default();
-        let farms = Farms::new(
-            FarmContext {
-                kubernetes: client.clone(),
-                brokers: Arc::clone(&brokers),
-                policy: FarmPolicy {
-                    hosts: HostPolicy::new(&hosts),
-                    allow_insecure_tls: args.allow_insecure_tls,
-                },
-                unavailable_after: args.farm_unavailable_after.get(),
-                events: events.clone(),
-                metrics: metrics.clone(),
-                clock,
-                wake,
+        let farms = FarmContext {
+            kubernetes: client.clone(),
+            brokers: Arc::clone(&brokers),
+            policy: FarmPolicy {
+                hosts: HostPolicy::new(&hosts),
+                allow_insecure_tls: args.allow_insecure_tls,
             },
-            farms_stop.clone(),
-        );
-        let farms = Arc::new(farms);
+            unavailable_after: args.farm_unavailable_after.get(),
+            events: events.clone(),
+            metrics: metrics.clone(),
+            clock: Clock,
+            authority: authority.clone(),
+            wake,
+        };
+        let farms = Arc::new(Farms::new(farms, farms_stop.clone()));
         let context = Context {
             kubernetes: client.clone(),
             brokers,
             farms: Arc::clone(&farms),
             events,
-            clock,
+            clock: Clock,
             memories: Mutex::new(HashMap::new()),
             crd: Mutex::new(None),
         };
-        Self { client, farms, context: Arc::new(context), metrics, woken, stop, farms_stop }
+        Self { client, farms, context: Arc::new(context), metrics, woken, authority, stop, farms_stop }
     }
 
     async fn run(self, args: &RunArgs, probes: &Probes) -> Result<(), RunError> {
+        let election =
+            lead(self.client.clone(), args.leader_elect, self.authority.clone(), self.stop.clone());
+        let mut election = Box::pin(election);
+        let (farms, stop, farms_stop) = (Arc::clone(&self.farms), self.stop.clone(), self.farms_stop.clone());
+        let begun = CancellationToken::new();
+        let mut leadership = None;
+        let mut working = Box::pin(self.work(args, probes, begun.clone()));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut working => break ended,
+                won = &mut election, if leadership.is_none() && !stop.is_cancelled() => {
+                    begun.cancel();
+                    farms.begin();
+                    leadership = Some(won);
+                }
+                () = lost(leadership.as_ref()) => return Err(RunError::LeadershipLost),
+            }
+        };
+        // Reconciles are done, or given up; now the sessions are given back, and then the Lease.
+        farms_stop.cancel();
+        drop(tokio::time::timeout(DRAIN_LIMIT, farms.drained()).await);
+        if let Some(Some(leadership)) = leadership {
+            leadership.release().await;
+        }
+        if stop.is_cancelled() { Ok(()) } else { ended }
+    }
+
+    /// Keeps the caches, and reconciles from `begun` on. Ends when stopped, or when a part ends that must not.
+    async fn work(self, args: &RunArgs, probes: &Probes, begun: CancellationToken) -> Result<(), RunError> {
         let namespaces = args.watch_namespaces.as_slice().to_vec();
         let (farms_synced, farms_are_synced) = oneshot::channel();
-        let farm_watch = tokio::spawn(watch_farms(
-            watch(&self.client, &namespaces),
-            Arc::clone(&self.farms),
-            Arc::clone(&self.context),
-            farms_synced,
-        ));
+        let farm_events = watch(&self.client, &namespaces);
+        let farm_watch =
+            watch_farms(farm_events, Arc::clone(&self.farms), Arc::clone(&self.context), farms_synced);
+        let farm_watch = guarded(&probes.liveness, "watch of farms", farm_watch);
         let (store, writer) = reflector::store::<RasBroker>();
         let (brokers_synced, brokers_are_synced) = oneshot::channel();
         let stream = watch_brokers(
@@ -151,24 +179,69 @@ impl Operator {
             predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
         let stream =
             stream.reflect(writer).applied_objects().predicate_filter(triggers, PredicateConfig::default());
-        let working = async {
-            // A broker whose farm was not listed yet would seem to have none.
-            drop(farms_are_synced.await);
-            let readiness = probes.readiness.clone();
-            tokio::spawn(async move {
-                drop(brokers_are_synced.await);
+        let readiness = probes.readiness.clone();
+        let all_synced = async move {
+            if farms_are_synced.await.is_ok() && brokers_are_synced.await.is_ok() {
                 readiness.synced();
-            });
-            control(stream.boxed(), store, self.woken, &self.context, &self.metrics, args, &self.stop).await;
+            }
+            std::future::pending::<()>().await;
         };
+        let heartbeat = probes.liveness.watch("controller of brokers", None);
+        let controlled = control(
+            stream.boxed(),
+            store,
+            self.woken,
+            &self.context,
+            &self.metrics,
+            args,
+            (&self.stop, begun),
+        );
         let ended = tokio::select! {
-            () = working => Err(RunError::Ended("the controller of brokers")),
-            _ = farm_watch => Err(RunError::Ended("the watch of farms")),
+            () = controlled => Err(RunError::Ended("the controller of brokers")),
+            () = farm_watch => Err(RunError::Ended("the watch of farms")),
+            () = all_synced => Ok(()),
         };
-        // Reconciles are done, or given up; now the sessions are given back.
-        self.farms_stop.cancel();
-        drop(tokio::time::timeout(DRAIN_LIMIT, self.farms.drained()).await);
-        if self.stop.is_cancelled() { Ok(()) } else { ended }
+        heartbeat.finish();
+        ended
+    }
+}
+
+/// Runs a task that must not end as one of its own, and reports its death to `/healthz`.
+async fn guarded(liveness: &Liveness, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let heartbeat = liveness.watch(name, None);
+    let task = tokio::spawn(task);
+    // A task that panicked has said so itself.
+    drop(AbortOnDropHandle::new(task).await);
+    drop(heartbeat);
+}
+
+/// Waits for the right to act; with an election, for the Lease.
+async fn lead(
+    client: Client,
+    elect: bool,
+    authority: Authority,
+    stop: CancellationToken,
+) -> Option<Leadership> {
+    if !elect {
+        return None;
+    }
+    let namespace = leader::namespace(&client);
+    let identity = leader::identity(Clock.now());
+    match Leader::acquire(client, &namespace, &identity, stop).await {
+        Ok(leadership) => {
+            tracing::info!(identity, "won the lease");
+            authority.begin(&leadership);
+            Some(leadership)
+        }
+        // Stopped before it was won: nothing was begun, and there is nothing to wait for.
+        Err(AcquireError::Stopped) => std::future::pending().await,
+    }
+}
+
+async fn lost(leadership: Option<&Option<Leadership>>) {
+    match leadership {
+        Some(Some(leadership)) => leadership.lost().await,
+        Some(None) | None => std::future::pending().await,
     }
 }
 
@@ -180,7 +253,7 @@ async fn control(
     context: &Arc<Context>,
     metrics: &Metrics,
     args: &RunArgs,
-    stop: &CancellationToken,
+    (stop, begun): (&CancellationToken, CancellationToken),
 ) {
     let config = controller::Config::default()
         .concurrency(args.max_concurrent_reconciles)
@@ -190,9 +263,12 @@ async fn control(
         Some((ObjectRef::<RasBroker>::new(&key.name).within(&key.namespace), woken))
     });
     let shared = Arc::new((Arc::clone(context), metrics.clone()));
+    // A standby keeps its caches and does nothing; when its time comes it looks at everything once.
+    let all = futures::stream::once(begun.cancelled_owned()).chain(futures::stream::pending());
     let running = Controller::for_stream(stream, store)
         .with_config(config)
         .reconcile_on(woken)
+        .reconcile_all_on(all)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, |_, error, _| pause(error), shared)
         .for_each(|_| std::future::ready(()));
@@ -235,7 +311,9 @@ fn watch<K: Namespaced + Send + 'static>(
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let config = || watcher::Config::default().streaming_lists();
+    // Not a streamed list: the API server ends one only with a notice of etcd's progress, which, for a kind without a
+    // single event yet, comes as seldom as etcd is told to (ten minutes by default). A first install would wait for it.
+    let config = watcher::Config::default;
     futures::stream::select_all(apis.into_iter().map(|api| watcher(api, config()).default_backoff().boxed()))
 }
 

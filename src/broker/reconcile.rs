@@ -66,6 +66,9 @@ impl Context {
     /// Brings one broker nearer to its spec.
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
         for _ in 0..MOST_STEPS {
+            if !self.farms.may_act() {
+                return Ok(Action::await_change());
+            }
             let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;

@@ -12,5 +12,6 @@ mod deploy;
 mod ground;
 mod leader;
 mod lifecycle;
+mod replicas;
 mod schema;
 mod world;
