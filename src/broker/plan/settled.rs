@@ -10,7 +10,7 @@ use crate::broker::findings::{Findings, Readiness};
 use crate::broker::observe::{Memory, ObjectFacts, Observed, differences, row_fields};
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
-use crate::crd::{ApplyMode, Drift};
+use crate::crd::{ApplyMode, Drift, RasBrokerStatus};
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
 
@@ -45,7 +45,8 @@ pub(super) fn plan(
     let draft = draft.drift(drift.clone());
     if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
         let findings = resting(observed, desired, facts, row, &differences, &drift);
-        return draft.shows(findings, now);
+        let plan = draft.shows(findings, now);
+        return if is_half_told(observed, facts, &plan) { plan.quiet() } else { plan };
     }
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
         let findings = Findings { drifted: drifted(&drift), ..failure.0 };
@@ -61,6 +62,18 @@ pub(super) fn plan(
     let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
     draft.shows(findings, now).then(Step::Update { id: row.id, fields })
+}
+
+/// Whether there is nothing to say but what our own change did to the row, before its Apply: that is told together
+/// with the outcome, so that a change costs one write when it begins and one when it is done. Where a person has to
+/// apply, the outcome may be days away, and the row is shown as it is.
+fn is_half_told(observed: &Observed, facts: &FarmFacts, plan: &Plan) -> bool {
+    let last = &observed.object.status;
+    let same_but_for_the_row = plan.status.as_ref().is_some_and(|status| {
+        let RasBrokerStatus { observed, agent, priority, role, marked_for_deletion, .. } = last.clone();
+        RasBrokerStatus { observed, agent, priority, role, marked_for_deletion, ..status.clone() } == *last
+    });
+    observed.memory.unapplied.is_some() && facts.mode != ApplyMode::Manual && same_but_for_the_row
 }
 
 /// A step that failed lately and whose time to be tried again has not come.
