@@ -62,6 +62,10 @@ async fn adoption_writes_nothing_to_the_farm(fleet: &Fleet) {
     assert_eq!(span.farm_writes(), 0, "no write and no Apply");
     for farm in &span.farms {
         assert!(farm.count(LIST) <= 2 && farm.count(GET) == 0, "{:?}", farm.lines());
+        // A batch without a write is closed after half a second.
+        let batches = 1 + usize::try_from(span.length.as_millis() / 500).unwrap_or(usize::MAX);
+        assert!((1..=batches).contains(&farm.count(LOGON)), "{:?}", farm.lines());
+        assert_eq!(farm.count(LOGON), farm.count(LOGOFF), "each logon replaces a session");
     }
     each_object_is_written(&span, &[METADATA, STATUS, STATUS]);
     nothing_else_is_asked_of_kubernetes(&span);

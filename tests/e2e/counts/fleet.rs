@@ -41,7 +41,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Farms that hold [`EACH`] brokers which somebody else made, and an operator that polls them once per hour.
+    /// Farms that hold [`EACH`] brokers which somebody else made, and an operator that has connected to them and polls
+    /// them once per hour.
     pub(crate) async fn new() -> Self {
         let plane = control_plane().await;
         let namespace = plane.namespace("counts").await;
@@ -52,7 +53,10 @@ impl Fleet {
         for place in 0..FARMS {
             fleet.create_farm(place).await;
         }
+        let begin = fleet.now().await;
         fleet.start_operator().await;
+        fleet.listed(&begin, 1).await;
+        fleet.quiet(QUIET).await;
         fleet
     }
 
