@@ -4,13 +4,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../docs/page.rs"]
+mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod counts;
 mod deploy;
 mod ground;
 mod leader;
 mod lifecycle;
+mod mistakes;
 mod replicas;
 mod schema;
+mod scope;
 mod world;
