@@ -349,7 +349,9 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
         }
         Change::Listed(scope, listed) => {
             let gone = context.brokers.missing(|key| is_in(&scope, key) && !listed.contains(key));
-            gone.iter().for_each(|broker| context.lose(broker));
+            for broker in &gone {
+                context.lose(broker);
+            }
             gone.iter().map(|broker| Ok(watcher::Event::Delete(metadata_of(broker.as_ref())))).collect()
         }
     }
@@ -393,7 +395,9 @@ async fn watch_farms(
                 farms.remove(|key, _| is_in(&scope, key) && !listed.contains(key))
             }
         };
-        gone.iter().for_each(|farm| context.wake_brokers_of(farm));
+        for farm in &gone {
+            context.wake_brokers_of(farm);
+        }
         if lists.are_complete() {
             announce(&mut synced);
         }
