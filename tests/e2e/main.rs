@@ -10,6 +10,7 @@ mod page;
 mod support;
 
 mod deploy;
+mod examples;
 mod ground;
 mod leader;
 mod lifecycle;
