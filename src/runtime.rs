@@ -128,7 +128,7 @@ impl Operator {
             events,
             clock: Clock,
             memories: Mutex::new(HashMap::new()),
-            crd: Mutex::new(None),
+            crd: tokio::sync::Mutex::new(None),
         };
         Self { client, farms, context: Arc::new(context), metrics, woken, authority, stop, farms_stop }
     }

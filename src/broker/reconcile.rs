@@ -61,7 +61,7 @@ pub struct Context {
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
     /// The last reading of the CRD.
-    pub crd: Mutex<Option<(Duration, CrdState)>>,
+    pub crd: tokio::sync::Mutex<Option<(Duration, CrdState)>>,
 }
 
 impl Context {
@@ -257,27 +257,25 @@ impl Context {
         similar.iter().filter(same_farm).filter_map(|other| rival(broker, other, facts)).collect()
     }
 
-    /// The CRD, read by name at most once per few seconds, and only for objects that are being deleted.
+    /// The CRD, read by name at most once per few seconds, and only for objects that are being deleted. Whoever comes
+    /// while it is read waits for that reading: deletions come in crowds.
     async fn crd_state(&self) -> CrdState {
-        let now = self.clock.now();
-        if let Some((at, state)) = *self.crd.lock()
-            && now.since(at) < CRD_AGE
+        let mut last = self.crd.lock().await;
+        let asked = self.clock.now();
+        if let Some((at, state)) = *last
+            && asked.since(at) < CRD_AGE
         {
             return state;
         }
         let api = Api::<CustomResourceDefinition>::all(self.kubernetes.clone());
-        let state = match limited(
-            "get",
-            "CustomResourceDefinition",
-            api.get_opt("rasbrokers.ras-operator.dev"),
-        )
-        .await
-        {
-            Ok(Some(crd)) if crd.metadata.deletion_timestamp.is_none() => CrdState::Present,
-            Ok(Some(_)) => CrdState::Terminating,
-            Ok(None) | Err(_) => CrdState::Unreadable,
+        let call = api.get_opt("rasbrokers.ras-operator.dev");
+        let (at, state) = match limited("get", "CustomResourceDefinition", call).await {
+            Ok(Some(crd)) if crd.metadata.deletion_timestamp.is_none() => (asked, CrdState::Present),
+            Ok(Some(_)) => (asked, CrdState::Terminating),
+            // As of now: those who waited for a call that timed out must not each wait for one of their own.
+            Ok(None) | Err(_) => (self.clock.now(), CrdState::Unreadable),
         };
-        *self.crd.lock() = Some((now.boot, state));
+        *last = Some((at.boot, state));
         state
     }
 

@@ -49,7 +49,7 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Mutex<HashMap<ObjectKey, Running>>,
+    running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
     begun: CancellationToken,
     stop: CancellationToken,
@@ -65,7 +65,7 @@ impl Farms {
     /// No farms yet; `stop` ends all actors.
     pub fn new(context: FarmContext, stop: CancellationToken) -> Self {
         let begun = CancellationToken::new();
-        Self { context, running: Mutex::default(), tasks: TaskTracker::new(), begun, stop }
+        Self { context, running: Arc::default(), tasks: TaskTracker::new(), begun, stop }
     }
 
     /// From here on farms are talked to; a standby only knows them.
@@ -84,13 +84,6 @@ impl Farms {
         self.context.authority.may_act()
     }
 
-    /// What was decided on the farm's object is decided anew.
-    fn wake_brokers_of(&self, farm: &ObjectKey) {
-        for broker in self.context.brokers.of_farm(farm) {
-            self.wake(ObjectKey::of(broker.as_ref()));
-        }
-    }
-
     /// The farm with this key.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<Farm>> {
         self.running.lock().get(key).map(|running| Arc::clone(&running.farm))
@@ -102,9 +95,7 @@ impl Farms {
         let mut running = self.running.lock();
         let same = running.get(&key).filter(|known| Some(&known.farm.uid) == object.uid().as_ref());
         if let Some(known) = same {
-            if known.farm.take(object, &self.context.events) {
-                self.wake_brokers_of(&key);
-            }
+            known.farm.take(object, &self.context.events);
             return;
         }
         // A new object under an old name is another farm.
@@ -134,10 +125,15 @@ impl Farms {
             stop: stop.clone(),
         };
         let begun = self.begun.clone();
+        let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
         self.tasks.spawn(async move {
             // Stopped before it began: there is no session to give back.
             if actor.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
                 actor.run().await;
+            }
+            // Only now: its logoff is still counted. A new farm of the same name goes on with the series.
+            if !running.lock().contains_key(&key) {
+                metrics.forget(&name_of(&key));
             }
         });
         Running { farm, stop }
@@ -150,9 +146,8 @@ impl Farms {
             .lock()
             .extract_if(|key, running| is_gone(key, &running.farm.uid))
             .collect::<Vec<_>>();
-        for (key, running) in &ended {
+        for (_, running) in &ended {
             running.stop.cancel();
-            self.context.metrics.forget(&name_of(key));
         }
         ended.into_iter().map(|(key, _)| key).collect()
     }
@@ -174,13 +169,12 @@ fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
 }
 
 impl Farm {
-    /// Takes over another version; answers whether it says anything new to the brokers.
-    fn take(&self, object: Arc<RasFarm>, events: &Events) -> bool {
-        let changed = {
+    fn take(&self, object: Arc<RasFarm>, events: &Events) {
+        {
             let mut state = self.state.lock();
             let is_older = version(&object) < version(&state.object);
             if is_older {
-                return false;
+                return;
             }
             let insecure =
                 !state.object.spec.tls.insecure_skip_verify && object.spec.tls.insecure_skip_verify;
@@ -188,26 +182,13 @@ impl Farm {
                 warn_of_insecure_transport(events, &object);
             }
             let connection_changed = connection(&state.object) != connection(&object);
-            let is_news = said_to_brokers(&state.object) != said_to_brokers(&object);
-            let changed = state.set_object(object) || is_news;
+            state.set_object(object);
             if connection_changed {
-                state.session_expired = true;
-                state.trouble = None;
+                state.start_over();
             }
-            changed
-        };
-        if changed {
-            self.touch();
         }
         self.changed.notify_one();
-        changed
     }
-}
-
-/// What brokers decide on beside the spec.
-fn said_to_brokers(object: &RasFarm) -> impl PartialEq + use<> {
-    let allowed = object.annotations().get(crate::crd::annotation::ALLOW_MASS_DELETION).cloned();
-    (allowed, object.metadata.deletion_timestamp.clone())
 }
 
 /// What a session depends on.
