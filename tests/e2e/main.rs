@@ -19,4 +19,6 @@ mod mistakes;
 mod replicas;
 mod schema;
 mod scope;
+mod shell;
+mod uninstall;
 mod world;
