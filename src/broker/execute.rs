@@ -105,7 +105,8 @@ impl Executor<'_> {
             no_firewall_rules: !install.firewall_rules,
             credentials,
         };
-        if self.clock.now().since(written_at) > SEND_DEADLINE {
+        let may_act = self.farm.is_some_and(|farm| farm.may_act());
+        if !may_act || self.clock.now().since(written_at) > SEND_DEADLINE {
             self.write_refusal(&object, intent, "it was not sent in time").await?;
             return Err(StepError::TooLate);
         }

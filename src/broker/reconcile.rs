@@ -59,7 +59,7 @@ pub struct Context {
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
     /// The last reading of the CRD.
-    pub crd: Mutex<Option<(Duration, CrdState)>>,
+    pub crd: tokio::sync::Mutex<Option<(Duration, CrdState)>>,
 }
 
 impl Context {
@@ -78,6 +78,9 @@ impl Context {
 
     async fn work_on(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
         for _ in 0..MOST_STEPS {
+            if !self.farms.may_act() {
+                return Ok(Action::await_change());
+            }
             let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
@@ -165,16 +168,33 @@ impl Context {
     }
 
     /// An object that kept others off its key is gone, or means another one now.
-    pub fn wake_rivals(&self, broker: &RasBroker) {
+    fn wake_rivals(&self, broker: &RasBroker) {
         for other in self.brokers.similar(broker) {
             self.farms.wake(ObjectKey::of(other.as_ref()));
         }
     }
 
+    /// Takes over a watched version.
+    pub fn see(&self, broker: RasBroker) {
+        let farm = farm_of(&broker);
+        self.brokers.put(Arc::new(broker));
+        self.touch(&farm);
+    }
+
     /// Forgets an object that is gone.
-    pub fn forget(&self, broker: &RasBroker) {
+    pub fn lose(&self, broker: &RasBroker) {
+        self.brokers.remove(broker);
         if let Some(uid) = &broker.metadata.uid {
             self.memories.lock().remove(uid);
+        }
+        self.wake_rivals(broker);
+        self.touch(&farm_of(broker));
+    }
+
+    /// The farm counts its brokers anew.
+    fn touch(&self, farm: &ObjectKey) {
+        if let Some(farm) = self.farms.get(farm) {
+            farm.touch();
         }
     }
 
@@ -228,27 +248,25 @@ impl Context {
         similar.iter().filter(same_farm).filter_map(|other| rival(broker, other, facts)).collect()
     }
 
-    /// The CRD, read by name at most once per few seconds, and only for objects that are being deleted.
+    /// The CRD, read by name at most once per few seconds, and only for objects that are being deleted. Whoever comes
+    /// while it is read waits for that reading: deletions come in crowds.
     async fn crd_state(&self) -> CrdState {
-        let now = self.clock.now();
-        if let Some((at, state)) = *self.crd.lock()
-            && now.since(at) < CRD_AGE
+        let mut last = self.crd.lock().await;
+        let asked = self.clock.now();
+        if let Some((at, state)) = *last
+            && asked.since(at) < CRD_AGE
         {
             return state;
         }
         let api = Api::<CustomResourceDefinition>::all(self.kubernetes.clone());
-        let state = match limited(
-            "get",
-            "CustomResourceDefinition",
-            api.get_opt("rasbrokers.ras-operator.dev"),
-        )
-        .await
-        {
-            Ok(Some(crd)) if crd.metadata.deletion_timestamp.is_none() => CrdState::Present,
-            Ok(Some(_)) => CrdState::Terminating,
-            Ok(None) | Err(_) => CrdState::Unreadable,
+        let call = api.get_opt("rasbrokers.ras-operator.dev");
+        let (at, state) = match limited("get", "CustomResourceDefinition", call).await {
+            Ok(Some(crd)) if crd.metadata.deletion_timestamp.is_none() => (asked, CrdState::Present),
+            Ok(Some(_)) => (asked, CrdState::Terminating),
+            // As of now: those who waited for a call that timed out must not each wait for one of their own.
+            Ok(None) | Err(_) => (self.clock.now(), CrdState::Unreadable),
         };
-        *self.crd.lock() = Some((now.boot, state));
+        *last = Some((at.boot, state));
         state
     }
 

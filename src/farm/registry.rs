@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::crd::RasFarm;
 use crate::events::{Event, Events, Kind};
 use crate::kubernetes::ObjectKey;
+use crate::leader::Authority;
 use crate::metrics::{Code, FarmName, Metrics};
 use crate::ras::Observation;
 
@@ -38,6 +39,8 @@ pub struct FarmContext {
     pub metrics: Metrics,
     /// Time.
     pub clock: Clock,
+    /// Whether this process may act.
+    pub authority: Authority,
     /// Asks for reconciles.
     pub wake: Wake,
 }
@@ -46,8 +49,9 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Mutex<HashMap<ObjectKey, Running>>,
+    running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
+    begun: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -60,7 +64,13 @@ struct Running {
 impl Farms {
     /// No farms yet; `stop` ends all actors.
     pub fn new(context: FarmContext, stop: CancellationToken) -> Self {
-        Self { context, running: Mutex::default(), tasks: TaskTracker::new(), stop }
+        let begun = CancellationToken::new();
+        Self { context, running: Arc::default(), tasks: TaskTracker::new(), begun, stop }
+    }
+
+    /// From here on farms are talked to; a standby only knows them.
+    pub fn begin(&self) {
+        self.begun.cancel();
     }
 
     /// Asks for a reconcile of a broker.
@@ -69,11 +79,9 @@ impl Farms {
         drop(self.context.wake.send(broker));
     }
 
-    /// What was decided on the farm's object is decided anew.
-    fn wake_brokers_of(&self, farm: &ObjectKey) {
-        for broker in self.context.brokers.of_farm(farm) {
-            self.wake(ObjectKey::of(broker.as_ref()));
-        }
+    /// Whether this process may act: a standby may not yet, a leader that lost its Lease may not any more.
+    pub fn may_act(&self) -> bool {
+        self.context.authority.may_act()
     }
 
     /// The farm with this key.
@@ -87,9 +95,7 @@ impl Farms {
         let mut running = self.running.lock();
         let same = running.get(&key).filter(|known| Some(&known.farm.uid) == object.uid().as_ref());
         if let Some(known) = same {
-            if known.farm.take(object, &self.context.events) {
-                self.wake_brokers_of(&key);
-            }
+            known.farm.take(object, &self.context.events);
             return;
         }
         // A new object under an old name is another farm.
@@ -102,7 +108,8 @@ impl Farms {
     fn start(&self, object: Arc<RasFarm>) -> Running {
         warn_of_insecure_transport(&self.context.events, &object);
         let context = &self.context;
-        let farm = Arc::new(Farm::new(object, context.unavailable_after, context.clock));
+        let farm =
+            Arc::new(Farm::new(object, context.unavailable_after, context.clock, context.authority.clone()));
         let stop = self.stop.child_token();
         let metrics = context.metrics.clone();
         let name = name_of(&farm.key);
@@ -117,32 +124,32 @@ impl Farms {
             wake: context.wake.clone(),
             stop: stop.clone(),
         };
-        self.tasks.spawn(actor.run());
+        let begun = self.begun.clone();
+        let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
+        self.tasks.spawn(async move {
+            // Stopped before it began: there is no session to give back.
+            if actor.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
+                actor.run().await;
+            }
+            // Only now: its logoff is still counted. A new farm of the same name goes on with the series.
+            if !running.lock().contains_key(&key) {
+                metrics.forget(&name_of(&key));
+            }
+        });
         Running { farm, stop }
     }
 
-    /// A farm's object is gone.
-    pub fn remove(&self, object: &RasFarm) {
-        let key = ObjectKey::of(object);
-        let mut running = self.running.lock();
-        if running.get(&key).is_some_and(|known| Some(&known.farm.uid) == object.uid().as_ref())
-            && let Some(old) = running.remove(&key)
-        {
-            old.stop.cancel();
-            self.context.metrics.forget(&name_of(&key));
+    /// Ends the farms whose object `is_gone`, by key and uid; answers which.
+    pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
+        let ended = self
+            .running
+            .lock()
+            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .collect::<Vec<_>>();
+        for (_, running) in &ended {
+            running.stop.cancel();
         }
-    }
-
-    /// Takes over a whole list: what it lacks is gone.
-    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
-        self.running.lock().retain(|key, running| {
-            let keep = listed.contains(key);
-            if !keep {
-                running.stop.cancel();
-                self.context.metrics.forget(&name_of(key));
-            }
-            keep
-        });
+        ended.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Waits until every actor has logged off.
@@ -162,13 +169,12 @@ fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
 }
 
 impl Farm {
-    /// Takes over another version; answers whether it says anything new to the brokers.
-    fn take(&self, object: Arc<RasFarm>, events: &Events) -> bool {
-        let changed = {
+    fn take(&self, object: Arc<RasFarm>, events: &Events) {
+        {
             let mut state = self.state.lock();
             let is_older = version(&object) < version(&state.object);
             if is_older {
-                return false;
+                return;
             }
             let insecure =
                 !state.object.spec.tls.insecure_skip_verify && object.spec.tls.insecure_skip_verify;
@@ -176,26 +182,13 @@ impl Farm {
                 warn_of_insecure_transport(events, &object);
             }
             let connection_changed = connection(&state.object) != connection(&object);
-            let is_news = said_to_brokers(&state.object) != said_to_brokers(&object);
-            let changed = state.set_object(object) || is_news;
+            state.set_object(object);
             if connection_changed {
-                state.session_expired = true;
-                state.trouble = None;
+                state.start_over();
             }
-            changed
-        };
-        if changed {
-            self.touch();
         }
         self.changed.notify_one();
-        changed
     }
-}
-
-/// What brokers decide on beside the spec.
-fn said_to_brokers(object: &RasFarm) -> impl PartialEq + use<> {
-    let allowed = object.annotations().get(crate::crd::annotation::ALLOW_MASS_DELETION).cloned();
-    (allowed, object.metadata.deletion_timestamp.clone())
 }
 
 /// What a session depends on.

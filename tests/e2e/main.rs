@@ -4,13 +4,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../docs/page.rs"]
+mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod brokers;
+mod counts;
 mod deploy;
+mod examples;
 mod ground;
 mod leader;
 mod lifecycle;
+mod mistakes;
+mod replicas;
 mod schema;
+mod scope;
+mod shell;
+mod uninstall;
 mod world;

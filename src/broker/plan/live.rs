@@ -9,7 +9,7 @@ use crate::broker::canonical::canonical_address;
 use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::findings::{Findings, Readiness};
 use crate::broker::intent::Intent;
-use crate::broker::observe::{Observed, may_be_same_machine};
+use crate::broker::observe::{Observed, Rival, may_be_same_machine};
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{AdoptionPolicy, ManagementPolicy, Origin};
@@ -91,7 +91,10 @@ impl Case<'_> {
         if self.desired.management == ManagementPolicy::ObserveOnly {
             return self.only_observe(&ownership);
         }
-        if let Some(rival) = self.observed.rivals.iter().find(|rival| rival.precedes) {
+        // Two spellings may be two machines: they keep nobody from a row that is there, only from making another.
+        let is_there = !matches!(ownership, Ownership::Absent | Ownership::Vanished { .. });
+        let keeps_off = |rival: &&Rival| rival.precedes && (rival.same_key || !is_there);
+        if let Some(rival) = self.observed.rivals.iter().find(keeps_off) {
             return self.stalled(message::rival(rival));
         }
         match ownership {
