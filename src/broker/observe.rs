@@ -1,6 +1,7 @@
 //! Everything that a decision about one broker is made of, as one value.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -210,7 +211,9 @@ impl Memory {
         if self.unapplied.is_some() {
             return;
         }
-        let row = object.status.id.and_then(|id| facts.snapshot.row(id));
+        // Another server under the recorded id is not what was sent to, nor what was to be gone.
+        let is_same = |row: &&Arc<ras::Broker>| ServerName::new(&row.server) == object.desired.name;
+        let row = object.status.id.and_then(|id| facts.snapshot.row(id)).filter(is_same);
         if let (Some(update), Some(row)) = (&mut self.update, row)
             && update.settled.is_none()
         {

@@ -24,7 +24,9 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
         "writes before its finalizer stands",
         object.finalizer || !writes || matches!(step, Step::Create { .. }),
     ));
-    let loses = observed.rivals.iter().any(|rival| rival.precedes);
+    // Another spelling keeps nobody from a row that is there, only from making another.
+    let creates = matches!(step, Step::Create { .. });
+    let loses = observed.rivals.iter().any(|rival| rival.precedes && (rival.same_key || creates));
     checks.push(("acts beside the one that comes first", !(loses && writes && object.deleted.is_none())));
     match step {
         Step::Create { intent } => checks.extend([

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::Intent;
 use ras_operator::broker::observe::{
@@ -207,11 +208,13 @@ impl World {
             Step::Update { id, fields } => self.update(observed, *id, fields),
             Step::Delete { row } => self.delete(row.id),
             Step::ConfirmGone { id } => {
-                let found = self.rows.iter().any(|row| row.id == *id && !self.is_hidden(row));
-                self.memory.confirmed_gone = (!found).then_some(*id);
-                if !found {
+                let found = self.rows.iter().find(|row| row.id == *id && !self.is_hidden(row));
+                let is_other =
+                    found.is_none_or(|row| ServerName::new(&row.server) != observed.object.desired.name);
+                if found.is_none() {
                     self.snapshot.remove(*id);
                 }
+                self.memory.confirmed_gone = is_other.then_some(*id);
             }
             Step::Release { outcome: Released::Deleted | Released::Orphaned | Released::NeverCreated } => {
                 self.release();

@@ -294,7 +294,9 @@ fn own(broker: &mut RasBroker, object: &Object, rows: &[ras::Broker]) {
     let row = rows.iter().find(|row| RowKey::of(row) == key);
     let mut status = broker.status.clone().unwrap_or_default();
     let gone = 50 + i64::try_from(place).unwrap_or_default();
-    status.id = Some(row.map_or(gone, |row| row.id));
+    // An id that leads to another's row was forged, or belongs to what was there before.
+    let others = rows.iter().find(|row| place == 0 && RowKey::of(row) != key);
+    status.id = Some(others.or(row).map_or(gone, |row| row.id));
     status.origin = serde_json::from_value(json!(origin)).ok();
     status.site_id = Some(site);
     status.farm_guid = Some(GUID.into());
