@@ -12,6 +12,9 @@ DEMO_PARTS := $(FEATURES) --bin ras-operator --example demo
 FAST_TESTS := --lib --bins $(addprefix --test ,$(filter-out e2e,\
   $(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))))
 
+# These tests mostly wait, for periods and quarantines to pass: more at a time than there are cores.
+E2E_THREADS ?= 6
+
 KEPT := $(CURDIR)/.control-plane
 STAMP := $(KEPT)/stamp
 # Beside the servers, only where they are not brought along and not replaced by a cluster.
@@ -57,7 +60,7 @@ unit: have-cargo ## unit and property tests
 	$(CARGO) test $(FEATURES) $(FAST_TESTS)
 
 e2e: have-cargo $(GROUND) ## the built operator against a real API server and a simulated farm
-	$(CARGO) test $(FEATURES) --test e2e
+	$(CARGO) test $(FEATURES) --test e2e -- --test-threads=$(E2E_THREADS)
 
 crds: have-cargo ## write crds/ anew from the types
 	$(CARGO) run $(FEATURES) --bin ras-operator -- crds --output crds
