@@ -240,6 +240,10 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
+    if let Some(hold) = facts.hold.as_ref().filter(|hold| hold.reason != Reason::Suspended) {
+        // What keeps the Apply back is the farm's to say.
+        return Some(Hold::new(Reason::WaitingForFarm, hold.message.clone()));
+    }
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
         (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created) => message::creating(desired),
