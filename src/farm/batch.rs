@@ -10,7 +10,7 @@ const QUIET: Duration = Duration::from_millis(500);
 /// The longest that a batch gathers.
 const LONGEST: Duration = Duration::from_secs(30);
 /// First and longest pause between two tries of an Apply that failed.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(2));
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {

@@ -21,10 +21,10 @@ use crate::ras::{self, LogonLimit};
 /// Three failures in a row, or within a minute, are no accident; a minute is the longest a recovered farm waits.
 const BREAKER: BreakerConfig = BreakerConfig {
     threshold: 3,
-    window: Duration::from_secs(60),
+    window: Duration::from_mins(1),
     first_delay: Duration::from_secs(2),
-    longest_delay: Duration::from_secs(60),
-    probe_timeout: Duration::from_secs(120),
+    longest_delay: Duration::from_mins(1),
+    probe_timeout: Duration::from_mins(2),
 };
 
 /// A logon that is in use.
@@ -68,6 +68,7 @@ pub(super) enum Task {
 
 /// Everything known of one farm.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a phase")]
 pub(super) struct FarmState {
     pub(super) object: Arc<RasFarm>,
     pub(super) link: Option<Link>,
@@ -118,6 +119,9 @@ pub(super) struct FarmState {
     pub(super) polled_at: Option<Duration>,
     pub(super) list_asked: bool,
     pub(super) session_expired: bool,
+    /// Whether the object names other ways to connect than those that were tried last: until they are, nothing is
+    /// said about this generation.
+    pub(super) starting_over: bool,
     /// How often in a row a list was refused with 401.
     pub(super) refusals: u32,
     /// Until when a write without an answer may still take effect.
@@ -173,6 +177,7 @@ impl FarmState {
             polled_at: None,
             list_asked: false,
             session_expired: false,
+            starting_over: false,
             refusals: 0,
             unanswered_until: None,
             date: None,
@@ -199,6 +204,7 @@ impl FarmState {
     /// What a session depended on has changed: another is opened at once, whatever the pauses were.
     pub(super) fn start_over(&mut self) {
         self.session_expired = true;
+        self.starting_over = true;
         self.breaker = Breaker::new(BREAKER);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = Duration::ZERO;
@@ -211,6 +217,7 @@ impl FarmState {
             self.forget_farm();
         }
         self.session_expired = false;
+        self.starting_over = false;
         self.sites = sites;
         self.unknown_sites.clear();
         self.link.replace(link)

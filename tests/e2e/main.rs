@@ -7,9 +7,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod apply;
 mod deploy;
+mod farm_world;
+mod farms;
 mod ground;
 mod leader;
 mod lifecycle;
+mod outage;
 mod schema;
 mod world;
