@@ -172,7 +172,9 @@ async fn log_on(
     version: &str,
 ) -> Result<Session, LogonFailure> {
     let now = actor.farm.clock.now();
-    if let LogonPermit::NotBefore(at) = actor.farm.state.lock().logons.check(version, now.wall) {
+    // The lock must be free again in the branch.
+    let permit = actor.farm.state.lock().logons.check(version, now.wall);
+    if let LogonPermit::NotBefore(at) = permit {
         return Err(LogonFailure::Account(wait_for_logon(actor, at, now)));
     }
     if !actor.turn().await {
@@ -203,9 +205,8 @@ async fn write_down(actor: &Actor, version: &str, hold: Hold, now: Now) -> Troub
         let mut state = actor.farm.state.lock();
         state.logons.record_failure(version, now.wall);
         state.unreported = true;
-        state.down_since.get_or_insert(now.boot);
-        state.trouble = Some(trouble.clone());
     }
+    actor.troubled(trouble.clone());
     if let Err(error) = actor.must_write_status().await {
         tracing::warn!(farm = %actor.farm.key, %error, "a failed logon could not be written down");
     }

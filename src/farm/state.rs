@@ -89,7 +89,10 @@ pub(super) struct FarmState {
     pub(super) unapplied: HashMap<ObjectKey, Unapplied>,
     /// What an Apply has committed and no list has shown yet.
     pub(super) settling: HashMap<ObjectKey, Unapplied>,
+    /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
+    /// Whether the next Apply commits a deletion of ours.
+    pub(super) deletes_to_confirm: bool,
     /// Rows written since a list was asked for: laid over a list that may be from before them.
     pub(super) written: Vec<(Duration, ras::Broker)>,
     pub(super) sent_deletions: Vec<Timestamp>,
@@ -158,6 +161,7 @@ impl FarmState {
             unapplied: HashMap::new(),
             settling: HashMap::new(),
             own_deletes: HashSet::new(),
+            deletes_to_confirm: false,
             written: Vec::new(),
             sent_deletions: Vec::new(),
             foreign: None,
@@ -286,6 +290,7 @@ impl FarmState {
             next.put(row.clone());
         }
         self.list_asked = false;
+        self.own_deletes.retain(|id| next.row(*id).is_some());
         let changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
         self.unreported |= !changed.is_empty();

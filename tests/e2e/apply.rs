@@ -154,8 +154,12 @@ async fn an_apply_that_is_asked_for_and_refused_is_answered_told_and_keeps_nothi
         .await;
         world.create_broker("cb1", json!({})).await;
         world.ready("cb1").await;
-        let farm = world.farm_ready().await;
-        assert!(!message(&farm, "Ready").contains(&status.to_string()), "an Apply since went through");
+        world
+            .farm_is("an Apply since went through", |farm| {
+                let shown = farm_condition(farm, "Ready").expect("Ready");
+                shown.0 == "True" && !shown.2.contains(&status.to_string())
+            })
+            .await;
     }
 }
 

@@ -214,7 +214,7 @@ async fn a_deleted_farm_says_who_uses_it_and_goes_when_nobody_does() {
 async fn a_farms_status_tells_what_is_seen_of_it() {
     let sites = vec![
         SiteConfig { name: "Head office".into(), ..SiteConfig::default() },
-        SiteConfig { name: "Branch".into(), ..SiteConfig::default() },
+        SiteConfig { id: 2, name: "Branch".into(), ..SiteConfig::default() },
     ];
     let world = World::with("status", FarmConfig { sites, ..FarmConfig::default() }, json!({})).await;
     world.create_broker("cb1", json!({})).await;
