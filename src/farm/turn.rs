@@ -227,3 +227,6 @@ impl FarmState {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;
