@@ -16,6 +16,7 @@
 //! The identity is unique to the process; [`identity`] makes one. Nobody edits or deletes the Lease
 //! by hand while it is held: the holder would notice only when it next renews.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::Client;
@@ -57,6 +58,34 @@ pub enum AcquireError {
 /// The way to leadership.
 #[derive(Debug)]
 pub struct Leader;
+
+/// The right to act, as everything that sends asks for it. Cheap to clone; all clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Authority(Arc<OnceLock<Option<Term>>>);
+
+impl Authority {
+    /// Nobody else is expected to work: the right is there from now on.
+    pub fn always() -> Self {
+        let authority = Self::default();
+        authority.grant(None);
+        authority
+    }
+
+    /// The right begins, and lasts as long as this leadership.
+    pub fn begin(&self, leadership: &Leadership) {
+        self.grant(Some(leadership.term.clone()));
+    }
+
+    /// The right never comes twice: a process that lost it ends.
+    fn grant(&self, term: Option<Term>) {
+        self.0.set(term).unwrap_or_default();
+    }
+
+    /// Whether this process may act right now.
+    pub fn may_act(&self) -> bool {
+        self.0.get().is_some_and(|term| term.as_ref().is_none_or(|term| !term.is_over()))
+    }
+}
 
 /// The Lease, held by this process and renewed in the background.
 ///

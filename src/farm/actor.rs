@@ -42,7 +42,7 @@ pub(super) struct Actor {
 impl Actor {
     /// Runs until stopped; then logs off.
     pub(super) async fn run(self) {
-        while !self.stop.is_cancelled() {
+        while !self.stop.is_cancelled() && self.farm.may_act() {
             let now = self.farm.clock.now();
             let (called, news, task) = {
                 let mut state = self.farm.state.lock();

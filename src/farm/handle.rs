@@ -17,6 +17,7 @@ use crate::broker::intent::quarantine_of;
 use crate::clock::Clock;
 use crate::crd::RasFarm;
 use crate::kubernetes::ObjectKey;
+use crate::leader::Authority;
 use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
 
 /// Bounds of one wait for the limit.
@@ -36,23 +37,35 @@ pub struct Farm {
     pub(super) state: Mutex<FarmState>,
     pub(super) changed: Notify,
     pub(super) clock: Clock,
+    authority: Authority,
 }
 
 impl Farm {
     /// A farm of which only the object is known.
-    pub(super) fn new(object: Arc<RasFarm>, unavailable_after: Duration, clock: Clock) -> Self {
+    pub(super) fn new(
+        object: Arc<RasFarm>,
+        unavailable_after: Duration,
+        clock: Clock,
+        authority: Authority,
+    ) -> Self {
         Self {
             key: ObjectKey::of(object.as_ref()),
             uid: object.uid().unwrap_or_default(),
             state: Mutex::new(FarmState::new(object, unavailable_after)),
             changed: Notify::new(),
             clock,
+            authority,
         }
     }
 
     /// What is known of the farm.
     pub fn view(&self) -> FarmView {
         self.state.lock().view(self.clock.now())
+    }
+
+    /// The farm's `resyncPeriod`.
+    pub fn period(&self) -> Duration {
+        self.state.lock().object.spec.resync_period.get()
     }
 
     /// What is written for this broker and not applied.
@@ -73,8 +86,16 @@ impl Farm {
         self.changed.notify_one();
     }
 
+    /// Whether this process may act, which a leader that lost its Lease may not.
+    pub fn may_act(&self) -> bool {
+        self.authority.may_act()
+    }
+
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
     pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
+        if !self.may_act() {
+            return None;
+        }
         let mut state = self.state.lock();
         let admitted = state.admit(broker, need, self.clock.now());
         let link = state.link.clone().filter(|_| admitted);

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::crd::RasFarm;
 use crate::events::{Event, Events, Kind};
 use crate::kubernetes::ObjectKey;
+use crate::leader::Authority;
 use crate::metrics::{Code, FarmName, Metrics};
 use crate::ras::Observation;
 
@@ -38,6 +39,8 @@ pub struct FarmContext {
     pub metrics: Metrics,
     /// Time.
     pub clock: Clock,
+    /// Whether this process may act.
+    pub authority: Authority,
     /// Asks for reconciles.
     pub wake: Wake,
 }
@@ -48,6 +51,7 @@ pub struct Farms {
     context: FarmContext,
     running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
+    begun: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -60,13 +64,24 @@ struct Running {
 impl Farms {
     /// No farms yet; `stop` ends all actors.
     pub fn new(context: FarmContext, stop: CancellationToken) -> Self {
-        Self { context, running: Arc::default(), tasks: TaskTracker::new(), stop }
+        let begun = CancellationToken::new();
+        Self { context, running: Arc::default(), tasks: TaskTracker::new(), begun, stop }
+    }
+
+    /// From here on farms are talked to; a standby only knows them.
+    pub fn begin(&self) {
+        self.begun.cancel();
     }
 
     /// Asks for a reconcile of a broker.
     pub fn wake(&self, broker: ObjectKey) {
         // The receiver goes only with the process.
         drop(self.context.wake.send(broker));
+    }
+
+    /// Whether this process may act: a standby may not yet, a leader that lost its Lease may not any more.
+    pub fn may_act(&self) -> bool {
+        self.context.authority.may_act()
     }
 
     /// The farm with this key.
@@ -93,7 +108,8 @@ impl Farms {
     fn start(&self, object: Arc<RasFarm>) -> Running {
         warn_of_insecure_transport(&self.context.events, &object);
         let context = &self.context;
-        let farm = Arc::new(Farm::new(object, context.unavailable_after, context.clock));
+        let farm =
+            Arc::new(Farm::new(object, context.unavailable_after, context.clock, context.authority.clone()));
         let stop = self.stop.child_token();
         let metrics = context.metrics.clone();
         let name = name_of(&farm.key);
@@ -108,9 +124,13 @@ impl Farms {
             wake: context.wake.clone(),
             stop: stop.clone(),
         };
+        let begun = self.begun.clone();
         let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
         self.tasks.spawn(async move {
-            actor.run().await;
+            // Stopped before it began: there is no session to give back.
+            if actor.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
+                actor.run().await;
+            }
             // Only now: its logoff is still counted. A new farm of the same name goes on with the series.
             if !running.lock().contains_key(&key) {
                 metrics.forget(&name_of(&key));
@@ -119,26 +139,17 @@ impl Farms {
         Running { farm, stop }
     }
 
-    /// A farm's object is gone.
-    pub fn remove(&self, object: &RasFarm) {
-        let key = ObjectKey::of(object);
-        let mut running = self.running.lock();
-        if running.get(&key).is_some_and(|known| Some(&known.farm.uid) == object.uid().as_ref())
-            && let Some(old) = running.remove(&key)
-        {
-            old.stop.cancel();
+    /// Ends the farms whose object `is_gone`, by key and uid; answers which.
+    pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
+        let ended = self
+            .running
+            .lock()
+            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .collect::<Vec<_>>();
+        for (_, running) in &ended {
+            running.stop.cancel();
         }
-    }
-
-    /// Takes over a whole list: what it lacks is gone.
-    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
-        self.running.lock().retain(|key, running| {
-            let keep = listed.contains(key);
-            if !keep {
-                running.stop.cancel();
-            }
-            keep
-        });
+        ended.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Waits until every actor has logged off.

@@ -4,17 +4,27 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../docs/page.rs"]
+mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod access;
 mod apply;
+mod brokers;
+mod counts;
 mod deploy;
+mod examples;
 mod farm_world;
 mod farms;
 mod ground;
 mod leader;
 mod lifecycle;
+mod mistakes;
 mod outage;
+mod replicas;
 mod schema;
+mod scope;
+mod shell;
+mod uninstall;
 mod world;

@@ -42,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) code: u16,
     /// The path with its query.
     pub(crate) uri: String,
+    /// When the server received it.
+    pub(crate) at: Option<jiff::Timestamp>,
 }
 
 impl Call {
@@ -118,6 +120,8 @@ struct Event {
     object_ref: ObjectRef,
     #[serde(default)]
     response_status: ResponseStatus,
+    #[serde(default)]
+    request_received_timestamp: Option<jiff::Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +149,15 @@ struct ResponseStatus {
 
 impl From<Event> for Call {
     fn from(event: Event) -> Self {
-        let Event { audit_id: _, verb, request_uri, user, object_ref, response_status } = event;
+        let Event {
+            audit_id: _,
+            verb,
+            request_uri,
+            user,
+            object_ref,
+            response_status,
+            request_received_timestamp,
+        } = event;
         let ObjectRef { resource, subresource, namespace, name } = object_ref;
         Self {
             verb,
@@ -156,6 +168,7 @@ impl From<Event> for Call {
             user: user.username,
             code: response_status.code,
             uri: request_uri,
+            at: request_received_timestamp,
         }
     }
 }

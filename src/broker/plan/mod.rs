@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::desired::{Desired, Fields};
+use super::desired::Fields;
 use super::findings::{Findings, Readiness};
 use super::intent::Intent;
-use super::observe::{ObjectFacts, Observed};
+use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use crate::clock::Now;
 use crate::crd::condition::Reason;
-use crate::crd::{AgentStatus, Drift, ObservedBroker, Origin, RasBrokerStatus, Role};
+use crate::crd::{AgentStatus, Drift, Origin, RasBrokerStatus, Role};
 use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
 
@@ -25,6 +25,9 @@ pub use deletion::{Clearance, GATHERING, clearance};
 
 /// How old a list may be on which a POST is decided.
 pub const FRESH: Duration = Duration::from_secs(10);
+
+/// How long a list that was asked for may take before its outcome is looked for.
+const LISTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// One thing to do. Steps that write to the farm are done only with a permit of the farm.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,10 +154,12 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// A reconcile that was asked for counts as handled once it was decided on a fresh view.
-    fn handled(mut self, desired: &Desired) -> Self {
-        if desired.requests.reconcile.is_some() {
-            self.status.last_handled_reconcile_at.clone_from(&desired.requests.reconcile);
+    /// A reconcile that was asked for counts as handled once it was decided on a list from after the request.
+    fn handled(mut self, memory: &Memory, facts: &FarmFacts) -> Self {
+        if let Some(asked) = self.object.request()
+            && is_fresh(memory, facts)
+        {
+            self.status.last_handled_reconcile_at = Some(asked.to_owned());
         }
         self
     }
@@ -184,32 +189,21 @@ impl Plan {
         Self { requeue: Some(requeue), ..self }
     }
 
+    /// The list is asked for, and looked at also where it changes nothing: what both lists lack wakes nobody.
     fn with_list(self) -> Self {
-        Self { needs_list: true, ..self }
+        Self { needs_list: true, requeue: self.requeue.or(Some(LISTED_WITHIN)), ..self }
     }
 
-    /// The same without touching status: the step itself writes what there is to say.
-    fn quiet(self) -> Self {
-        Self { status: None, findings: Findings::default(), ..self }
+    /// The same on a newer list, which is looked for soon whatever else was to be waited for.
+    fn on_newer_list(self) -> Self {
+        let requeue = self.requeue.map_or(LISTED_WITHIN, |requeue| requeue.min(LISTED_WITHIN));
+        self.after(requeue).with_list()
     }
 }
 
-/// What a status shows of a row.
-pub(super) fn observed_row(row: &ras::Broker) -> ObservedBroker {
-    let addresses = row.alternative_ips.as_deref().map(|text| super::canonical::address_set([text]));
-    ObservedBroker {
-        server: row.server.clone(),
-        site_id: row.site_id,
-        enabled: row.enabled,
-        standby: row.standby,
-        description: row.description.clone(),
-        ip: row.ip.clone(),
-        alternative_ips: addresses.map(|set| set.into_iter().collect()),
-        time_create: row.time_create.clone(),
-        admin_create: row.admin_create.clone(),
-        time_last_mod: row.time_last_mod.clone(),
-        admin_last_mod: row.admin_last_mod.clone(),
-    }
+/// Whether the list is from after the request that stands on the object.
+fn is_fresh(memory: &Memory, facts: &FarmFacts) -> bool {
+    memory.asked.as_ref().is_none_or(|(_, at)| facts.snapshot.listed_at >= *at)
 }
 
 /// What to show while a farm cannot be used: nothing for a while, so that a restart of the farm does not ripple
@@ -232,29 +226,29 @@ fn outage(observed: &Observed, outage: &Outage, now: Now) -> Plan {
 }
 
 /// The facts of a farm that answers, or the plan for one that does not.
-fn usable<'a>(observed: &'a Observed, now: Now) -> Result<&'a FarmFacts, Plan> {
-    match &observed.farm {
-        FarmView::Up(facts) => Ok(facts),
-        FarmView::Starting => Err(Plan::silent()),
-        FarmView::Down(why) => Err(outage(observed, why, now)),
-        FarmView::Missing => Err(Draft::of(&observed.object)
-            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now)),
-    }
+fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
+    let plan = match &observed.farm {
+        FarmView::Up(facts) => return Ok(facts),
+        FarmView::Starting => Plan::silent(),
+        FarmView::Down(why) => outage(observed, why, now),
+        FarmView::Missing => Draft::of(&observed.object)
+            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now),
+    };
+    Err(Box::new(plan))
 }
 
 /// The status right after a POST was answered: exactly what the next pass would say, so that it says nothing.
 pub(super) fn created(
-    object: &ObjectFacts,
-    farm: &FarmView,
+    observed: &Observed,
     status: RasBrokerStatus,
     row: &ras::Broker,
     now: Now,
 ) -> RasBrokerStatus {
-    let (FarmView::Up(facts), Ok(desired)) = (farm, &object.desired) else { return status };
-    let fresh = ObjectFacts { status: status.clone(), ..object.clone() };
+    let FarmView::Up(facts) = &observed.farm else { return status };
+    let fresh = ObjectFacts { status: status.clone(), ..observed.object.clone() };
     let plan = Draft::of(&fresh)
         .seen(facts, row)
-        .handled(desired)
-        .shows(Findings::reconciling(message::creating(desired)), now);
+        .handled(&observed.memory, facts)
+        .shows(Findings::reconciling(message::creating(&fresh.desired)), now);
     plan.status.unwrap_or(status)
 }

@@ -1,6 +1,8 @@
 //! The edge to the API server: every write is fenced by the resourceVersion on which it was decided, every call
 //! has a time limit, and nothing is retried out of sight.
 
+pub mod client;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -68,10 +70,13 @@ pub enum CallError {
 impl CallError {
     fn status(&self) -> Option<&kube::core::Status> {
         match self {
-            Self::Failed { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
+            Self::Failed { source, .. } => {
+                if let kube::Error::Api(status) = source.as_ref() {
+                    Some(status)
+                } else {
+                    None
+                }
+            }
             Self::TimedOut => None,
         }
     }
@@ -186,7 +191,7 @@ pub async fn secret(client: &Client, key: &ObjectKey) -> Result<Option<Secret>, 
     get(client, key).await
 }
 
-/// Reads one ConfigMap by name.
+/// Reads one `ConfigMap` by name.
 pub async fn config_map(client: &Client, key: &ObjectKey) -> Result<Option<ConfigMap>, CallError> {
     get(client, key).await
 }

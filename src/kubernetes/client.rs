@@ -1,0 +1,118 @@
+//! The client that everything uses: it repeats nothing by itself, and counts what it writes.
+
+use std::task::{Context, Poll};
+
+use futures::future::{BoxFuture, FutureExt};
+use http::{Method, Request, Response};
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config};
+use tower::{Layer, Service};
+
+use crate::metrics::{Metrics, Resource, Verb, WriteOutcome};
+
+/// A client for the cluster that `KUBECONFIG` or the pod's account names.
+pub async fn connect(metrics: Metrics) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    let mut config = Config::infer().await?;
+    // Whether to repeat a call is decided where the call is understood.
+    config.default_retry = false;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Counted(metrics)).build())
+}
+
+/// Counts writes by what their path names.
+#[derive(Clone, Debug)]
+struct Counted(Metrics);
+
+#[derive(Clone, Debug)]
+struct CountedService<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S> Layer<S> for Counted {
+    type Service = CountedService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CountedService { inner, metrics: self.0.clone() }
+    }
+}
+
+impl<S, B> Service<Request<Body>> for CountedService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    B: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let write = write_of(request.method(), request.uri().path());
+        let metrics = self.metrics.clone();
+        let answer = self.inner.call(request);
+        async move {
+            let answer = answer.await;
+            if let Some((resource, verb)) = write {
+                let status = answer.as_ref().map(|answer| answer.status().as_u16()).ok();
+                metrics.kubernetes_written(resource, verb, outcome_of(status));
+            }
+            answer
+        }
+        .boxed()
+    }
+}
+
+fn write_of(method: &Method, path: &str) -> Option<(Resource, Verb)> {
+    let verb = match *method {
+        Method::POST => Verb::Create,
+        Method::PATCH => Verb::Patch,
+        _ => return None,
+    };
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let resource = match segments.as_slice() {
+        [.., "rasfarms", _, "status"] => Resource::FarmsStatus,
+        [.., "rasbrokers", _, "status"] => Resource::BrokersStatus,
+        [.., "rasfarms", _] => Resource::Farms,
+        [.., "rasbrokers", _] => Resource::Brokers,
+        [.., "events"] => Resource::Events,
+        _ => return None,
+    };
+    Some((resource, verb))
+}
+
+fn outcome_of(status: Option<u16>) -> WriteOutcome {
+    match status {
+        Some(200..=299) => WriteOutcome::Success,
+        Some(409) => WriteOutcome::Conflict,
+        Some(408 | 500..=599) | None => WriteOutcome::Unknown,
+        Some(_) => WriteOutcome::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_named_by_their_path_and_reads_are_not_counted() {
+        let base = "/apis/ras-operator.dev/v1alpha1/namespaces/status/rasbrokers/events";
+        assert_eq!(write_of(&Method::PATCH, base), Some((Resource::Brokers, Verb::Patch)));
+        let status = format!("{base}/status");
+        assert_eq!(write_of(&Method::PATCH, &status), Some((Resource::BrokersStatus, Verb::Patch)));
+        assert_eq!(write_of(&Method::GET, base), None);
+        let events = "/apis/events.k8s.io/v1/namespaces/ns/events";
+        assert_eq!(write_of(&Method::POST, events), Some((Resource::Events, Verb::Create)));
+    }
+
+    #[test]
+    fn a_write_without_a_clear_answer_may_have_been_stored() {
+        assert_eq!(outcome_of(None), WriteOutcome::Unknown);
+        assert_eq!(outcome_of(Some(500)), WriteOutcome::Unknown);
+        assert_eq!(outcome_of(Some(422)), WriteOutcome::Refused);
+    }
+}

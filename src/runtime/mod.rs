@@ -1,0 +1,246 @@
+//! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
+
+mod control;
+mod sources;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Client;
+use kube::core::PartialObjectMeta;
+use kube::runtime::predicates;
+use kube::runtime::reflector;
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::control::control;
+use self::sources::{watch_brokers, watch_farms};
+use crate::admin::{BindError, Listeners, Liveness, Probes};
+use crate::broker::cache::Brokers;
+use crate::broker::reconcile::Context;
+use crate::cli::{self, RunArgs};
+use crate::clock::Clock;
+use crate::crd::RasBroker;
+use crate::events::Events;
+use crate::farm::registry::{FarmContext, Farms};
+use crate::farm::settings::FarmPolicy;
+use crate::kubernetes::{self, ObjectKey};
+use crate::leader::{self, AcquireError, Authority, Leader, Leadership};
+use crate::metrics::Metrics;
+use crate::ras::HostPolicy;
+
+/// How long calls that are not idempotent may take to finish once the process is told to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+
+/// Why the operator cannot run, or stopped.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no usable access to the API server.
+    #[error("failed to find the API server: set KUBECONFIG, or run in a cluster")]
+    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A port cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A task that must not end did.
+    #[error("a task ended that must not: {0}")]
+    Ended(&'static str),
+    /// Another replica may be working from now on: this one ends at once.
+    #[error("failed to keep the lease, so another replica may act: ending at once")]
+    LeadershipLost,
+    /// The servers of probes and metrics failed.
+    #[error("failed to serve probes and metrics")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Runs the operator until `stop` is cancelled and everything that must be finished is finished.
+pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError> {
+    let listeners = Listeners::bind(&args.health_probe_bind_address, &args.metrics_bind_address).await?;
+    let metrics = Metrics::new(cli::VERSION, cli::COMMIT);
+    let client = kubernetes::client::connect(metrics.clone()).await.map_err(RunError::Config)?;
+    let probes = Probes::default();
+    // Probes answer until the last session is given back.
+    let servers_stop = CancellationToken::new();
+    let servers = tokio::spawn(listeners.serve(probes.clone(), metrics.clone(), servers_stop.clone()));
+    let (readiness, stopping) = (probes.readiness.clone(), stop.clone());
+    let draining = tokio::spawn(async move {
+        stopping.cancelled().await;
+        readiness.draining();
+    });
+    let ended = Operator::new(client, &args, metrics, stop).run(&args, &probes).await;
+    draining.abort();
+    servers_stop.cancel();
+    match servers.await {
+        Ok(served) => served.map_err(RunError::Serve)?,
+        Err(_panicked) => return Err(RunError::Ended("probes and metrics")),
+    }
+    ended
+}
+
+/// The running parts.
+struct Operator {
+    client: Client,
+    farms: Arc<Farms>,
+    context: Arc<Context>,
+    metrics: Metrics,
+    woken: mpsc::UnboundedReceiver<ObjectKey>,
+    authority: Authority,
+    /// Ends reconciles.
+    stop: CancellationToken,
+    /// Ends the farms' actors, after the last reconcile.
+    farms_stop: CancellationToken,
+}
+
+impl Operator {
+    fn new(client: Client, args: &RunArgs, metrics: Metrics, stop: CancellationToken) -> Self {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let brokers = Arc::new(Brokers::default());
+        let events = Events::new(client.clone(), &leader::identity(Clock.now()), Clock);
+        let authority = if args.leader_elect { Authority::default() } else { Authority::always() };
+        let farms_stop = CancellationToken::new();
+        let hosts =
+            args.allowed_farm_hosts.as_ref().map(|hosts| hosts.as_slice().to_vec()).unwrap_or_default();
+        let farms = FarmContext {
+            kubernetes: client.clone(),
+            brokers: Arc::clone(&brokers),
+            policy: FarmPolicy {
+                hosts: HostPolicy::new(&hosts),
+                allow_insecure_tls: args.allow_insecure_tls,
+            },
+            unavailable_after: args.farm_unavailable_after.get(),
+            events: events.clone(),
+            metrics: metrics.clone(),
+            clock: Clock,
+            authority: authority.clone(),
+            wake,
+        };
+        let farms = Arc::new(Farms::new(farms, farms_stop.clone()));
+        let context = Context {
+            kubernetes: client.clone(),
+            brokers,
+            farms: Arc::clone(&farms),
+            events,
+            clock: Clock,
+            memories: Mutex::new(HashMap::new()),
+            crd: tokio::sync::Mutex::new(None),
+        };
+        Self { client, farms, context: Arc::new(context), metrics, woken, authority, stop, farms_stop }
+    }
+
+    async fn run(self, args: &RunArgs, probes: &Probes) -> Result<(), RunError> {
+        let election =
+            lead(self.client.clone(), args.leader_elect, self.authority.clone(), self.stop.clone());
+        let mut election = Box::pin(election);
+        let (farms, stop, farms_stop) = (Arc::clone(&self.farms), self.stop.clone(), self.farms_stop.clone());
+        let begun = CancellationToken::new();
+        let mut leadership = None;
+        let mut working = Box::pin(self.work(args, probes, begun.clone()));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut working => break ended,
+                won = &mut election, if leadership.is_none() && !stop.is_cancelled() => {
+                    begun.cancel();
+                    farms.begin();
+                    leadership = Some(won);
+                }
+                () = lost(leadership.as_ref()) => return Err(RunError::LeadershipLost),
+            }
+        };
+        // Reconciles are done, or given up; now the sessions are given back, and then the Lease.
+        farms_stop.cancel();
+        drop(tokio::time::timeout(DRAIN_LIMIT, farms.drained()).await);
+        if let Some(Some(leadership)) = leadership {
+            leadership.release().await;
+        }
+        if stop.is_cancelled() { Ok(()) } else { ended }
+    }
+
+    /// Keeps the caches, and reconciles from `begun` on. Ends when stopped, or when a part ends that must not.
+    async fn work(self, args: &RunArgs, probes: &Probes, begun: CancellationToken) -> Result<(), RunError> {
+        let namespaces = args.watch_namespaces.as_slice().to_vec();
+        let (farms_synced, farms_are_synced) = oneshot::channel();
+        let farm_watch = watch_farms(
+            self.client.clone(),
+            namespaces.clone(),
+            Arc::clone(&self.farms),
+            Arc::clone(&self.context),
+            farms_synced,
+        );
+        let farm_watch = guarded(&probes.liveness, "watch of farms", farm_watch);
+        let (store, writer) = reflector::store::<PartialObjectMeta<RasBroker>>();
+        let (brokers_synced, brokers_are_synced) = oneshot::channel();
+        let stream = watch_brokers(&self.client, &namespaces, Arc::clone(&self.context), brokers_synced);
+        let triggers =
+            predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
+        let stream =
+            stream.reflect(writer).applied_objects().predicate_filter(triggers, PredicateConfig::default());
+        let readiness = probes.readiness.clone();
+        let all_synced = async move {
+            if farms_are_synced.await.is_ok() && brokers_are_synced.await.is_ok() {
+                readiness.synced();
+            }
+            std::future::pending::<()>().await;
+        };
+        let heartbeat = probes.liveness.watch("controller of brokers", None);
+        let controlled = control(
+            stream.boxed(),
+            store,
+            self.woken,
+            &self.context,
+            &self.metrics,
+            args,
+            (&self.stop, begun),
+        );
+        let ended = tokio::select! {
+            () = controlled => Err(RunError::Ended("the controller of brokers")),
+            () = farm_watch => Err(RunError::Ended("the watch of farms")),
+            () = all_synced => Ok(()),
+        };
+        heartbeat.finish();
+        ended
+    }
+}
+
+/// Runs a task that must not end as one of its own, and reports its death to `/healthz`.
+async fn guarded(liveness: &Liveness, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let heartbeat = liveness.watch(name, None);
+    let task = tokio::spawn(task);
+    // A task that panicked has said so itself.
+    drop(AbortOnDropHandle::new(task).await);
+    drop(heartbeat);
+}
+
+/// Waits for the right to act; with an election, for the Lease.
+async fn lead(
+    client: Client,
+    elect: bool,
+    authority: Authority,
+    stop: CancellationToken,
+) -> Option<Leadership> {
+    if !elect {
+        return None;
+    }
+    let namespace = leader::namespace(&client);
+    let identity = leader::identity(Clock.now());
+    match Leader::acquire(client, &namespace, &identity, stop).await {
+        Ok(leadership) => {
+            tracing::info!(identity, "won the lease");
+            authority.begin(&leadership);
+            Some(leadership)
+        }
+        // Stopped before it was won: nothing was begun, and there is nothing to wait for.
+        Err(AcquireError::Stopped) => std::future::pending().await,
+    }
+}
+
+async fn lost(leadership: Option<&Option<Leadership>>) {
+    match leadership {
+        Some(Some(leadership)) => leadership.lost().await,
+        Some(None) | None => std::future::pending().await,
+    }
+}
