@@ -45,35 +45,43 @@ pub(super) fn plan(
     let draft = draft.drift(drift.clone());
     if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
         let findings = resting(observed, desired, facts, row, &differences, &drift);
-        let plan = draft.shows(findings, now);
-        return if is_half_told(observed, facts, &plan) { plan.quiet() } else { plan };
+        return told_once(observed, facts, draft.shows(findings, now));
     }
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
         let findings = Findings { drifted: drifted(&drift), ..failure.0 };
         return draft.shows(findings, now).after(failure.1);
     }
-    // Fields that a POST cannot carry are still part of the creation.
-    let hold = match observed.memory.unapplied {
-        Some(Unapplied::Created) => message::creating(desired),
-        Some(Unapplied::Updated | Unapplied::Deleted) | None => {
-            message::updating(differences.send.iter().map(|(field, ..)| *field))
-        }
+    let hold = if is_being_created(object, &observed.memory) {
+        message::creating(desired)
+    } else {
+        message::updating(differences.send.iter().map(|(field, ..)| *field))
     };
     let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
-    draft.shows(findings, now).then(Step::Update { id: row.id, fields })
+    told_once(observed, facts, draft.shows(findings, now).then(Step::Update { id: row.id, fields }))
 }
 
-/// Whether there is nothing to say but what our own change did to the row, before its Apply: that is told together
-/// with the outcome, so that a change costs one write when it begins and one when it is done. Where a person has to
-/// apply, the outcome may be days away, and the row is shown as it is.
-fn is_half_told(observed: &Observed, facts: &FarmFacts, plan: &Plan) -> bool {
+/// Fields that a POST cannot carry are part of the creation, also where an Apply comes between POST and PUT.
+fn is_being_created(object: &ObjectFacts, memory: &Memory) -> bool {
+    let told = object.status.conditions.iter().any(|condition| {
+        condition.type_ == ConditionType::Reconciling.as_str()
+            && condition.reason == Reason::Creating.as_str()
+            && condition.observed_generation == Some(object.generation)
+    });
+    told || memory.unapplied == Some(Unapplied::Created)
+}
+
+/// While a change of ours is on its way, what it and its Apply do to the row is told together with the outcome, so
+/// that a change costs one write when it begins and one when it is done. Where a person has to apply, the outcome may
+/// be days away, and the row is shown as it is.
+fn told_once(observed: &Observed, facts: &FarmFacts, plan: Plan) -> Plan {
     let last = &observed.object.status;
-    let same_but_for_the_row = plan.status.as_ref().is_some_and(|status| {
+    let on_its_way = observed.memory.unapplied.is_some() || plan.step.is_some();
+    let is_told = plan.status.as_ref().is_some_and(|status| {
         let RasBrokerStatus { observed, agent, priority, role, marked_for_deletion, .. } = last.clone();
         RasBrokerStatus { observed, agent, priority, role, marked_for_deletion, ..status.clone() } == *last
     });
-    observed.memory.unapplied.is_some() && facts.mode != ApplyMode::Manual && same_but_for_the_row
+    if on_its_way && is_told && facts.mode != ApplyMode::Manual { plan.quiet() } else { plan }
 }
 
 /// A step that failed lately and whose time to be tried again has not come.
@@ -235,18 +243,19 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
+    let being_created = is_being_created(object, memory);
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created) => message::creating(desired),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Updated) => {
-            let sent = memory.update.iter().flat_map(|update| update.fields.keys().copied());
-            if memory.update.is_some() {
-                message::updating(sent)
-            } else {
-                message::applying(Reason::Updating)
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) if being_created => {
+            message::creating(desired)
+        }
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) => {
+            match &memory.update {
+                Some(sent) => message::updating(sent.fields.keys().copied()),
+                None => message::applying(Reason::Updating),
             }
         }
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
     })
 }
 
