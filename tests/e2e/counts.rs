@@ -35,7 +35,7 @@ const FOUND: &str = "found";
 /// Made by the operator.
 const MADE: &str = "made";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_cost_is_what_the_design_allows() {
     let mut fleet = Fleet::new().await;
     adoption_writes_nothing_to_the_farm(&fleet).await;
