@@ -18,3 +18,4 @@ pub mod runtime;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod telemetry;
+pub mod watch;

@@ -1,17 +1,18 @@
 //! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream::{BoxStream, SelectAll};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use kube::Client;
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
-use kube::{Api, Client};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -27,10 +28,11 @@ use crate::crd::{RasBroker, RasFarm};
 use crate::events::Events;
 use crate::farm::registry::{FarmContext, Farms};
 use crate::farm::settings::FarmPolicy;
-use crate::kubernetes::{self, Namespaced, ObjectKey};
+use crate::kubernetes::{self, ObjectKey};
 use crate::leader::{self, AcquireError, Authority, Leader, Leadership};
 use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
 use crate::ras::HostPolicy;
+use crate::watch::{Change, Lists, is_in, metadata_of, watch};
 
 /// How long a broker whose reconcile failed rests; the farm's and the plan's own pauses come on top of it.
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
@@ -163,18 +165,17 @@ impl Operator {
     async fn work(self, args: &RunArgs, probes: &Probes, begun: CancellationToken) -> Result<(), RunError> {
         let namespaces = args.watch_namespaces.as_slice().to_vec();
         let (farms_synced, farms_are_synced) = oneshot::channel();
-        let farm_events = watch(&self.client, &namespaces);
-        let farm_watch =
-            watch_farms(farm_events, Arc::clone(&self.farms), Arc::clone(&self.context), farms_synced);
-        let farm_watch = guarded(&probes.liveness, "watch of farms", farm_watch);
-        let (store, writer) = reflector::store::<RasBroker>();
-        let (brokers_synced, brokers_are_synced) = oneshot::channel();
-        let stream = watch_brokers(
-            watch(&self.client, &namespaces),
+        let farm_watch = watch_farms(
+            self.client.clone(),
+            namespaces.clone(),
             Arc::clone(&self.farms),
             Arc::clone(&self.context),
-            brokers_synced,
+            farms_synced,
         );
+        let farm_watch = guarded(&probes.liveness, "watch of farms", farm_watch);
+        let (store, writer) = reflector::store::<PartialObjectMeta<RasBroker>>();
+        let (brokers_synced, brokers_are_synced) = oneshot::channel();
+        let stream = watch_brokers(&self.client, &namespaces, Arc::clone(&self.context), brokers_synced);
         let triggers =
             predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
         let stream =
@@ -247,8 +248,8 @@ async fn lost(leadership: Option<&Option<Leadership>>) {
 
 /// Drives brokers until stopped, and lets what is under way finish.
 async fn control(
-    stream: BoxStream<'static, Result<RasBroker, watcher::Error>>,
-    store: Store<RasBroker>,
+    stream: BoxStream<'static, Result<PartialObjectMeta<RasBroker>, watcher::Error>>,
+    store: Store<PartialObjectMeta<RasBroker>>,
     woken: mpsc::UnboundedReceiver<ObjectKey>,
     context: &Arc<Context>,
     metrics: &Metrics,
@@ -260,7 +261,7 @@ async fn control(
         .debounce(Duration::from_millis(50));
     let woken = futures::stream::unfold(woken, |mut woken| async move {
         let key = woken.recv().await?;
-        Some((ObjectRef::<RasBroker>::new(&key.name).within(&key.namespace), woken))
+        Some((ObjectRef::<PartialObjectMeta<RasBroker>>::new(&key.name).within(&key.namespace), woken))
     });
     let shared = Arc::new((Arc::clone(context), metrics.clone()));
     // A standby keeps its caches and does nothing; when its time comes it looks at everything once.
@@ -280,7 +281,7 @@ async fn control(
 }
 
 async fn reconcile(
-    broker: Arc<RasBroker>,
+    broker: Arc<PartialObjectMeta<RasBroker>>,
     shared: Arc<(Arc<Context>, Metrics)>,
 ) -> Result<Action, ReconcileError> {
     let (context, metrics) = shared.as_ref();
@@ -299,58 +300,59 @@ fn pause(_error: &ReconcileError) -> Action {
     Action::requeue(ERROR_PAUSE)
 }
 
-type Watched<K> = Result<watcher::Event<K>, watcher::Error>;
-
-/// One watch per namespace, or one over all, as one stream.
-fn watch<K: Namespaced + Send + 'static>(
+/// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms. What
+/// comes out feeds the controller: metadata alone, since reconciles read the cache.
+fn watch_brokers(
     client: &Client,
     namespaces: &[String],
-) -> SelectAll<BoxStream<'static, Watched<K>>> {
-    let apis: Vec<Api<K>> = if namespaces.is_empty() {
-        vec![Api::all(client.clone())]
-    } else {
-        namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
-    };
-    // Not a streamed list: the API server ends one only with a notice of etcd's progress, which, for a kind without a
-    // single event yet, comes as seldom as etcd is told to (ten minutes by default). A first install would wait for it.
-    let config = watcher::Config::default;
-    futures::stream::select_all(apis.into_iter().map(|api| watcher(api, config()).default_backoff().boxed()))
-}
-
-/// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms.
-fn watch_brokers(
-    events: impl Stream<Item = Watched<RasBroker>> + Send + 'static,
-    farms: Arc<Farms>,
     context: Arc<Context>,
     synced: oneshot::Sender<()>,
-) -> impl Stream<Item = Watched<RasBroker>> + Send + 'static {
-    let mut listed = HashSet::new();
+) -> impl Stream<Item = Trigger> + Send + 'static {
+    let mut lists = Lists::new(namespaces);
     let mut synced = Some(synced);
-    events.modify(|broker| broker.metadata.managed_fields = None).map(move |event| {
-        match &event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(broker)) => {
-                listed.insert(ObjectKey::of(broker));
-                context.brokers.put(Arc::new(broker.clone()));
+    let events = watch::<RasBroker>(client, namespaces).flat_map(move |event| {
+        let triggers = match event {
+            Ok((scope, event)) => {
+                let was_complete = lists.are_complete();
+                let triggers = broker_triggers(&context, lists.take(scope, event), was_complete);
+                if lists.are_complete() && !was_complete {
+                    announce(&mut synced);
+                    triggers.into_iter().chain([Ok(watcher::Event::InitDone)]).collect()
+                } else {
+                    triggers
+                }
             }
-            Ok(watcher::Event::InitDone) => {
-                context.brokers.retain(&listed);
-                announce(&mut synced);
+            Err(error) => {
+                tracing::warn!(%error, "the watch of brokers was interrupted");
+                Vec::new()
             }
-            Ok(watcher::Event::Apply(broker)) => {
-                context.brokers.put(Arc::new(broker.clone()));
-                touch(&farms, broker);
-            }
-            Ok(watcher::Event::Delete(broker)) => {
-                context.brokers.remove(broker);
-                context.forget(broker);
-                context.wake_rivals(broker);
-                touch(&farms, broker);
-            }
-            Err(error) => tracing::warn!(%error, "the watch of brokers was interrupted"),
+        };
+        futures::stream::iter(triggers)
+    });
+    futures::stream::once(std::future::ready(Ok(watcher::Event::Init))).chain(events)
+}
+
+type Trigger = Result<watcher::Event<PartialObjectMeta<RasBroker>>, watcher::Error>;
+
+fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: bool) -> Vec<Trigger> {
+    match change {
+        Change::Listing => Vec::new(),
+        Change::Seen(broker) => {
+            let metadata = metadata_of(&broker);
+            context.see(broker);
+            let event = if was_complete { watcher::Event::Apply } else { watcher::Event::InitApply };
+            vec![Ok(event(metadata))]
         }
-        event
-    })
+        Change::Gone(broker) => {
+            context.lose(&broker);
+            vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
+        }
+        Change::Listed(scope, listed) => {
+            let gone = context.brokers.missing(|key| is_in(&scope, key) && !listed.contains(key));
+            gone.iter().for_each(|broker| context.lose(broker));
+            gone.iter().map(|broker| Ok(watcher::Event::Delete(metadata_of(broker.as_ref())))).collect()
+        }
+    }
 }
 
 fn announce(synced: &mut Option<oneshot::Sender<()>>) {
@@ -360,40 +362,40 @@ fn announce(synced: &mut Option<oneshot::Sender<()>>) {
     }
 }
 
-fn touch(farms: &Farms, broker: &RasBroker) {
-    if let Some(farm) = farms.get(&crate::broker::cache::farm_of(broker)) {
-        farm.touch();
-    }
-}
-
 /// Watched farms start and stop actors; a farm that goes wakes its brokers.
 async fn watch_farms(
-    events: impl Stream<Item = Watched<RasFarm>> + Send + 'static,
+    client: Client,
+    namespaces: Vec<String>,
     farms: Arc<Farms>,
     context: Arc<Context>,
     synced: oneshot::Sender<()>,
 ) {
     let mut synced = Some(synced);
-    let mut listed = HashSet::new();
-    let mut events = events.modify(|farm| farm.metadata.managed_fields = None).boxed();
-    loop {
-        match events.try_next().await {
-            Ok(Some(watcher::Event::Init)) => listed.clear(),
-            Ok(Some(watcher::Event::InitApply(farm))) => {
-                listed.insert(ObjectKey::of(&farm));
+    let mut lists = Lists::new(&namespaces);
+    let mut events = watch::<RasFarm>(&client, &namespaces);
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok((scope, event)) => lists.take(scope, event),
+            Err(error) => {
+                tracing::warn!(%error, "the watch of farms was interrupted");
+                continue;
+            }
+        };
+        let gone = match change {
+            Change::Listing => Vec::new(),
+            Change::Seen(farm) => {
                 farms.put(Arc::new(farm));
+                Vec::new()
             }
-            Ok(Some(watcher::Event::InitDone)) => {
-                farms.retain(&listed);
-                announce(&mut synced);
+            Change::Gone(farm) => farms
+                .remove(|key, uid| *key == ObjectKey::of(&farm) && farm.metadata.uid.as_deref() == Some(uid)),
+            Change::Listed(scope, listed) => {
+                farms.remove(|key, _| is_in(&scope, key) && !listed.contains(key))
             }
-            Ok(Some(watcher::Event::Apply(farm))) => farms.put(Arc::new(farm)),
-            Ok(Some(watcher::Event::Delete(farm))) => {
-                farms.remove(&farm);
-                context.wake_brokers_of(&ObjectKey::of(&farm));
-            }
-            Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "the watch of farms was interrupted"),
+        };
+        gone.iter().for_each(|farm| context.wake_brokers_of(farm));
+        if lists.are_complete() {
+            announce(&mut synced);
         }
     }
 }

@@ -40,14 +40,15 @@ impl Brokers {
         }
     }
 
-    /// Takes over a whole list: what it lacks is gone.
-    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
-        let mut inner = self.inner.write();
-        let gone: Vec<ObjectKey> =
-            inner.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-        for key in gone {
-            inner.forget(&key);
-        }
+    /// The brokers that `is_missing` from a list, which are gone.
+    pub fn missing(&self, is_missing: impl Fn(&ObjectKey) -> bool) -> Vec<Arc<RasBroker>> {
+        let inner = self.inner.read();
+        inner
+            .objects
+            .iter()
+            .filter(|(key, _)| is_missing(key))
+            .map(|(_, broker)| Arc::clone(broker))
+            .collect()
     }
 
     /// The newest known version.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use super::canonical::{ServerName, address_set, canonical_address};
@@ -18,8 +19,9 @@ pub enum InvalidSpec {
     Separator(String),
     /// The spec names a site that is not the one the broker was made in.
     #[error(
-        "spec.siteId is {wanted}, but this broker was recorded in site {recorded}: a broker cannot change its site; \
-         set spec.siteId to {recorded}, or delete this object and create another"
+        "spec.siteId is {wanted}, but this broker was recorded in site {recorded}: a broker cannot change its site, \
+         and spec.siteId cannot be changed once it is set; delete this object and create another, with \
+         spec.deletionPolicy Orphan and spec.adoptionPolicy IfExists if the broker is to stay"
     )]
     SiteContradicted {
         /// What the spec says.
@@ -96,9 +98,11 @@ pub struct Requests {
     pub reconcile: Option<String>,
 }
 
-/// A valid spec.
+/// A spec in its valid form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
+    /// Why nothing can be made of it, if so. A deletion does not ask.
+    pub invalid: Option<InvalidSpec>,
     /// Name of the `RasFarm` in the same namespace.
     pub farm: String,
     /// The server as written, which is what a POST sends.
@@ -128,7 +132,7 @@ pub struct Desired {
 }
 
 /// Brings a spec into its valid form; `recorded_site` is the site that was resolved before, if one was.
-pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Result<Desired, InvalidSpec> {
+pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Desired {
     // Destructured whole, so that a new field does not compile until it is handled here.
     let RasBrokerSpec {
         farm_ref,
@@ -147,19 +151,16 @@ pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Result<Desired
         management_policy,
         suspend,
     } = &broker.spec;
-    if let (Some(wanted), Some(recorded)) = (*site_id, recorded_site)
-        && wanted != recorded
-    {
-        return Err(InvalidSpec::SiteContradicted { wanted, recorded });
-    }
+    let addresses = alternative_ips.as_deref().map(alternative_addresses).transpose();
     let fields = [
         enabled.map(|flag| (Field::Enabled, Value::Flag(flag))),
         standby.map(|flag| (Field::Standby, Value::Flag(flag))),
         description.clone().map(|text| (Field::Description, Value::Text(text))),
         ip.as_deref().map(|ip| (Field::Ip, Value::Text(canonical_address(ip)))),
-        alternative_ips.as_deref().map(alternative_addresses).transpose()?,
+        addresses.clone().unwrap_or_default(),
     ];
-    Ok(Desired {
+    Desired {
+        invalid: contradiction(*site_id, recorded_site).or_else(|| addresses.err()),
         farm: farm_ref.name.clone(),
         server: server.clone(),
         name: ServerName::new(server),
@@ -173,7 +174,12 @@ pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Result<Desired
         management: *management_policy,
         suspend: *suspend,
         requests: requests(broker),
-    })
+    }
+}
+
+fn contradiction(wanted: Option<i64>, recorded: Option<i64>) -> Option<InvalidSpec> {
+    let (wanted, recorded) = wanted.zip(recorded)?;
+    (wanted != recorded).then_some(InvalidSpec::SiteContradicted { wanted, recorded })
 }
 
 fn alternative_addresses(items: &[String]) -> Result<(Field, Value), InvalidSpec> {
@@ -191,6 +197,20 @@ fn requests(broker: &RasBroker) -> Requests {
         deletion_protection: is_true(annotation::DELETION_PROTECTION),
         skip_availability_check: is_true(annotation::SKIP_AVAILABILITY_CHECK),
         force_orphan: is_true(annotation::FORCE_ORPHAN),
-        reconcile: read(annotation::RECONCILE_REQUESTED_AT).or_else(|| read(annotation::FLUX_REQUESTED_AT)),
+        reconcile: later(read(annotation::RECONCILE_REQUESTED_AT), read(annotation::FLUX_REQUESTED_AT)),
     }
+}
+
+/// Of two requests the one made later: each annotation stays on the object after it was answered. A text that is
+/// no time counts as the earliest.
+fn later(own: Option<String>, flux: Option<String>) -> Option<String> {
+    let (Some(own), Some(flux)) = (&own, &flux) else { return own.or(flux) };
+    let is_later = time_of(flux) > time_of(own);
+    Some(if is_later { flux.clone() } else { own.clone() })
+}
+
+/// RFC 3339, or seconds since 1970 as `date +%s` prints them.
+fn time_of(text: &str) -> Option<Timestamp> {
+    let seconds = || text.parse::<i64>().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    text.parse().ok().or_else(seconds)
 }

@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::cache::Brokers;
 use super::canonical::ServerName;
-use super::desired::{Desired, Field, Fields, Value};
+use super::desired::{Field, Fields, Value};
 use super::intent::{Intent, SEND_DEADLINE};
-use super::observe::{Memory, ObjectFacts, Observed, SentUpdate};
-use super::plan::{Released, Step, observed_row};
+use super::observe::{Memory, ObjectFacts, Observed, SentUpdate, observed_row};
+use super::plan::{Released, Step};
 use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
@@ -89,17 +89,14 @@ impl Executor<'_> {
 
     /// The create protocol: intent, deadline, one POST, id first.
     async fn create(&self, intent: &Intent, memory: &mut Memory) -> Result<Progress, StepError> {
-        let desired = self.desired();
-        let credentials = self
-            .agent_credentials(desired.and_then(|desired| desired.install.credentials_secret_ref.as_ref()))
-            .await?;
+        let install = &self.observed.object.desired.install;
+        let credentials = self.agent_credentials(install.credentials_secret_ref.as_ref()).await?;
         let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true }) else {
             return Ok(Progress::Queued);
         };
         let object = self.write_intent(self.broker, intent).await?;
         let written_at = self.clock.now().boot;
         memory.intent_seen = Some((intent.attempt, written_at));
-        let install = desired.map(|desired| desired.install.clone()).unwrap_or_default();
         let request = ras::NewBroker {
             server: intent.server.clone(),
             site_id: intent.site_id,
@@ -123,6 +120,10 @@ impl Executor<'_> {
             }
             Err(error) if error.outcome() == Outcome::Unknown => Err(error.into()),
             Err(error) => {
+                if let Some(farm) = self.farm.filter(|_| error.is_conflict()) {
+                    // Somebody was faster: the list says who.
+                    farm.ask_for_list();
+                }
                 self.write_refusal(&object, intent, &error.to_string()).await?;
                 Err(error.into())
             }
@@ -176,7 +177,7 @@ impl Executor<'_> {
         if origin == Origin::Adopted {
             return status;
         }
-        super::plan::created(&self.observed.object, &self.observed.farm, status, row, self.clock.now())
+        super::plan::created(self.observed, status, row, self.clock.now())
     }
 
     async fn write_status(
@@ -251,8 +252,7 @@ impl Executor<'_> {
 
     /// An id alone is no identity: a fresh read by id precedes each DELETE.
     async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
-        let desired = self.desired();
-        let removal = desired.map(|desired| desired.uninstall.clone()).unwrap_or_default();
+        let removal = &self.observed.object.desired.uninstall;
         let credentials = self.agent_credentials(removal.credentials_secret_ref.as_ref()).await?;
         let Some(permit) = self.permit(Need { calls: 2, writes: true, fresh_list: false }) else {
             return Ok(Progress::Queued);
@@ -275,8 +275,6 @@ impl Executor<'_> {
                 memory.failure = None;
                 Ok(Progress::Done)
             }
-            // Gone in the meantime: the next list shows it.
-            Err(error) if error.is_not_found() => Ok(Progress::Done),
             Err(error) => {
                 if error.outcome() == Outcome::Unknown {
                     memory.delete_unanswered = Some(self.clock.now().boot);
@@ -347,10 +345,6 @@ impl Executor<'_> {
         let answered = Arc::new(answered);
         self.brokers.put(Arc::clone(&answered));
         answered
-    }
-
-    fn desired(&self) -> Option<&Desired> {
-        self.observed.object.desired.as_ref().ok()
     }
 
     async fn agent_credentials(

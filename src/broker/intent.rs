@@ -45,6 +45,9 @@ pub struct Intent {
     /// When this uid was last created again after it had vanished from the farm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recreated: Option<Timestamp>,
+    /// The id of the vanished row that this attempt replaces: while status still names it, this attempt is unresolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<i64>,
 }
 
 impl Intent {
@@ -124,6 +127,7 @@ mod tests {
             lost_since: None,
             refused: None,
             recreated: None,
+            replaces: None,
         }
     }
 

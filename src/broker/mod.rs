@@ -10,3 +10,4 @@ pub mod intent;
 pub mod observe;
 pub mod plan;
 pub mod reconcile;
+mod rivals;

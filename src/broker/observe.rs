@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::canonical::{ServerName, address_set, canonical_address};
-use super::desired::{Desired, Field, Fields, InvalidSpec, Value};
+use super::desired::{Desired, Field, Fields, Value};
 use super::intent::Intent;
-use crate::crd::{RasBroker, RasBrokerStatus, annotation, finalizer};
+use crate::crd::condition::{ConditionType, Reason};
+use crate::crd::{ObservedBroker, RasBroker, RasBrokerStatus, annotation, finalizer};
 use crate::farm::view::{FarmView, Hold, Unapplied};
 use crate::ras;
 
@@ -50,8 +52,8 @@ pub struct ObjectFacts {
     pub intent: Option<Intent>,
     /// The last status.
     pub status: RasBrokerStatus,
-    /// The valid spec, or why it is none.
-    pub desired: Result<Desired, InvalidSpec>,
+    /// The spec in its valid form.
+    pub desired: Desired,
 }
 
 /// Whether objects of this kind are being removed by the removal of their definition.
@@ -91,8 +93,8 @@ pub struct Memory {
     pub failure: Option<Failure>,
     /// What is written and not applied.
     pub unapplied: Option<Unapplied>,
-    /// The `reconcile-requested-at` value last acted on.
-    pub reconcile_handled: Option<String>,
+    /// The `reconcile-requested-at` value that stands on the object, and when it was first seen.
+    pub asked: Option<(String, Duration)>,
     /// Whether a read by id found the recorded row gone after both lists did.
     pub confirmed_gone: Option<i64>,
 }
@@ -148,6 +150,27 @@ impl ObjectFacts {
         self.status.site_id.or_else(|| self.intent.as_ref().map(|intent| intent.site_id))
     }
 
+    /// The intent of a POST that may have created something which no status names yet.
+    pub fn unresolved_intent(&self) -> Option<&Intent> {
+        let owned = self.owned_id();
+        self.intent
+            .as_ref()
+            .filter(|intent| intent.refused.is_none() && (owned.is_none() || owned == intent.replaces))
+    }
+
+    /// A reconcile that was asked for and not answered yet.
+    pub fn request(&self) -> Option<&str> {
+        let asked = self.desired.requests.reconcile.as_deref();
+        asked.filter(|asked| Some(*asked) != self.status.last_handled_reconcile_at.as_deref())
+    }
+
+    /// What the last status says under `type_` with this reason.
+    pub fn shown(&self, type_: ConditionType, reason: Reason) -> Option<&str> {
+        let mut conditions = self.status.conditions.iter();
+        let same = |shown: &&Condition| shown.type_ == type_.as_str() && shown.reason == reason.as_str();
+        conditions.find(same).map(|shown| shown.message.as_str())
+    }
+
     /// The id that is ours: one that a status with an origin names. An id alone owns nothing.
     pub fn owned_id(&self) -> Option<i64> {
         self.status.origin.and(self.status.id)
@@ -161,20 +184,43 @@ pub fn has_finalizer(broker: &RasBroker) -> bool {
 
 /// What a row says of the fields that can be managed, in canonical form; what it leaves out is left out.
 pub fn row_fields(row: &ras::Broker) -> Fields {
+    shown_fields(&observed_row(row))
+}
+
+/// The same of a row that a status shows.
+pub fn shown_fields(shown: &ObservedBroker) -> Fields {
     let flag = |field, value: Option<bool>| value.map(|flag| (field, Value::Flag(flag)));
-    let ip = row.ip.as_deref().map(canonical_address);
-    let addresses = row.alternative_ips.as_deref().map(|text| address_set([text]));
+    let ip = shown.ip.as_deref().map(canonical_address);
+    let addresses = address_set(shown.alternative_ips.iter().flatten().map(String::as_str));
     [
-        flag(Field::Enabled, row.enabled),
-        flag(Field::Standby, row.standby),
+        flag(Field::Enabled, shown.enabled),
+        flag(Field::Standby, shown.standby),
         // A description that is absent is one that is empty: a spec that clears it must find it cleared.
-        Some((Field::Description, Value::Text(row.description.clone().unwrap_or_default()))),
+        Some((Field::Description, Value::Text(shown.description.clone().unwrap_or_default()))),
         Some((Field::Ip, Value::Text(ip.unwrap_or_default()))),
-        Some((Field::AlternativeIps, Value::Addresses(addresses.unwrap_or_default()))),
+        Some((Field::AlternativeIps, Value::Addresses(addresses))),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What a status shows of a row.
+pub fn observed_row(row: &ras::Broker) -> ObservedBroker {
+    let addresses = row.alternative_ips.as_deref().map(|text| address_set([text]));
+    ObservedBroker {
+        server: row.server.clone(),
+        site_id: row.site_id,
+        enabled: row.enabled,
+        standby: row.standby,
+        description: row.description.clone(),
+        ip: row.ip.clone(),
+        alternative_ips: addresses.map(|set| set.into_iter().collect()),
+        time_create: row.time_create.clone(),
+        admin_create: row.admin_create.clone(),
+        time_last_mod: row.time_last_mod.clone(),
+        admin_last_mod: row.admin_last_mod.clone(),
+    }
 }
 
 /// The managed fields that are not as they should be: wanted and observed.

@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::cache::{Brokers, farm_of};
-use super::canonical::{ServerName, canonical_address};
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival, row_fields};
 use super::plan::{Plan, plan};
+use super::rivals::{rival, site_of, takes_part};
 use crate::clock::{Clock, Now};
 use crate::crd::condition::ConditionType;
-use crate::crd::{ManagementPolicy, RasBroker, RasBrokerStatus};
+use crate::crd::{RasBroker, RasBrokerStatus};
 use crate::events::{Event, Events, Kind};
 use crate::farm::handle::Farm;
 use crate::farm::registry::Farms;
@@ -27,6 +27,8 @@ use crate::kubernetes::{self, CallError, ObjectKey, limited};
 
 /// Steps of one broker in one go; a farm that keeps changing under our hands must not hold a worker for ever.
 const MOST_STEPS: usize = 12;
+/// How often an object that is stalled for want of a farm is looked at.
+const UNKNOWN_PERIOD: Duration = Duration::from_secs(60);
 /// How long a reading of the CRD is good for.
 const CRD_AGE: Duration = Duration::from_secs(5);
 /// How long a DELETE that was answered and applied, and whose row is still there, is left alone.
@@ -65,6 +67,18 @@ pub struct Context {
 impl Context {
     /// Brings one broker nearer to its spec.
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        let Some(uid) = self.brokers.get(key).and_then(|broker| broker.uid()) else {
+            return Ok(Action::await_change());
+        };
+        let result = self.work_on(key).await;
+        // What is gone by now may have been forgotten before the last step was remembered.
+        if self.brokers.get(key).and_then(|broker| broker.uid()).as_ref() != Some(&uid) {
+            self.memories.lock().remove(&uid);
+        }
+        result
+    }
+
+    async fn work_on(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
         for _ in 0..MOST_STEPS {
             if !self.farms.may_act() {
                 return Ok(Action::await_change());
@@ -75,15 +89,15 @@ impl Context {
             let now = self.clock.now();
             let plan = plan(&observed, now);
             tracing::debug!(broker = %key, ?plan, "planned");
-            self.report(&broker, &plan).await?;
+            // Steps are fenced by the version on which they were decided, or the one that the report made of it.
+            let Some(broker) = self.report(&broker, &plan).await? else { continue };
             if plan.needs_list
                 && let Some(farm) = &farm
             {
                 farm.ask_for_list();
             }
-            let Some(step) = &plan.step else { return Ok(rest(&plan)) };
-            // The report may have made a newer version, and steps are fenced by the newest.
-            let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
+            let period = farm.as_ref().map_or(UNKNOWN_PERIOD, |farm| farm.period());
+            let Some(step) = &plan.step else { return Ok(rest(&plan, period)) };
             let mut memory = observed.memory.clone();
             let executor = Executor {
                 kubernetes: &self.kubernetes,
@@ -99,7 +113,7 @@ impl Context {
             self.remember(&observed.object, &mut memory, progress.as_ref().err());
             match progress {
                 Ok(Progress::Done) => {}
-                Ok(Progress::Queued) => return Ok(rest(&plan)),
+                Ok(Progress::Queued) => return Ok(rest(&plan, period)),
                 Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
                 Err(error) if error.hold(&observed.object).is_some() => {
                     tracing::warn!(broker = %key, error = crate::telemetry::chain(&error), "a step failed");
@@ -135,6 +149,7 @@ impl Context {
         {
             memory.intent_seen = Some((intent.attempt, now.boot));
         }
+        note_request(memory, object, now);
         settle(memory, object, view, now);
         memory.clone()
     }
@@ -162,16 +177,33 @@ impl Context {
     }
 
     /// An object that kept others off its key is gone, or means another one now.
-    pub fn wake_rivals(&self, broker: &RasBroker) {
+    fn wake_rivals(&self, broker: &RasBroker) {
         for other in self.brokers.similar(broker) {
             self.farms.wake(ObjectKey::of(other.as_ref()));
         }
     }
 
+    /// Takes over a watched version.
+    pub fn see(&self, broker: RasBroker) {
+        let farm = farm_of(&broker);
+        self.brokers.put(Arc::new(broker));
+        self.touch(&farm);
+    }
+
     /// Forgets an object that is gone.
-    pub fn forget(&self, broker: &RasBroker) {
+    pub fn lose(&self, broker: &RasBroker) {
+        self.brokers.remove(broker);
         if let Some(uid) = &broker.metadata.uid {
             self.memories.lock().remove(uid);
+        }
+        self.wake_rivals(broker);
+        self.touch(&farm_of(broker));
+    }
+
+    /// The farm counts its brokers anew.
+    fn touch(&self, farm: &ObjectKey) {
+        if let Some(farm) = self.farms.get(farm) {
+            farm.touch();
         }
     }
 
@@ -206,13 +238,13 @@ impl Context {
 
     fn rivals(&self, broker: &RasBroker, view: &FarmView) -> Vec<Rival> {
         let FarmView::Up(facts) = view else { return Vec::new() };
-        if broker.spec.management_policy == ManagementPolicy::ObserveOnly {
+        if !takes_part(broker) {
             return Vec::new();
         }
         let site = site_of(broker, facts.default_site);
         let similar = self.brokers.similar(broker);
         let same_farm = |other: &&Arc<RasBroker>| {
-            other.spec.management_policy != ManagementPolicy::ObserveOnly
+            takes_part(other)
                 && self.farms.get(&farm_of(other)).is_some_and(|farm| match farm.view() {
                     FarmView::Up(theirs) => {
                         theirs.identity == facts.identity && site_of(other, theirs.default_site) == site
@@ -247,12 +279,17 @@ impl Context {
         state
     }
 
-    /// Writes the status where it is not what it was, and tells of transitions.
-    async fn report(&self, broker: &Arc<RasBroker>, plan: &Plan) -> Result<(), ReconcileError> {
-        let Some(status) = &plan.status else { return Ok(()) };
+    /// Writes the status where it is not what it was, and tells of transitions. Answers the version that stands now, or
+    /// none where somebody else made another one: then everything is decided anew.
+    async fn report(
+        &self,
+        broker: &Arc<RasBroker>,
+        plan: &Plan,
+    ) -> Result<Option<Arc<RasBroker>>, ReconcileError> {
+        let Some(status) = &plan.status else { return Ok(Some(Arc::clone(broker))) };
         let last = broker.status.clone().unwrap_or_default();
         if last == *status {
-            return Ok(());
+            return Ok(Some(Arc::clone(broker)));
         }
         match kubernetes::apply_status(&self.kubernetes, broker.as_ref(), status).await {
             Ok(mut answered) => {
@@ -262,11 +299,15 @@ impl Context {
                 for event in transitions(&last, status) {
                     self.events.publish(answered.as_ref(), &event);
                 }
-                Ok(())
+                Ok(Some(answered))
             }
             Err(error) => {
                 let key = ObjectKey::of(broker.as_ref());
-                self.refresh(&key, broker, error).await.map(drop)
+                if error.is_not_found() {
+                    self.brokers.remove(broker);
+                    return Ok(None);
+                }
+                self.refresh(&key, broker, error).await.map(|_| None)
             }
         }
     }
@@ -295,10 +336,21 @@ impl Context {
     }
 }
 
-fn rest(plan: &Plan) -> Action {
+/// What is stalled is looked at each period, since its cause may lie in what wakes nobody.
+fn rest(plan: &Plan, period: Duration) -> Action {
+    let look = plan.requeue.or_else(|| plan.findings.stalled.is_some().then_some(period));
     // Never at once: a time that has just passed must not spin.
-    plan.requeue
-        .map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
+    look.map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
+}
+
+/// A request that was not seen before voids what is remembered of earlier tries.
+fn note_request(memory: &mut Memory, object: &ObjectFacts, now: Now) {
+    let Some(asked) = object.desired.requests.reconcile.as_deref() else { return };
+    if memory.asked.as_ref().is_none_or(|(known, _)| known != asked) {
+        memory.asked = Some((asked.to_owned(), now.boot));
+        memory.update = None;
+        memory.failure = None;
+    }
 }
 
 /// Takes note of what an Apply brought: a change is settled by the first row that is seen after it.
@@ -339,36 +391,6 @@ fn needs_delete(broker: &RasBroker) -> bool {
     broker.metadata.deletion_timestamp.is_some()
         && !orphaned
         && status.is_some_and(|status| status.id.is_some())
-}
-
-fn site_of(broker: &RasBroker, default_site: Option<i64>) -> Option<i64> {
-    ObjectFacts::of(broker).recorded_site().or(broker.spec.site_id).or(default_site)
-}
-
-/// Reduces another object to what decides between the two; `None` where it is another machine.
-fn rival(own: &RasBroker, other: &RasBroker, facts: &crate::farm::view::FarmFacts) -> Option<Rival> {
-    let (own_name, other_name) = (ServerName::new(&own.spec.server), ServerName::new(&other.spec.server));
-    let same_key = own_name == other_name;
-    let address = |broker: &RasBroker| broker.spec.ip.as_deref().map(canonical_address).unwrap_or_default();
-    let same_address = !address(own).is_empty() && address(own) == address(other);
-    let crossed = address(own) == other_name.as_str() || address(other) == own_name.as_str();
-    if !(same_key || own_name.may_be(&other_name) || same_address || crossed) {
-        return None;
-    }
-    let shown = (own.namespace() == other.namespace()).then(|| other.name_any());
-    Some(Rival { shown, same_key, precedes: rank(other, facts) < rank(own, facts) })
-}
-
-/// Who keeps a key: the one whose status holds the row's id, else the one with an unresolved intent, else the oldest.
-fn rank(
-    broker: &RasBroker,
-    facts: &crate::farm::view::FarmFacts,
-) -> (bool, bool, Option<jiff::Timestamp>, String, String) {
-    let object = ObjectFacts::of(broker);
-    let holds_row = object.owned_id().is_some_and(|id| facts.snapshot.row(id).is_some());
-    let holds_intent = object.intent.as_ref().is_some_and(super::intent::Intent::may_have_created);
-    let created = broker.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (!holds_row, !(holds_row || holds_intent), created, object.namespace, object.name)
 }
 
 /// Events for what has become true between two statuses.

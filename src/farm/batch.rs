@@ -52,8 +52,15 @@ pub enum Due {
 impl Batch {
     /// Opens for writes; `pending` says that a write from before is waiting for its Apply.
     pub fn open(&mut self, now: Duration, pending: bool) {
-        *self = Self { phase: Phase::Open, last: now, dirty: pending, ..Self::default() };
-        self.first = pending.then_some(now);
+        *self = Self {
+            phase: Phase::Open,
+            first: pending.then_some(now),
+            last: now,
+            in_flight: self.in_flight,
+            dirty: pending,
+            failures: 0,
+            retry_at: Duration::ZERO,
+        };
     }
 
     /// Whether a batch is open or being applied.
@@ -61,9 +68,10 @@ impl Batch {
         self.phase == Phase::Closed
     }
 
-    /// Whether another write may be sent now.
-    pub fn admits(&self, now: Duration) -> bool {
-        let gathering = self.first.is_none_or(|first| now.saturating_sub(first) < LONGEST);
+    /// Whether another write may be sent now. A batch that waits for a person's Apply takes writes until then.
+    pub fn admits(&self, now: Duration, mode: ApplyMode) -> bool {
+        let gathering =
+            mode == ApplyMode::Manual || self.first.is_none_or(|first| now.saturating_sub(first) < LONGEST);
         self.phase == Phase::Open && gathering && self.failures == 0
     }
 
@@ -95,7 +103,7 @@ impl Batch {
             return Due::Never;
         }
         if asked {
-            return Due::Apply;
+            return if self.retry_at <= now { Due::Apply } else { Due::At(self.retry_at) };
         }
         if self.phase == Phase::Closed {
             return Due::Never;
@@ -110,23 +118,33 @@ impl Batch {
         }
     }
 
+    /// How often in a row its Apply has failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// An Apply goes out.
     pub fn applying(&mut self) {
         self.phase = Phase::Applying;
     }
 
-    /// It was answered: everything written so far is committed.
+    /// It was answered: everything written so far is committed. Reads may still be on their way.
     pub fn applied(&mut self) {
-        *self = Self::default();
+        *self = Self { in_flight: self.in_flight, ..Self::default() };
     }
 
-    /// It was not, or refused: it is tried again after a pause.
-    pub fn apply_failed(&mut self, now: Duration) {
+    /// It was not, or refused: it is tried again after a pause, if there is something of ours to apply.
+    pub fn apply_failed(&mut self, now: Duration, ours: bool) {
         let factor = 2_u32.saturating_pow(self.failures.min(10));
         self.failures += 1;
-        self.phase = Phase::Open;
-        self.dirty = true;
+        self.phase = if ours { Phase::Open } else { Phase::Closed };
+        self.dirty = ours;
         self.retry_at = now + RETRY.0.saturating_mul(factor).min(RETRY.1);
+    }
+
+    /// A person is to apply: the batch takes writes again.
+    pub fn leave_to_person(&mut self) {
+        self.failures = 0;
     }
 }
 
@@ -160,7 +178,8 @@ mod tests {
     fn a_steady_stream_is_applied_after_thirty_seconds_and_takes_no_more() {
         let batch = written(100);
         assert_eq!(batch.due(at(20_000), 3, AUTO, false), Due::At(at(30_100)));
-        assert!(batch.admits(at(30_000)) && !batch.admits(at(30_100)));
+        assert!(batch.admits(at(30_000), AUTO) && !batch.admits(at(30_100), AUTO));
+        assert!(batch.admits(at(90_000), ApplyMode::Manual), "a person may take longer");
         assert_eq!(batch.due(at(30_100), 3, AUTO, false), Due::Apply);
     }
 
@@ -172,7 +191,28 @@ mod tests {
         batch.end(at(90_000));
         batch.applying();
         assert_eq!(batch.due(at(99_000), 0, AUTO, true), Due::Never);
-        assert!(!batch.admits(at(99_000)));
+        assert!(!batch.admits(at(99_000), AUTO));
+    }
+
+    #[test]
+    fn a_read_on_its_way_outlives_the_batch() {
+        let mut batch = written(100);
+        batch.applying();
+        batch.begin();
+        batch.applied();
+        batch.open(at(1_000), false);
+        assert_eq!(batch.in_flight(), 1);
+        assert_eq!(batch.due(at(90_000), 0, AUTO, false), Due::Never);
+    }
+
+    #[test]
+    fn an_apply_that_was_only_asked_for_is_not_repeated_as_if_it_were_ours() {
+        let mut batch = Batch::default();
+        assert_eq!(batch.due(at(0), 0, AUTO, true), Due::Apply);
+        batch.applying();
+        batch.apply_failed(at(0), false);
+        assert_eq!(batch.due(at(1), 0, AUTO, true), Due::At(at(2_000)), "asked again, it waits");
+        assert_eq!(batch.due(at(90_000), 0, AUTO, false), Due::Never);
     }
 
     #[test]
@@ -196,8 +236,8 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..8 {
             batch.applying();
-            batch.apply_failed(now);
-            assert!(!batch.admits(now));
+            batch.apply_failed(now, true);
+            assert!(!batch.admits(now, AUTO));
             let Due::At(next) = batch.due(now, 0, AUTO, false) else { panic!("tried again at once") };
             pauses.push((next - now).as_secs());
             now = next;

@@ -84,6 +84,13 @@ impl Breaker {
         Admission::Probe
     }
 
+    /// A call goes out to find out whether the farm is back, due or asked for; its result must be reported.
+    pub fn probe(&mut self, now: Duration) {
+        if let State::Open { until: _, step } = self.state {
+            self.state = State::HalfOpen { since: now, step };
+        }
+    }
+
     /// A call was answered. While the breaker waits it changes nothing: a call that was sent before the farm went
     /// down says nothing of now.
     pub fn record_success(&mut self) -> Option<Transition> {

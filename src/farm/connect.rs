@@ -21,45 +21,52 @@ const SETTINGS_PAUSE: Duration = Duration::from_secs(10);
 /// Pause before the next probe while the breaker is still closed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// Logs on. Sites are read here and not per period: they change about as often as farms are built.
-pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), Trouble> {
+/// Why there is no session.
+pub(super) enum NotConnected {
+    /// The actor was told to stop.
+    Stopped,
+    /// The farm cannot be used.
+    Trouble(Trouble),
+}
+
+/// An endpoint that took the account, as the farm that was recorded.
+struct Found {
+    client: Client,
+    session: Session,
+    identity: String,
+}
+
+/// Logs on, and reads the sites.
+pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), NotConnected> {
     let object = actor.object();
-    let now = actor.farm.clock.now();
-    let later = |hold: Hold| Trouble { hold, retry_at: now.boot + SETTINGS_PAUSE };
+    let later = |hold: Hold| {
+        let retry_at = actor.farm.clock.now().boot + SETTINGS_PAUSE;
+        NotConnected::Trouble(Trouble { hold, retry_at })
+    };
     let clients =
         settings::clients(&actor.kubernetes, &object, &actor.policy, &actor.observer).await.map_err(later)?;
-    let account = settings::account(&actor.kubernetes, &object).await.map_err(later)?;
-    let (client, answer) = first_primary(actor, clients, &account).await?;
-    let Answer { value: session, date } = answer;
-    let identity = match identify(actor, &session) {
-        Ok(identity) => identity,
-        Err(hold) => {
-            // Another farm gets nothing from us, not even an open session.
-            actor.give_back(&client, &session.token).await;
-            return Err(later(hold));
-        }
-    };
-    actor.farm.state.lock().note(None, date, now);
-    let sites = match client.list_sites(&session.token).await {
-        Ok(answer) => answer.value,
-        Err(error) => {
-            tracing::debug!(farm = %actor.farm.key, reason = error.reason(), "the farm's sites cannot be listed");
-            Vec::new()
-        }
-    };
+    let account = actor.account(&object).await.map_err(later)?;
+    let Found { client, session, identity } = first_primary(actor, clients, &account).await?;
+    let sites = actor.sites(&client, &session.token).await.unwrap_or_default();
     let settings::Account { credentials, version } = account;
     let account = credentials.username.clone();
-    Ok((Link { client, session, account, secret_version: version, identity, credentials }, sites))
+    let secret_name = object.spec.credentials_secret_ref.name.clone();
+    Ok((
+        Link { client, session, account, secret_name, secret_version: version, identity, credentials },
+        sites,
+    ))
 }
 
 /// Logs on anew over the same endpoint, and gives the old session back.
-pub(super) async fn renew(actor: &Actor) -> Result<(), Trouble> {
-    let Some(old) = actor.farm.state.lock().link.clone() else { return Ok(()) };
-    let answer = log_on(actor, &old.client, &old.credentials, &old.secret_version).await?;
-    let session = answer.value;
+pub(super) async fn renew(actor: &Actor) -> Result<(), NotConnected> {
+    let Some(old) = actor.link() else { return Ok(()) };
+    let session = log_on(actor, &old.client, &old.credentials, &old.secret_version)
+        .await
+        .map_err(|failure| failure.into_trouble(actor))?;
     if let Err(hold) = identify(actor, &session) {
         actor.give_back(&old.client, &session.token).await;
-        return Err(Trouble { hold, retry_at: actor.farm.clock.now().boot + SETTINGS_PAUSE });
+        let retry_at = actor.farm.clock.now().boot + SETTINGS_PAUSE;
+        return Err(NotConnected::Trouble(Trouble { hold, retry_at }));
     }
     let token = old.session.token.clone();
     let client = old.client.clone();
@@ -68,35 +75,89 @@ pub(super) async fn renew(actor: &Actor) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The first endpoint that answers as the primary; else the first that answers at all.
+/// The first endpoint that answers as the primary of the recorded farm; else the first that answers as this farm.
 async fn first_primary(
     actor: &Actor,
     clients: Vec<Client>,
     account: &settings::Account,
-) -> Result<(Client, Answer<Session>), Trouble> {
-    let mut second_best: Option<(Client, Answer<Session>)> = None;
-    let mut trouble = None;
+) -> Result<Found, NotConnected> {
+    let mut second_best: Option<Found> = None;
+    let mut mismatch = None;
+    let mut failure = None;
     for client in clients {
-        match log_on(actor, &client, &account.credentials, &account.version).await {
-            Ok(answer) if answer.value.primary_broker_connection == Some(false) && second_best.is_none() => {
-                second_best = Some((client, answer));
-            }
-            Ok(answer) => {
-                if let Some((other, session)) = second_best {
-                    actor.give_back(&other, &session.value.token).await;
-                }
-                return Ok((client, answer));
+        let session = match log_on(actor, &client, &account.credentials, &account.version).await {
+            Ok(session) => session,
+            Err(LogonFailure::Farm(error)) => {
+                failure.get_or_insert(error);
+                continue;
             }
             // A wrong password is wrong everywhere, and counts towards a lock-out.
-            Err(error) if error.hold.reason == Reason::AuthenticationFailed => return Err(error),
-            Err(error) => trouble = trouble.or(Some(error)),
+            Err(refused @ (LogonFailure::Account(_) | LogonFailure::Stopped)) => {
+                give_back(actor, second_best).await;
+                return Err(refused.into_trouble(actor));
+            }
+        };
+        match identify(actor, &session) {
+            Err(hold) => {
+                // Another farm gets nothing from us, not even an open session.
+                actor.give_back(&client, &session.token).await;
+                mismatch.get_or_insert(hold);
+            }
+            Ok(identity) if session.primary_broker_connection == Some(false) => {
+                let found = Found { client, session, identity };
+                let unused = if second_best.is_none() { second_best.replace(found) } else { Some(found) };
+                give_back(actor, unused).await;
+            }
+            Ok(identity) => {
+                give_back(actor, second_best).await;
+                return Ok(Found { client, session, identity });
+            }
         }
     }
-    let none = || Trouble {
-        hold: Hold::new(Reason::InvalidSpec, "spec.endpoint is missing."),
-        retry_at: Duration::MAX,
+    second_best.ok_or_else(|| nobody(actor, mismatch, failure))
+}
+
+async fn give_back(actor: &Actor, unused: Option<Found>) {
+    if let Some(Found { client, session, identity: _ }) = unused {
+        actor.give_back(&client, &session.token).await;
+    }
+}
+
+/// No endpoint can be used: another farm behind one of them says more than silence behind the others.
+fn nobody(actor: &Actor, mismatch: Option<Hold>, failure: Option<ras::Error>) -> NotConnected {
+    let now = actor.farm.clock.now();
+    let trouble = match (mismatch, failure) {
+        (Some(hold), _) => Trouble { hold, retry_at: now.boot + SETTINGS_PAUSE },
+        (None, Some(error)) => trouble_of(&mut actor.farm.state.lock(), &error, now),
+        (None, None) => Trouble {
+            hold: Hold::new(Reason::InvalidSpec, "spec.endpoint is missing."),
+            retry_at: Duration::MAX,
+        },
     };
-    second_best.ok_or_else(|| trouble.unwrap_or_else(none))
+    NotConnected::Trouble(trouble)
+}
+
+/// Why one logon did not give a session.
+enum LogonFailure {
+    /// It was not tried: the actor was told to stop.
+    Stopped,
+    /// The account was refused, or is spared for a while.
+    Account(Trouble),
+    /// The farm did not answer as it should.
+    Farm(ras::Error),
+}
+
+impl LogonFailure {
+    fn into_trouble(self, actor: &Actor) -> NotConnected {
+        match self {
+            Self::Stopped => NotConnected::Stopped,
+            Self::Account(trouble) => NotConnected::Trouble(trouble),
+            Self::Farm(error) => {
+                let now = actor.farm.clock.now();
+                NotConnected::Trouble(trouble_of(&mut actor.farm.state.lock(), &error, now))
+            }
+        }
+    }
 }
 
 /// One logon, if the limit on failed ones allows it. A failure is written down before the next may follow.
@@ -105,33 +166,46 @@ async fn log_on(
     client: &Client,
     credentials: &ras::Credentials,
     version: &str,
-) -> Result<Answer<Session>, Trouble> {
+) -> Result<Session, LogonFailure> {
     let now = actor.farm.clock.now();
     if let LogonPermit::NotBefore(at) = actor.farm.state.lock().logons.check(version, now.wall) {
-        return Err(wait_for_logon(actor, at, now));
+        return Err(LogonFailure::Account(wait_for_logon(actor, at, now)));
     }
-    let error = match client.logon(credentials).await {
-        Ok(answer) => {
-            actor.metrics.session_opened(&actor.name());
-            return Ok(answer);
-        }
-        Err(error) => error,
-    };
+    if !actor.turn().await {
+        return Err(LogonFailure::Stopped);
+    }
+    // Not given up when told to stop: a session nobody knows of could not be given back.
+    let answer = client.logon(credentials).await;
     let now = actor.farm.clock.now();
-    if !error.is_failed_logon() {
-        return Err(trouble_of(&mut actor.farm.state.lock(), &error, now));
+    match answer {
+        Ok(Answer { value: session, date }) => {
+            actor.metrics.session_opened(&actor.name());
+            let mut state = actor.farm.state.lock();
+            state.note(None, date, now);
+            state.logons.record_success();
+            Ok(session)
+        }
+        Err(error) if error.is_failed_logon() => {
+            let hold = authentication_failed(&actor.object().spec.credentials_secret_ref.name, &error);
+            Err(LogonFailure::Account(write_down(actor, version, hold, now).await))
+        }
+        Err(error) => Err(LogonFailure::Farm(error)),
     }
-    let hold = authentication_failed(&actor.object().spec.credentials_secret_ref.name, &error);
+}
+
+async fn write_down(actor: &Actor, version: &str, hold: Hold, now: Now) -> Trouble {
+    let trouble = Trouble { hold, retry_at: now.boot + SETTINGS_PAUSE };
     {
         let mut state = actor.farm.state.lock();
         state.logons.record_failure(version, now.wall);
         state.unreported = true;
-        state.trouble = Some(Trouble { hold: hold.clone(), retry_at: now.boot + FIRST_RETRY });
+        state.down_since.get_or_insert(now.boot);
+        state.trouble = Some(trouble.clone());
     }
-    if let Err(error) = actor.write_status().await {
+    if let Err(error) = actor.must_write_status().await {
         tracing::warn!(farm = %actor.farm.key, %error, "a failed logon could not be written down");
     }
-    Err(Trouble { hold, retry_at: now.boot + SETTINGS_PAUSE })
+    trouble
 }
 
 /// The account is spared: its Secret is looked at again soon, the farm is not.
@@ -160,7 +234,7 @@ fn authentication_failed(secret: &str, error: &ras::Error) -> Hold {
 fn identify(actor: &Actor, session: &Session) -> Result<String, Hold> {
     let state = actor.farm.state.lock();
     let object = &state.object;
-    let recorded = object.status.as_ref().and_then(|status| status.farm_guid.clone());
+    let recorded = state.identity();
     let by_uid = format!("uid:{}", object.uid().unwrap_or_default());
     let shown = session.farm_guid.clone().filter(|guid| !guid.is_empty());
     let accepted = state.annotation(annotation::ACCEPT_FARM_GUID);
@@ -190,6 +264,17 @@ fn mismatch(object: &crate::crd::RasFarm, recorded: &str, shown: Option<&str>, i
 
 /// What a failed call means for the farm, and when it is probed next.
 pub(super) fn trouble_of(state: &mut FarmState, error: &ras::Error, now: Now) -> Trouble {
+    if error.is_rate_limited() {
+        // The farm is there and says when to come back: that opens no circuit.
+        let pause = error.retry_after().unwrap_or_else(|| state.object.spec.rate_limit.window.get());
+        return Trouble { hold: outage(error), retry_at: now.boot + pause };
+    }
+    let asked = error.retry_after().unwrap_or_default();
+    back_off(state, outage(error), asked, now)
+}
+
+/// The next look at a farm that did not answer as it should: with growing pauses, and not before it asks for.
+pub(super) fn back_off(state: &mut FarmState, hold: Hold, asked: Duration, now: Now) -> Trouble {
     // Nothing secret hangs on it: farms of one broken network are only not to come back in step.
     let jitter = f64::from(u32::try_from(now.boot.subsec_micros() % 1_000).unwrap_or_default()) / 1_000.0;
     state.breaker.record_failure(now.boot, jitter);
@@ -198,8 +283,7 @@ pub(super) fn trouble_of(state: &mut FarmState, error: &ras::Error, now: Now) ->
         Admission::Probe => Duration::ZERO,
         Admission::WaitFor(wait) => wait,
     };
-    let asked = error.retry_after().unwrap_or_default();
-    Trouble { hold: outage(error), retry_at: now.boot + wait.max(asked) }
+    Trouble { hold, retry_at: now.boot + wait.max(asked) }
 }
 
 fn outage(error: &ras::Error) -> Hold {
@@ -225,7 +309,8 @@ fn outage(error: &ras::Error) -> Hold {
         return Hold::new(Reason::AuthenticationFailed, text);
     }
     let text = format!(
-        "The farm cannot be used: {error}. Check that spec.endpoint is its RAS Web Administration Service and that it runs."
+        "The farm cannot be used: {}. Check that spec.endpoint is its RAS Web Administration Service and that it runs.",
+        error.kind
     );
     Hold::new(Reason::FarmUnreachable, text)
 }

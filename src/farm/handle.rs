@@ -1,6 +1,7 @@
 //! The farm as brokers use it: look, queue, and make one call with a permit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+use super::limiter::Take;
 use super::queue::Need;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
@@ -17,6 +19,10 @@ use crate::crd::RasFarm;
 use crate::kubernetes::ObjectKey;
 use crate::leader::Authority;
 use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
+
+/// Bounds of one wait for the limit.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Asks for a reconcile of the broker with this key.
 pub type Wake = mpsc::UnboundedSender<ObjectKey>;
@@ -57,9 +63,15 @@ impl Farm {
         self.state.lock().view(self.clock.now())
     }
 
+    /// The farm's `resyncPeriod`.
+    pub fn period(&self) -> Duration {
+        self.state.lock().object.spec.resync_period.get()
+    }
+
     /// What is written for this broker and not applied.
     pub fn unapplied(&self, broker: &ObjectKey) -> Option<Unapplied> {
-        self.state.lock().unapplied.get(broker).copied()
+        let state = self.state.lock();
+        state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied()
     }
 
     /// Asks for a list as soon as the limit allows; the brokers whose rows it changes are woken.
@@ -87,6 +99,7 @@ impl Farm {
         let mut state = self.state.lock();
         let admitted = state.admit(broker, need, self.clock.now());
         let link = state.link.clone().filter(|_| admitted);
+        let calls = need.calls.min(state.limiter.limit());
         drop(state);
         if link.is_none() {
             self.changed.notify_one();
@@ -96,7 +109,20 @@ impl Farm {
             broker: broker.clone(),
             client: link.client,
             token: link.session.token,
+            calls: AtomicUsize::new(calls),
         })
+    }
+
+    /// Waits until the farm's limit allows one more call.
+    pub(super) async fn turn(&self) {
+        loop {
+            let taken = self.state.lock().limiter.take(self.clock.now().boot);
+            match taken {
+                Take::Granted => return,
+                // Looked at again soon: the limit may be raised meanwhile.
+                Take::WaitFor(wait) => tokio::time::sleep(wait.clamp(SHORTEST, LONGEST)).await,
+            }
+        }
     }
 }
 
@@ -108,11 +134,14 @@ pub struct Permit {
     broker: ObjectKey,
     client: ras::Client,
     token: AuthToken,
+    /// Calls that the limit has granted already.
+    calls: AtomicUsize,
 }
 
 impl Permit {
     /// POST of a broker.
     pub async fn create(&self, broker: &ras::NewBroker) -> Result<ras::Broker, ras::Error> {
+        self.turn().await;
         let answer = self.client.create_broker(&self.token, broker).await;
         let row = self.written(answer)?;
         let mut state = self.farm.state.lock();
@@ -126,6 +155,7 @@ impl Permit {
 
     /// PUT of what differs; `row` is what it is to look like.
     pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
+        self.turn().await;
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer)?;
         let mut state = self.farm.state.lock();
@@ -136,6 +166,7 @@ impl Permit {
 
     /// GET by id; `None` where the farm answers that there is none.
     pub async fn get(&self, id: i64) -> Result<Option<ras::Broker>, ras::Error> {
+        self.turn().await;
         let answer = self.client.get_broker(&self.token, id).await;
         match self.answered(answer) {
             Ok(row) => {
@@ -159,6 +190,7 @@ impl Permit {
             state.own_deletes.insert(id);
             state.unapplied.insert(self.broker.clone(), Unapplied::Deleted);
         }
+        self.turn().await;
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
@@ -170,6 +202,14 @@ impl Permit {
             }
         }
         answered
+    }
+
+    /// A limit below what the step needs makes its later calls wait.
+    async fn turn(&self) {
+        let spend = |calls: usize| calls.checked_sub(1);
+        if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
+            self.farm.turn().await;
+        }
     }
 
     /// An Apply is due after a write, unless the farm certainly did not do it.
@@ -189,12 +229,13 @@ impl Permit {
 
     /// Takes over what every answer tells: the farm's clock, an expired session, a wish to be left alone.
     fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+        let now = self.farm.clock.now();
         let mut state = self.farm.state.lock();
-        state.note(
-            answer.as_ref().err(),
-            answer.as_ref().ok().and_then(|answer| answer.date),
-            self.farm.clock.now(),
-        );
+        let date = answer.as_ref().ok().and_then(|answer| answer.date);
+        // A session that was replaced meanwhile is over: that says nothing of the one in use.
+        let replaced = state.link.as_ref().is_none_or(|link| !link.session.token.is_same(&self.token));
+        let error = answer.as_ref().err().filter(|error| !(replaced && error.is_unauthorized()));
+        state.note(error, date, now);
         answer.map(|answer| answer.value)
     }
 }

@@ -4,13 +4,18 @@
 mod actor;
 pub mod batch;
 pub mod breaker;
+mod commit;
 mod connect;
+mod facts;
 pub mod handle;
 pub mod limiter;
+mod poll;
+mod publish;
 pub mod queue;
 pub mod registry;
 mod report;
 pub mod settings;
 pub mod snapshot;
 mod state;
+mod turn;
 pub mod view;

@@ -49,21 +49,23 @@ impl Queue {
         self.waiting.retain(|(other, _)| other != key);
     }
 
-    /// `key` waits.
+    /// `key` waits. Who was called and could not go after all is the first again.
     pub fn join(&mut self, key: &ObjectKey, need: Need) {
-        self.called.remove(key);
+        let was_called = self.called.remove(key).is_some();
         match self.waiting.iter_mut().find(|(other, _)| other == key) {
             Some(entry) => entry.1 = need,
+            None if was_called => self.waiting.push_front((key.clone(), need)),
             None => self.waiting.push_back((key.clone(), need)),
         }
     }
 
-    /// Calls those whose turn it is, as long as `calls` and `places` last.
+    /// Calls those whose turn it is, as long as `calls` and `places` last; `limit` is the most calls there can be.
     pub fn call(
         &mut self,
         now: Duration,
         calls: usize,
         places: usize,
+        limit: usize,
         may_go: impl Fn(&Need) -> bool,
     ) -> Vec<ObjectKey> {
         self.called.retain(|_, since| now.saturating_sub(*since) < CALLED_FOR);
@@ -72,17 +74,29 @@ impl Queue {
         let mut called = Vec::new();
         let mut still = VecDeque::new();
         for (key, need) in self.waiting.drain(..) {
-            if may_go(&need) && places > 0 && calls >= need.calls {
+            let needed = need.calls.min(limit);
+            if !may_go(&need) || places == 0 {
+                still.push_back((key, need));
+            } else if calls < needed {
+                // Calls are saved up for it: those who need fewer must not overtake it for ever.
+                calls = 0;
+                still.push_back((key, need));
+            } else {
                 places -= 1;
-                calls -= need.calls;
+                calls -= needed;
                 self.called.insert(key.clone(), now);
                 called.push(key);
-            } else {
-                still.push_back((key, need));
             }
         }
         self.waiting = still;
         called
+    }
+
+    /// Calls those with such a need, who do not go but must look again.
+    pub fn release(&mut self, whom: impl Fn(&Need) -> bool) -> Vec<ObjectKey> {
+        let (released, still) = self.waiting.drain(..).partition::<VecDeque<_>, _>(|(_, need)| whom(need));
+        self.waiting = still;
+        released.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Calls everybody: the world changed, and each must decide anew.
@@ -108,11 +122,11 @@ mod tests {
         for name in ["a", "b", "a", "c"] {
             queue.join(&key(name), WRITE);
         }
-        assert_eq!(queue.call(Duration::ZERO, 2, 8, |_| true), [key("a"), key("b")]);
+        assert_eq!(queue.call(Duration::ZERO, 2, 8, 9, |_| true), [key("a"), key("b")]);
         assert!(queue.is_turn_of(&key("a")) && !queue.is_turn_of(&key("c")));
-        assert_eq!(queue.call(Duration::ZERO, 2, 8, |_| true), [], "two places are taken");
+        assert_eq!(queue.call(Duration::ZERO, 2, 8, 9, |_| true), [], "two places are taken");
         queue.leave(&key("a"));
-        assert_eq!(queue.call(Duration::ZERO, 2, 8, |_| true), [key("c")]);
+        assert_eq!(queue.call(Duration::ZERO, 2, 8, 9, |_| true), [key("c")]);
     }
 
     #[test]
@@ -120,8 +134,34 @@ mod tests {
         let mut queue = Queue::default();
         queue.join(&key("a"), WRITE);
         queue.join(&key("b"), WRITE);
-        assert_eq!(queue.call(Duration::ZERO, 1, 1, |_| true), [key("a")]);
-        assert_eq!(queue.call(CALLED_FOR, 1, 1, |_| true), [key("b")]);
+        assert_eq!(queue.call(Duration::ZERO, 1, 1, 9, |_| true), [key("a")]);
+        assert_eq!(queue.call(CALLED_FOR, 1, 1, 9, |_| true), [key("b")]);
+    }
+
+    #[test]
+    fn who_needs_more_calls_is_not_overtaken_for_ever() {
+        let mut queue = Queue::default();
+        queue.join(&key("two"), Need { calls: 2, ..WRITE });
+        queue.join(&key("one"), WRITE);
+        assert_eq!(queue.call(Duration::ZERO, 1, 9, 9, |_| true), []);
+        assert_eq!(queue.call(Duration::ZERO, 2, 9, 9, |_| true), [key("two")]);
+    }
+
+    #[test]
+    fn who_needs_more_calls_than_there_can_be_goes_with_all_of_them() {
+        let mut queue = Queue::default();
+        queue.join(&key("two"), Need { calls: 2, ..WRITE });
+        assert_eq!(queue.call(Duration::ZERO, 1, 9, 1, |_| true), [key("two")]);
+    }
+
+    #[test]
+    fn who_was_called_in_vain_is_the_first_again() {
+        let mut queue = Queue::default();
+        queue.join(&key("a"), WRITE);
+        queue.join(&key("b"), WRITE);
+        assert_eq!(queue.call(Duration::ZERO, 1, 1, 9, |_| true), [key("a")]);
+        queue.join(&key("a"), WRITE);
+        assert_eq!(queue.call(Duration::ZERO, 1, 1, 9, |_| true), [key("a")]);
     }
 
     #[test]
@@ -129,6 +169,6 @@ mod tests {
         let mut queue = Queue::default();
         queue.join(&key("writer"), WRITE);
         queue.join(&key("reader"), Need { writes: false, ..WRITE });
-        assert_eq!(queue.call(Duration::ZERO, 9, 9, |need| !need.writes), [key("reader")]);
+        assert_eq!(queue.call(Duration::ZERO, 9, 9, 9, |need| !need.writes), [key("reader")]);
     }
 }

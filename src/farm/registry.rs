@@ -49,7 +49,7 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Mutex<HashMap<ObjectKey, Running>>,
+    running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
     begun: CancellationToken,
     stop: CancellationToken,
@@ -65,7 +65,7 @@ impl Farms {
     /// No farms yet; `stop` ends all actors.
     pub fn new(context: FarmContext, stop: CancellationToken) -> Self {
         let begun = CancellationToken::new();
-        Self { context, running: Mutex::default(), tasks: TaskTracker::new(), begun, stop }
+        Self { context, running: Arc::default(), tasks: TaskTracker::new(), begun, stop }
     }
 
     /// From here on farms are talked to; a standby only knows them.
@@ -125,37 +125,31 @@ impl Farms {
             stop: stop.clone(),
         };
         let begun = self.begun.clone();
+        let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
         self.tasks.spawn(async move {
             // Stopped before it began: there is no session to give back.
             if actor.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
                 actor.run().await;
             }
+            // Only now: its logoff is still counted. A new farm of the same name goes on with the series.
+            if !running.lock().contains_key(&key) {
+                metrics.forget(&name_of(&key));
+            }
         });
         Running { farm, stop }
     }
 
-    /// A farm's object is gone.
-    pub fn remove(&self, object: &RasFarm) {
-        let key = ObjectKey::of(object);
-        let mut running = self.running.lock();
-        if running.get(&key).is_some_and(|known| Some(&known.farm.uid) == object.uid().as_ref())
-            && let Some(old) = running.remove(&key)
-        {
-            old.stop.cancel();
-            self.context.metrics.forget(&name_of(&key));
+    /// Ends the farms whose object `is_gone`, by key and uid; answers which.
+    pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
+        let ended = self
+            .running
+            .lock()
+            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .collect::<Vec<_>>();
+        for (_, running) in &ended {
+            running.stop.cancel();
         }
-    }
-
-    /// Takes over a whole list: what it lacks is gone.
-    pub fn retain(&self, listed: &std::collections::HashSet<ObjectKey>) {
-        self.running.lock().retain(|key, running| {
-            let keep = listed.contains(key);
-            if !keep {
-                running.stop.cancel();
-                self.context.metrics.forget(&name_of(key));
-            }
-            keep
-        });
+        ended.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Waits until every actor has logged off.
@@ -176,7 +170,7 @@ fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
 
 impl Farm {
     fn take(&self, object: Arc<RasFarm>, events: &Events) {
-        let changed = {
+        {
             let mut state = self.state.lock();
             let is_older = version(&object) < version(&state.object);
             if is_older {
@@ -188,15 +182,10 @@ impl Farm {
                 warn_of_insecure_transport(events, &object);
             }
             let connection_changed = connection(&state.object) != connection(&object);
-            let changed = state.set_object(object);
+            state.set_object(object);
             if connection_changed {
-                state.session_expired = true;
-                state.trouble = None;
+                state.start_over();
             }
-            changed
-        };
-        if changed {
-            self.touch();
         }
         self.changed.notify_one();
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
@@ -42,7 +43,8 @@ pub(super) fn status(state: &FarmState, brokers: &[Arc<RasBroker>], now: Now) ->
         failed_logons: state.logons.failures().map(|failures| FailedLogons {
             secret_version: failures.secret_version.clone(),
             count: i64::from(failures.count),
-            last: Time(failures.last),
+            // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
+            last: Time(Timestamp::from_second(failures.last.as_second()).unwrap_or(failures.last)),
         }),
         pending_apply: state.pending.clone(),
         last_handled_reconcile_at: state.reconcile_handled.clone(),
@@ -132,7 +134,8 @@ fn verdicts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Vec<Verdict> {
 }
 
 fn ready(state: &FarmState, trouble: Option<&Hold>, reconciling: Option<&Hold>) -> Verdict {
-    if let Some(hold) = trouble.or_else(|| reconciling.filter(|hold| hold.reason != Reason::Progressing)) {
+    let waiting = reconciling.filter(|hold| hold.reason != Reason::Progressing);
+    if let Some(hold) = trouble.or(waiting).or(state.apply_trouble.as_ref()) {
         return verdict(ConditionType::Ready, Status::False, hold);
     }
     if !state.is_listed() {
@@ -164,6 +167,10 @@ fn available(state: &FarmState) -> String {
              also commits other administrators' pending changes.",
         );
     }
+    if let Some(refused) = &state.asked_apply_refused {
+        text.push(' ');
+        text.push_str(refused);
+    }
     text
 }
 
@@ -182,7 +189,7 @@ fn reachable(state: &FarmState, trouble: Option<&Hold>) -> Verdict {
         {
             verdict(ConditionType::Reachable, Status::False, hold)
         }
-        Some(hold) if hold.reason == Reason::AuthenticationFailed => {
+        Some(hold) if matches!(hold.reason, Reason::AuthenticationFailed | Reason::FarmMismatch) => {
             verdict(ConditionType::Reachable, Status::True, &reachable)
         }
         Some(hold) => verdict(ConditionType::Reachable, Status::Unknown, hold),
@@ -199,9 +206,18 @@ fn authenticated(state: &FarmState, trouble: Option<&Hold>) -> Verdict {
         Some(hold) if matches!(hold.reason, Reason::AuthenticationFailed | Reason::SecretNotFound) => {
             verdict(ConditionType::Authenticated, Status::False, hold)
         }
+        Some(hold) if hold.reason == Reason::FarmMismatch => {
+            let hold = Hold::new(Reason::Authenticated, "The farm takes the account.");
+            verdict(ConditionType::Authenticated, Status::True, &hold)
+        }
         Some(hold) => verdict(ConditionType::Authenticated, Status::Unknown, hold),
         None if state.link.is_some() => {
-            let hold = Hold::new(Reason::Authenticated, "The farm takes the account.");
+            let mut text = "The farm takes the account.".to_owned();
+            if let Some(hold) = &state.secret_trouble {
+                text.push_str(" It is kept in memory only: ");
+                text.push_str(&hold.message);
+            }
+            let hold = Hold::new(Reason::Authenticated, text);
             verdict(ConditionType::Authenticated, Status::True, &hold)
         }
         None => {
@@ -216,7 +232,12 @@ fn reconciling(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Option<Hold> {
         return in_use(brokers);
     }
     let hold = state.hold().filter(|hold| hold.reason != Reason::Suspended);
-    hold.or_else(|| waiting_for_apply(state))
+    let hold = hold.or_else(|| state.apply_trouble.clone());
+    match (hold, &state.asked_apply_refused) {
+        (Some(hold), Some(refused)) => Some(Hold::new(hold.reason, format!("{} {refused}", hold.message))),
+        (Some(hold), None) => Some(hold),
+        (None, _) => waiting_for_apply(state),
+    }
 }
 
 fn waiting_for_apply(state: &FarmState) -> Option<Hold> {
@@ -281,18 +302,22 @@ pub(super) fn foreign_changes(state: &FarmState, apply_settings_enabled: Option<
     ))
 }
 
-/// What to show when an Apply did not go through.
-pub(super) fn apply_failed(farm: &RasFarm, error: &ras::Error) -> Hold {
+/// What to show when an Apply did not go through; `ours`: whether it is tried again by itself.
+pub(super) fn apply_failed(farm: &RasFarm, error: &ras::Error, ours: bool) -> Hold {
     let what_to_do = if error.is_forbidden() {
-        "Give the RAS account the right to apply settings."
+        "Give the RAS account the right to apply settings"
     } else if error.is_not_found() {
-        "The path of Apply is not in the vendor's public reference: set spec.api.apply.path to this farm's."
+        "The path of Apply is not in the vendor's public reference: set spec.api.apply.path to this farm's"
     } else {
-        "It is tried again with growing pauses; an object that is open in a RAS Console may lock it."
+        "An object that is open in a RAS Console may lock it"
     };
-    let name = farm.name_any();
+    let next = if ours && farm.spec.apply.mode != ApplyMode::Manual {
+        "; it is tried again with growing pauses.".to_owned()
+    } else {
+        format!(", and ask again: {}", apply_line(farm))
+    };
     Hold::new(
         Reason::Progressing,
-        format!("RasFarm {name:?} has changes that could not be applied: {error}. {what_to_do}"),
+        format!("RasFarm {:?} could not apply changes: {error}. {what_to_do}{next}", farm.name_any()),
     )
 }

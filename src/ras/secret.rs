@@ -26,6 +26,11 @@ impl AuthToken {
         usable.then(|| Self(SecretString::from(token)))
     }
 
+    /// Whether both are of one session.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+
     /// The header value, marked sensitive so that no layer below prints it.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(self.0.expose_secret()).ok()?;

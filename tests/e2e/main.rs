@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../docs/page.rs"]
+mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -12,6 +14,8 @@ mod deploy;
 mod ground;
 mod leader;
 mod lifecycle;
+mod mistakes;
 mod replicas;
 mod schema;
+mod scope;
 mod world;

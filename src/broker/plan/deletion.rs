@@ -9,7 +9,7 @@ use super::settled::waiting_failure;
 use super::{Draft, Plan, Released, Step, message};
 use crate::broker::desired::Desired;
 use crate::broker::findings::Findings;
-use crate::broker::observe::{CrdState, Observed};
+use crate::broker::observe::{CrdState, ObjectFacts, Observed};
 use crate::clock::Now;
 use crate::crd::condition::Reason;
 use crate::crd::{DeletionPolicy, ManagementPolicy, Origin};
@@ -26,7 +26,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
     if !object.finalizer {
         return Plan::silent();
     }
-    if is_never_created(observed) {
+    if is_never_created(object) {
         return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
     }
     if is_orphaned(observed) {
@@ -43,8 +43,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
 }
 
 /// No POST of this object can have made anything, and it adopted nothing.
-fn is_never_created(observed: &Observed) -> bool {
-    let object = &observed.object;
+pub(super) fn is_never_created(object: &ObjectFacts) -> bool {
     let may_exist = object.intent.as_ref().is_some_and(crate::broker::intent::Intent::may_have_created);
     object.owned_id().is_none() && !may_exist
 }
@@ -52,10 +51,7 @@ fn is_never_created(observed: &Observed) -> bool {
 /// Whether the broker stays in the farm. Unset means: what we made goes, what we adopted stays.
 fn is_orphaned(observed: &Observed) -> bool {
     let object = &observed.object;
-    let Ok(desired) = &object.desired else {
-        // A spec that cannot be acted on still lets go of what it adopted, and deletes what it made, below.
-        return object.status.origin == Some(Origin::Adopted);
-    };
+    let desired = &object.desired;
     let by_policy = match desired.deletion {
         Some(DeletionPolicy::Orphan) => true,
         Some(DeletionPolicy::Delete) => false,
@@ -70,10 +66,7 @@ fn is_orphaned(observed: &Observed) -> bool {
 /// Everything that holds a deletion back before its row is even looked at; `Err(None)` waits in silence.
 fn waits_for(observed: &Observed) -> Result<(&Desired, &FarmFacts), Option<Hold>> {
     let object = &observed.object;
-    let desired = object
-        .desired
-        .as_ref()
-        .map_err(|invalid| Some(message::deletion_waits(object, &format!("{invalid}."))))?;
+    let desired = &object.desired;
     if desired.requests.deletion_protection {
         return Err(Some(message::deletion_protected(object)));
     }
@@ -111,6 +104,10 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
         Ownership::Foreign(_) | Ownership::Ambiguous(_) => after_quarantine(observed, now, || {
             Plan::silent().then(Step::Release { outcome: Released::Deleted })
         }),
+        // Some farms hide a row as soon as it is deleted; it is gone only once that is applied.
+        Ownership::Vanished { .. } if observed.memory.unapplied == Some(Unapplied::Deleted) => {
+            wait_for_removal(observed, desired, facts, now)
+        }
         Ownership::Vanished { id } => {
             after_quarantine(observed, now, || gone(observed, facts, &key, id, now))
         }
@@ -135,6 +132,8 @@ fn after_quarantine(observed: &Observed, now: Now, then: impl FnOnce() -> Plan) 
 fn gone(observed: &Observed, facts: &FarmFacts, key: &RowKey, id: i64, now: Now) -> Plan {
     if !facts.snapshot.is_absent(key) {
         deleting(observed, now).with_list()
+    } else if let Some(plan) = after_failure(observed, now) {
+        plan
     } else if observed.memory.confirmed_gone == Some(id) {
         Plan::silent().then(Step::Release { outcome: Released::Deleted })
     } else {
@@ -147,9 +146,8 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
     if observed.memory.deleted == Some(row.id) {
         return wait_for_removal(observed, desired, facts, now);
     }
-    if let Some((findings, left)) = waiting_failure(object, &observed.memory, now) {
-        let why = findings.reconciling.or(findings.stalled).map(|hold| hold.message).unwrap_or_default();
-        return held(observed, message::deletion_waits(object, &why), now).after(left);
+    if let Some(plan) = after_failure(observed, now) {
+        return plan;
     }
     if let Some(left) = quarantine_left(observed, now) {
         return held(observed, message::deletion_quarantine(), now).after(left).with_list();
@@ -161,6 +159,13 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
         return held(observed, message::last_enabled(object), now);
     }
     clear(observed, desired, facts, row, now)
+}
+
+/// A step that failed waits for its time to be tried again.
+fn after_failure(observed: &Observed, now: Now) -> Option<Plan> {
+    let (findings, left) = waiting_failure(&observed.object, &observed.memory, now)?;
+    let why = findings.reconciling.or(findings.stalled).map(|hold| hold.message).unwrap_or_default();
+    Some(held(observed, message::deletion_waits(&observed.object, &why), now).after(left))
 }
 
 fn clear(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::Broker, now: Now) -> Plan {
@@ -215,10 +220,7 @@ pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration>
     let left = |from: Duration, length: Duration| {
         (from + length).checked_sub(now.boot).filter(|left| !left.is_zero())
     };
-    let object = &observed.object;
-    let post =
-        object.intent.as_ref().filter(|intent| intent.refused.is_none() && object.owned_id().is_none());
-    let post = post.and_then(|intent| {
+    let post = observed.object.unresolved_intent().and_then(|intent| {
         // An intent that was never seen before starts its quarantine now.
         let seen = observed.memory.intent_seen.filter(|(attempt, _)| *attempt == intent.attempt);
         left(seen.map_or(now.boot, |(_, at)| at), intent.quarantine())

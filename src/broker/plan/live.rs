@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::ownership::{Ownership, find};
-use super::settled::waiting_failure;
-use super::{Draft, FRESH, Plan, Released, Step, message, settled, usable};
+use super::settled::{agent_state, waiting_failure};
+use super::{Draft, FRESH, Plan, Released, Step, is_fresh, message, settled, usable};
 use crate::broker::canonical::canonical_address;
 use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::findings::{Findings, Readiness};
 use crate::broker::intent::Intent;
 use crate::broker::observe::{Observed, may_be_same_machine};
 use crate::clock::Now;
-use crate::crd::condition::Reason;
+use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{AdoptionPolicy, ManagementPolicy, Origin};
 use crate::farm::snapshot::RowKey;
 use crate::farm::view::{FarmFacts, Hold};
@@ -19,6 +19,9 @@ use crate::ras;
 
 /// A broker of ours that vanishes a second time within this is not created again without being asked.
 const RECREATE_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
+/// How long a list that was asked for by a person may take before it is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One broker in one farm that answers: what all decisions below look at.
 struct Case<'a> {
@@ -32,13 +35,11 @@ struct Case<'a> {
 /// The plan for an object that is not being deleted.
 pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
     let object = &observed.object;
-    let desired = match &object.desired {
-        Ok(desired) => desired,
-        Err(invalid) => {
-            let hold = Hold::new(Reason::InvalidSpec, format!("{invalid}."));
-            return Draft::of(object).shows(Findings::stalled(hold), now);
-        }
-    };
+    let desired = &object.desired;
+    if let Some(invalid) = &desired.invalid {
+        let hold = Hold::new(Reason::InvalidSpec, format!("{invalid}."));
+        return Draft::of(object).shows(Findings::stalled(hold), now);
+    }
     if desired.management == ManagementPolicy::ObserveOnly && object.finalizer {
         return let_go(observed, now);
     }
@@ -61,6 +62,9 @@ fn let_go(observed: &Observed, now: Now) -> Plan {
         Some(left) => {
             Draft::of(&observed.object).shows(Findings::reconciling(message::quarantine()), now).after(left)
         }
+        None if super::deletion::is_never_created(&observed.object) => {
+            Plan::silent().then(Step::Release { outcome: Released::NeverCreated })
+        }
         None => Plan::silent().then(Step::Release { outcome: Released::Orphaned }),
     }
 }
@@ -77,6 +81,15 @@ fn site(observed: &Observed, desired: &Desired, facts: &FarmFacts) -> Result<i64
 
 impl Case<'_> {
     fn plan(&self) -> Plan {
+        let plan = self.decide();
+        if self.observed.object.request().is_some() && !is_fresh(&self.observed.memory, self.facts) {
+            // Asked for on a view from before: what is decided on it stands, and a newer one follows at once.
+            return plan.with_list().within(LOOK_AGAIN);
+        }
+        plan
+    }
+
+    fn decide(&self) -> Plan {
         let ownership = find(&self.observed.object, self.facts, &self.key);
         if self.desired.management == ManagementPolicy::ObserveOnly {
             return self.only_observe(&ownership);
@@ -97,18 +110,24 @@ impl Case<'_> {
     fn only_observe(&self, ownership: &Ownership) -> Plan {
         let draft = Draft::of(&self.observed.object).origin(None);
         match ownership {
-            Ownership::Ours(row) | Ownership::Marked(row) | Ownership::Foreign(row) => draft
-                .seen(self.facts, row)
-                .drift(Vec::new())
-                .handled(self.desired)
-                .shows(Findings::default(), self.now),
+            Ownership::Ours(row) | Ownership::Marked(row) | Ownership::Foreign(row) => {
+                let reconciling = agent_state(self.facts, row).map(|state| message::agent_observed(&state));
+                let draft = draft.seen(self.facts, row).drift(Vec::new());
+                self.observes(draft, Findings { reconciling, ..Findings::default() })
+            }
             Ownership::Ambiguous(count) => {
-                draft.shows(Findings::stalled(message::ambiguous(self.desired, *count)), self.now)
+                self.observes(draft, Findings::stalled(message::ambiguous(self.desired, *count)))
             }
             Ownership::Vanished { .. } | Ownership::Absent => {
-                draft.unseen().shows(Findings::stalled(message::not_found(self.desired)), self.now)
+                self.observes(draft.unseen(), Findings::stalled(message::not_found(self.desired)))
             }
         }
+    }
+
+    /// The farm was read: an object that only observes is synced whatever was found.
+    fn observes(&self, draft: Draft<'_>, findings: Findings) -> Plan {
+        let findings = Findings { synced_anyway: true, ..findings };
+        draft.handled(&self.observed.memory, self.facts).shows(findings, self.now)
     }
 
     fn keep(&self, row: &ras::Broker) -> Plan {
@@ -131,7 +150,7 @@ impl Case<'_> {
     /// Somebody's broker stands where ours is to be.
     fn meet(&self, row: &ras::Broker) -> Plan {
         if row.marked_for_deletion == Some(true) {
-            return self.reconciling(message::awaiting_removal(row));
+            return self.reconciling(message::awaiting_removal(row, self.desired.adoption));
         }
         if self.quarantine().is_some() {
             return self.in_quarantine();
@@ -146,22 +165,36 @@ impl Case<'_> {
 
     /// Rule 5: absent from two lists and by id, then created again once, or left for a person to decide.
     fn vanished(&self, id: i64) -> Plan {
+        if self.quarantine().is_some() {
+            return self.in_quarantine();
+        }
         if !self.facts.snapshot.is_absent(&self.key) {
             return Plan::silent().with_list();
+        }
+        if let Some(plan) = self.after_failure() {
+            return plan;
         }
         if self.observed.memory.confirmed_gone != Some(id) {
             return Plan::silent().then(Step::ConfirmGone { id });
         }
         match self.no_recreation() {
-            Some(why) if !self.is_asked() => {
-                let hold = message::externally_deleted(&self.observed.object, why);
+            Some(hold) if self.observed.object.request().is_none() => {
                 Draft::of(&self.observed.object).shows(Findings::stalled(hold), self.now)
             }
-            Some(_) | None => self.create(Some(self.facts.farm_time)),
+            Some(_) | None => self.create(Some(id)),
         }
     }
 
-    fn no_recreation(&self) -> Option<&'static str> {
+    /// Why the broker is left to a person. What was said once stands until it is asked for: others that were created
+    /// again meanwhile, or an hour that went by, change nothing.
+    fn no_recreation(&self) -> Option<Hold> {
+        let object = &self.observed.object;
+        let said = object.shown(ConditionType::Stalled, Reason::ExternallyDeleted);
+        said.map(|said| Hold::new(Reason::ExternallyDeleted, said))
+            .or_else(|| self.why_not_again().map(|why| message::externally_deleted(object, why)))
+    }
+
+    fn why_not_again(&self) -> Option<&'static str> {
         let object = &self.observed.object;
         let limit = self.facts.deletions.threshold;
         let again = object.intent.as_ref().and_then(|intent| intent.recreated);
@@ -174,11 +207,6 @@ impl Case<'_> {
         } else {
             None
         }
-    }
-
-    fn is_asked(&self) -> bool {
-        let asked = &self.desired.requests.reconcile;
-        asked.is_some() && *asked != self.observed.object.status.last_handled_reconcile_at
     }
 
     fn absent(&self) -> Plan {
@@ -206,23 +234,30 @@ impl Case<'_> {
         }
     }
 
-    fn create(&self, recreated: Option<jiff::Timestamp>) -> Plan {
-        if let Some((findings, left)) =
-            waiting_failure(&self.observed.object, &self.observed.memory, self.now)
-        {
-            return Draft::of(&self.observed.object).shows(findings, self.now).after(left);
+    /// A step that failed waits for its time to be tried again.
+    fn after_failure(&self) -> Option<Plan> {
+        let (findings, left) = waiting_failure(&self.observed.object, &self.observed.memory, self.now)?;
+        Some(Draft::of(&self.observed.object).shows(findings, self.now).after(left))
+    }
+
+    /// A POST; `replaces` is the id of the row that vanished, if there was one.
+    fn create(&self, replaces: Option<i64>) -> Plan {
+        if let Some(plan) = self.after_failure() {
+            return plan;
         }
         self.unless_held(|| {
             let hold = message::creating(self.desired);
             let is_fresh = self.now.since(self.facts.snapshot.listed_at) <= FRESH;
             let plan = if is_fresh { self.reconciling(hold) } else { self.reconciling(hold).with_list() };
-            plan.quiet().then(Step::Create { intent: self.next_intent(recreated) })
+            plan.quiet().then(Step::Create { intent: self.next_intent(replaces) })
         })
     }
 
-    fn next_intent(&self, recreated: Option<jiff::Timestamp>) -> Intent {
+    fn next_intent(&self, replaces: Option<i64>) -> Intent {
         let object = &self.observed.object;
-        let last = object.intent.as_ref().filter(|_| object.owned_id().is_none());
+        let owned = object.owned_id();
+        let last = object.intent.as_ref().filter(|intent| owned.is_none() || owned == intent.replaces);
+        let recreated = replaces.map(|_| self.facts.farm_time);
         let attempt = object.intent.as_ref().map_or(0, |intent| intent.attempt) + 1;
         Intent {
             uid: object.uid.clone(),
@@ -236,6 +271,7 @@ impl Case<'_> {
             lost_since: last.and_then(Intent::carried_loss),
             refused: None,
             recreated: recreated.or_else(|| object.intent.as_ref().and_then(|intent| intent.recreated)),
+            replaces,
         }
     }
 
@@ -276,6 +312,8 @@ impl Case<'_> {
     }
 
     fn stalled(&self, hold: Hold) -> Plan {
-        Draft::of(&self.observed.object).handled(self.desired).shows(Findings::stalled(hold), self.now)
+        Draft::of(&self.observed.object)
+            .handled(&self.observed.memory, self.facts)
+            .shows(Findings::stalled(hold), self.now)
     }
 }

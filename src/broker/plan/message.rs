@@ -3,13 +3,13 @@
 
 use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::observe::{ObjectFacts, Rival};
-use crate::crd::annotation;
 use crate::crd::condition::Reason;
+use crate::crd::{AdoptionPolicy, annotation};
 use crate::farm::view::{FarmFacts, Hold};
 use crate::ras;
 
 pub(super) fn farm_missing(object: &ObjectFacts) -> Hold {
-    let farm = object.desired.as_ref().map(|desired| desired.farm.clone()).unwrap_or_default();
+    let farm = &object.desired.farm;
     let namespace = &object.namespace;
     Hold::new(
         Reason::WaitingForFarm,
@@ -30,6 +30,11 @@ fn annotate_broker(object: &ObjectFacts, key: &str) -> String {
 pub(super) fn reconcile_line(object: &ObjectFacts) -> String {
     let key = annotation::RECONCILE_REQUESTED_AT;
     annotate("rasbroker", &object.namespace, &object.name, key, "\"$(date +%s)\"")
+}
+
+/// What an agent's state means for an object that only observes.
+pub(super) fn agent_observed(state: &str) -> Hold {
+    Hold::new(Reason::WaitingForAgent, format!("The agent's state is {state}: see to it on the server."))
 }
 
 /// The line that lets go of an object whose farm cannot be reached.
@@ -146,12 +151,15 @@ pub(super) fn creating(desired: &Desired) -> Hold {
     Hold::new(Reason::Creating, format!("The broker {:?} is being created in the farm.", desired.server))
 }
 
-pub(super) fn awaiting_removal(row: &ras::Broker) -> Hold {
+pub(super) fn awaiting_removal(row: &ras::Broker, adoption: AdoptionPolicy) -> Hold {
+    let then = match adoption {
+        AdoptionPolicy::Never | AdoptionPolicy::IfExists => "it is created again once that one is gone",
+        AdoptionPolicy::Required => "it is not adopted, and once it is gone this object creates none",
+    };
     Hold::new(
         Reason::Creating,
         format!(
-            "An earlier Connection Broker {:?} (id {}) is marked for deletion: it is created again once the farm has \
-             removed that one, which takes an Apply.",
+            "The farm's Connection Broker {:?} (id {}) is marked for deletion and goes with the next Apply: {then}.",
             row.server, row.id
         ),
     )

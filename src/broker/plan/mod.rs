@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::desired::{Desired, Fields};
+use super::desired::Fields;
 use super::findings::{Findings, Readiness};
 use super::intent::Intent;
-use super::observe::{ObjectFacts, Observed};
+use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use crate::clock::Now;
 use crate::crd::condition::Reason;
-use crate::crd::{AgentStatus, Drift, ObservedBroker, Origin, RasBrokerStatus, Role};
+use crate::crd::{AgentStatus, Drift, Origin, RasBrokerStatus, Role};
 use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
 
@@ -151,10 +151,12 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// A reconcile that was asked for counts as handled once it was decided on a fresh view.
-    fn handled(mut self, desired: &Desired) -> Self {
-        if desired.requests.reconcile.is_some() {
-            self.status.last_handled_reconcile_at.clone_from(&desired.requests.reconcile);
+    /// A reconcile that was asked for counts as handled once it was decided on a list from after the request.
+    fn handled(mut self, memory: &Memory, facts: &FarmFacts) -> Self {
+        if let Some(asked) = self.object.request()
+            && is_fresh(memory, facts)
+        {
+            self.status.last_handled_reconcile_at = Some(asked.to_owned());
         }
         self
     }
@@ -188,28 +190,21 @@ impl Plan {
         Self { needs_list: true, ..self }
     }
 
+    /// The same, looked at again no later than after `pause`.
+    fn within(self, pause: Duration) -> Self {
+        let requeue = self.requeue.map_or(pause, |requeue| requeue.min(pause));
+        self.after(requeue)
+    }
+
     /// The same without touching status: the step itself writes what there is to say.
     fn quiet(self) -> Self {
         Self { status: None, findings: Findings::default(), ..self }
     }
 }
 
-/// What a status shows of a row.
-pub(super) fn observed_row(row: &ras::Broker) -> ObservedBroker {
-    let addresses = row.alternative_ips.as_deref().map(|text| super::canonical::address_set([text]));
-    ObservedBroker {
-        server: row.server.clone(),
-        site_id: row.site_id,
-        enabled: row.enabled,
-        standby: row.standby,
-        description: row.description.clone(),
-        ip: row.ip.clone(),
-        alternative_ips: addresses.map(|set| set.into_iter().collect()),
-        time_create: row.time_create.clone(),
-        admin_create: row.admin_create.clone(),
-        time_last_mod: row.time_last_mod.clone(),
-        admin_last_mod: row.admin_last_mod.clone(),
-    }
+/// Whether the list is from after the request that stands on the object.
+fn is_fresh(memory: &Memory, facts: &FarmFacts) -> bool {
+    memory.asked.as_ref().is_none_or(|(_, at)| facts.snapshot.listed_at >= *at)
 }
 
 /// What to show while a farm cannot be used: nothing for a while, so that a restart of the farm does not ripple
@@ -244,17 +239,16 @@ fn usable<'a>(observed: &'a Observed, now: Now) -> Result<&'a FarmFacts, Plan> {
 
 /// The status right after a POST was answered: exactly what the next pass would say, so that it says nothing.
 pub(super) fn created(
-    object: &ObjectFacts,
-    farm: &FarmView,
+    observed: &Observed,
     status: RasBrokerStatus,
     row: &ras::Broker,
     now: Now,
 ) -> RasBrokerStatus {
-    let (FarmView::Up(facts), Ok(desired)) = (farm, &object.desired) else { return status };
-    let fresh = ObjectFacts { status: status.clone(), ..object.clone() };
+    let FarmView::Up(facts) = &observed.farm else { return status };
+    let fresh = ObjectFacts { status: status.clone(), ..observed.object.clone() };
     let plan = Draft::of(&fresh)
         .seen(facts, row)
-        .handled(desired)
-        .shows(Findings::reconciling(message::creating(desired)), now);
+        .handled(&observed.memory, facts)
+        .shows(Findings::reconciling(message::creating(&fresh.desired)), now);
     plan.status.unwrap_or(status)
 }

@@ -5,12 +5,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Draft, Plan, Step, message};
 use crate::broker::agent::{Health, health};
 use crate::broker::canonical::ServerName;
-use crate::broker::desired::{Desired, Field, Fields, Value};
+use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::findings::{Findings, Readiness};
-use crate::broker::observe::{Memory, ObjectFacts, Observed, differences, row_fields};
+use crate::broker::observe::{
+    Memory, ObjectFacts, Observed, SentUpdate, differences, row_fields, shown_fields,
+};
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
-use crate::crd::{ApplyMode, Drift, RasBrokerStatus};
+use crate::crd::{ApplyMode, Drift};
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
 
@@ -36,20 +38,20 @@ pub(super) fn plan(
     now: Now,
 ) -> Plan {
     let object = &observed.object;
-    let draft = Draft::of(object).seen(facts, row).handled(desired);
-    if row.marked_for_deletion == Some(true) {
-        return draft.shows(Findings::reconciling(message::marked(row)), now);
-    }
     let differences = sorted_differences(object, &observed.memory, desired, row);
+    let seen = look(observed, facts, row, &differences).handled(&observed.memory, facts);
+    if row.marked_for_deletion == Some(true) {
+        return seen.shows(Findings::reconciling(message::marked(row)), now);
+    }
     let drift = drift_of(object, &observed.memory, row, &differences, now);
-    let draft = draft.drift(drift.clone());
+    let seen = seen.drift(drift.clone());
     if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
         let findings = resting(observed, desired, facts, row, &differences, &drift);
-        return told_once(observed, facts, draft.shows(findings, now));
+        return seen.shows(findings, now);
     }
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
         let findings = Findings { drifted: drifted(&drift), ..failure.0 };
-        return draft.shows(findings, now).after(failure.1);
+        return seen.shows(findings, now).after(failure.1);
     }
     let hold = if is_being_created(object, &observed.memory) {
         message::creating(desired)
@@ -58,10 +60,11 @@ pub(super) fn plan(
     };
     let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
-    told_once(observed, facts, draft.shows(findings, now).then(Step::Update { id: row.id, fields }))
+    seen.shows(findings, now).then(Step::Update { id: row.id, fields })
 }
 
-/// Fields that a POST cannot carry are part of the creation, also where an Apply comes between POST and PUT.
+/// Whether the creation has not come to its end: fields that a POST cannot carry are part of it, also where an Apply
+/// came between POST and PUT.
 fn is_being_created(object: &ObjectFacts, memory: &Memory) -> bool {
     let told = object.status.conditions.iter().any(|condition| {
         condition.type_ == ConditionType::Reconciling.as_str()
@@ -71,17 +74,23 @@ fn is_being_created(object: &ObjectFacts, memory: &Memory) -> bool {
     told || memory.unapplied == Some(Unapplied::Created)
 }
 
-/// While a change of ours is on its way, what it and its Apply do to the row is told together with the outcome, so
-/// that a change costs one write when it begins and one when it is done. Where a person has to apply, the outcome may
-/// be days away, and the row is shown as it is.
-fn told_once(observed: &Observed, facts: &FarmFacts, plan: Plan) -> Plan {
-    let last = &observed.object.status;
-    let on_its_way = observed.memory.unapplied.is_some() || plan.step.is_some();
-    let is_told = plan.status.as_ref().is_some_and(|status| {
-        let RasBrokerStatus { observed, agent, priority, role, marked_for_deletion, .. } = last.clone();
-        RasBrokerStatus { observed, agent, priority, role, marked_for_deletion, ..status.clone() } == *last
-    });
-    if on_its_way && is_told && facts.mode != ApplyMode::Manual { plan.quiet() } else { plan }
+/// What the status shows of the row. Until the Apply that is on its way, or that ends a creation, has gone through it
+/// stands still: what it brings is shown once, together with what comes of it.
+fn look<'a>(
+    observed: &'a Observed,
+    facts: &FarmFacts,
+    row: &ras::Broker,
+    differences: &Differences,
+) -> Draft<'a> {
+    let (object, memory) = (&observed.object, &observed.memory);
+    let is_unfinished = !differences.send.is_empty() && is_being_created(object, memory);
+    let on_its_way = (memory.unapplied.is_some() || is_unfinished) && facts.mode != ApplyMode::Manual;
+    let draft = Draft::of(object);
+    if on_its_way && object.status.observed.is_some() && object.status.id == Some(row.id) {
+        draft
+    } else {
+        draft.seen(facts, row)
+    }
 }
 
 /// A step that failed lately and whose time to be tried again has not come.
@@ -111,13 +120,26 @@ fn sorted_differences(
     for (field, (wanted, seen)) in differences(&desired.fields, row) {
         if is_forbidden(field, &wanted, row) {
             sorted.forbidden.push(field);
-        } else if was_ignored(object, memory, desired, field, &wanted, seen.as_ref()) {
-            sorted.ignored.push((field, wanted, seen));
-        } else {
-            sorted.send.push((field, wanted, seen));
+            continue;
+        }
+        match last_try(object, memory, field, &wanted, seen.as_ref()) {
+            LastTry::None => sorted.send.push((field, wanted, seen)),
+            LastTry::NotApplied => {}
+            LastTry::Ignored => sorted.ignored.push((field, wanted, seen)),
         }
     }
     sorted
+}
+
+/// What became of this value when it was last sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastTry {
+    /// It was not sent, or the spec or the row changed since.
+    None,
+    /// It was answered and waits for its Apply; what the list shows meanwhile proves nothing.
+    NotApplied,
+    /// It was answered and applied, and the farm kept what it has.
+    Ignored,
 }
 
 /// The primary can be neither disabled nor put in standby (administrator's guide, "Configuring RAS Connection
@@ -130,27 +152,24 @@ fn is_forbidden(field: Field, wanted: &Value, row: &ras::Broker) -> bool {
         )
 }
 
-fn was_ignored(
+fn last_try(
     object: &ObjectFacts,
     memory: &Memory,
-    desired: &Desired,
     field: Field,
     wanted: &Value,
     seen: Option<&Value>,
-) -> bool {
-    let on_request = desired.requests.reconcile.is_some()
-        && desired.requests.reconcile != object.status.last_handled_reconcile_at;
-    let same_answer = |fields: &Fields| fields.get(&field) == seen;
-    !on_request
-        && memory.update.as_ref().is_some_and(|sent| {
-            sent.generation == object.generation
-                && sent.fields.get(&field) == Some(wanted)
-                && sent.settled.as_ref().is_some_and(same_answer)
-        })
+) -> LastTry {
+    let same =
+        |sent: &&SentUpdate| sent.generation == object.generation && sent.fields.get(&field) == Some(wanted);
+    match memory.update.as_ref().filter(same).map(|sent| &sent.settled) {
+        Some(Some(settled)) if settled.get(&field) == seen => LastTry::Ignored,
+        Some(None) if memory.unapplied.is_some() => LastTry::NotApplied,
+        Some(Some(_) | None) | None => LastTry::None,
+    }
 }
 
-/// What differs although this generation was in the farm before: somebody changed it there. Entries stay until
-/// their correction is applied.
+/// What differs although it was in the farm before: somebody changed it there. Entries stay until their correction is
+/// applied.
 fn drift_of(
     object: &ObjectFacts,
     memory: &Memory,
@@ -169,10 +188,11 @@ fn drift_entry(object: &ObjectFacts, row: &ras::Broker, difference: &Difference,
     let (field, wanted, seen) = difference;
     let seen = seen.as_ref().map(ToString::to_string).unwrap_or_default();
     let known = object.status.drift.iter().find(|drift| drift.field == field.name());
-    if known.is_none() && !was_synced(object) {
+    let known = known.filter(|drift| drift.desired == wanted.to_string());
+    if known.is_none() && !was_as_wanted(object, *field, wanted) {
         return None;
     }
-    let same = known.filter(|drift| drift.desired == wanted.to_string() && drift.observed == seen);
+    let same = known.filter(|drift| drift.observed == seen);
     Some(same.cloned().unwrap_or_else(|| Drift {
         field: field.name().to_owned(),
         desired: wanted.to_string(),
@@ -182,14 +202,10 @@ fn drift_entry(object: &ObjectFacts, row: &ras::Broker, difference: &Difference,
     }))
 }
 
-/// Whether this generation was in the farm and applied: only then is a difference somebody else's doing.
-fn was_synced(object: &ObjectFacts) -> bool {
-    let synced = |condition: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-        condition.type_ == ConditionType::Synced.as_str()
-    };
-    object.status.conditions.iter().find(synced).is_some_and(|condition| {
-        condition.status == "True" && condition.observed_generation == Some(object.generation)
-    })
+/// Whether the farm was last seen with the value that is wanted: only then is a difference somebody else's doing.
+fn was_as_wanted(object: &ObjectFacts, field: Field, wanted: &Value) -> bool {
+    let shown = object.status.observed.as_ref().map(shown_fields);
+    shown.is_some_and(|shown| shown.get(&field) == Some(wanted))
 }
 
 fn drifted(drift: &[Drift]) -> Option<String> {
@@ -225,7 +241,7 @@ fn resting(
     } else {
         desired.priority.filter(|place| Some(*place) != row.priority).map(|_| message::priority_unsupported())
     };
-    let waiting = agent_wait(facts, row);
+    let waiting = agent_state(facts, row).map(|state| message::agent(&state));
     Findings { unsynced, drifted, synced_anyway: true, reconciling: waiting, ..Findings::default() }
 }
 
@@ -243,15 +259,12 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
-    let being_created = is_being_created(object, memory);
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
         (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) if being_created => {
-            message::creating(desired)
-        }
         (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) => {
             match &memory.update {
+                Some(_) | None if is_being_created(object, memory) => message::creating(desired),
                 Some(sent) => message::updating(sent.fields.keys().copied()),
                 None => message::applying(Reason::Updating),
             }
@@ -259,17 +272,18 @@ fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &F
     })
 }
 
-/// An agent list that could not be read, or that names no servers, lowers nothing.
-fn agent_wait(facts: &FarmFacts, row: &ras::Broker) -> Option<Hold> {
+/// The state of an agent that is not as it should be. An agent list that could not be read, or that names no servers,
+/// lowers nothing.
+pub(super) fn agent_state(facts: &FarmFacts, row: &ras::Broker) -> Option<String> {
     let agent = facts.snapshot.agent(&ServerName::new(&row.server));
     let Some(agent) = agent else {
-        return facts.snapshot.has_agents().then(|| message::agent("not reported by the farm"));
+        return facts.snapshot.has_agents().then(|| "not reported by the farm".to_owned());
     };
     let seen = row_fields(row);
     let disabled = seen.get(&Field::Enabled) == Some(&Value::Flag(false));
     let standby = seen.get(&Field::Standby) == Some(&Value::Flag(true));
     match health(agent.state, disabled, standby) {
         Health::Healthy => None,
-        Health::InProgress | Health::Broken => Some(message::agent(&agent.state.name())),
+        Health::InProgress | Health::Broken => Some(agent.state.name().into_owned()),
     }
 }

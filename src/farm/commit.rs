@@ -1,0 +1,234 @@
+//! The batch of own writes: opened so that nobody else's changes are applied with them, committed by one Apply.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::actor::Actor;
+use super::connect::{self, NotConnected};
+use super::report;
+use crate::crd::{ApplyMode, PendingApply, finalizer};
+use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
+use crate::metrics::ApplyOutcome;
+use crate::ras::{self, Outcome};
+
+/// How long after the first list that follows an Apply the second one confirms what is gone.
+const CONFIRMATION: Duration = Duration::from_secs(1);
+/// A farm may carry an Apply out a little after it has answered it.
+const AFTER_APPLY: Duration = Duration::from_secs(3);
+
+impl Actor {
+    /// Opens a batch: nobody deletes the farm from under it, nobody else's changes are applied with it, and that
+    /// something is on its way is written down before the first write.
+    pub(super) async fn open_batch(&self) {
+        if let Err(error) = self.claim_farm().await {
+            return self.kubernetes_failed(&error).await;
+        }
+        let guarded = {
+            let state = self.farm.state.lock();
+            state.is_guarded() && state.pending.is_none()
+        };
+        if guarded && !self.look_for_foreign_changes().await {
+            return;
+        }
+        let was_pending = self.farm.state.lock().pending.is_some();
+        if !was_pending && let Err(error) = self.write_pending().await {
+            self.farm.state.lock().pending = None;
+            return self.kubernetes_failed(&error).await;
+        }
+        let now = self.farm.clock.now();
+        self.farm.state.lock().batch.open(now.boot, was_pending);
+    }
+
+    async fn write_pending(&self) -> Result<(), CallError> {
+        let now = self.farm.clock.now();
+        {
+            let mut state = self.farm.state.lock();
+            let brokers = i64::try_from(state.queue.len()).unwrap_or(i64::MAX);
+            // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
+            let since = Timestamp::from_second(now.wall.as_second()).unwrap_or(now.wall);
+            state.pending = Some(PendingApply { since: Time(since), brokers });
+        }
+        self.must_write_status().await
+    }
+
+    /// `in-use` stands on the farm before the first broker's finalizer.
+    async fn claim_farm(&self) -> Result<(), CallError> {
+        let object = self.object();
+        if let Some(finalizers) = kubernetes::finalizers_with(object.as_ref(), finalizer::IN_USE, true) {
+            let change = MetadataChange { finalizers: Some(finalizers), ..MetadataChange::default() };
+            self.take_object(kubernetes::patch_metadata(&self.kubernetes, object.as_ref(), &change).await?);
+        }
+        Ok(())
+    }
+
+    /// Whether what is waited for shows only in a new logon. Not while a call is on its way: its session would end.
+    pub(super) fn needs_fresh_logon(&self) -> bool {
+        let state = self.farm.state.lock();
+        let waits = state.object.spec.apply.mode == ApplyMode::Manual || state.apply_trouble.is_some();
+        state.batch.in_flight() == 0 && (state.foreign.is_some() || (waits && state.pending.is_some()))
+    }
+
+    /// Logs on anew, which is the only way to see whether changes are pending; answers whether the way is free.
+    pub(super) async fn look_for_foreign_changes(&self) -> bool {
+        if !self.renewed().await {
+            return false;
+        }
+        let (is_held, applied) = {
+            let mut state = self.farm.state.lock();
+            let enabled = state.applies_pending();
+            let applied = state.pending.is_some() && enabled == Some(false) && state.batch.in_flight() == 0;
+            state.foreign = if state.is_guarded() && state.pending.is_none() {
+                report::foreign_changes(&state, enabled)
+            } else {
+                None
+            };
+            (state.foreign.is_some(), applied)
+        };
+        if applied {
+            self.everything_applied().await;
+        }
+        !is_held
+    }
+
+    async fn renewed(&self) -> bool {
+        match connect::renew(self).await {
+            Ok(()) => true,
+            Err(NotConnected::Trouble(trouble)) => {
+                self.troubled(trouble);
+                false
+            }
+            Err(NotConnected::Stopped) => false,
+        }
+    }
+
+    /// Sends one Apply. The batch takes no write since it was decided.
+    pub(super) async fn apply(&self) {
+        let Some(link) = self.link() else { return };
+        if !self.turn().await {
+            return;
+        }
+        let asked = self.farm.state.lock().apply_asked().map(str::to_owned);
+        let answer = link.client.apply(&link.session.token).await;
+        let now = self.farm.clock.now();
+        let date = answer.as_ref().ok().and_then(|answer| answer.date);
+        self.farm.state.lock().note(answer.as_ref().err(), date, now);
+        self.metrics.applied(&self.name(), apply_outcome(answer.as_ref().err()));
+        match answer {
+            Ok(_) => {
+                {
+                    let mut state = self.farm.state.lock();
+                    state.apply_handled = asked.or_else(|| state.apply_handled.take());
+                    // Whatever was pending is committed; the next batch looks again.
+                    state.foreign = None;
+                    state.asked_apply_refused = None;
+                }
+                self.everything_applied().await;
+                self.learn_whether_the_guard_works().await;
+            }
+            Err(error) => self.apply_failed(&error, asked),
+        }
+    }
+
+    fn apply_failed(&self, error: &ras::Error, asked: Option<String>) {
+        tracing::warn!(farm = %self.farm.key, reason = error.reason(), error = %error, "failed to apply the farm's settings");
+        let now = self.farm.clock.now();
+        let mut state = self.farm.state.lock();
+        let ours = state.pending.is_some();
+        state.batch.apply_failed(now.boot, ours);
+        // A session that ran out is renewed, and the Apply sent again: only if that fails too is it worth a word.
+        if !error.is_unauthorized() || state.batch.failures() > 1 {
+            let hold = report::apply_failed(&state.object, error, ours);
+            if ours {
+                state.apply_trouble = Some(hold);
+            } else if asked.is_some() {
+                state.asked_apply_refused = Some(hold.message);
+            }
+        }
+        // One that a person asked for was sent once and is answered, whatever the answer: it commits others' work.
+        if error.outcome() != Outcome::NotSent && !error.is_unauthorized() {
+            state.apply_handled = asked.or_else(|| state.apply_handled.take());
+        }
+        if state.object.spec.apply.mode == ApplyMode::Manual {
+            state.batch.leave_to_person();
+        }
+        state.unreported = true;
+    }
+
+    /// Everything written so far is committed: list at once, once more a second later where rows are to be gone,
+    /// and read the agents, so that nobody waits for the next period.
+    async fn everything_applied(&self) {
+        let deleted = {
+            let now = self.farm.clock.now();
+            let mut state = self.farm.state.lock();
+            state.batch.applied();
+            match state.unanswered_until.take_if(|until| *until > now.boot) {
+                // A write without an answer may still arrive: another Apply follows when it no longer can.
+                Some(until) => state.batch.open(until, true),
+                None => state.pending = None,
+            }
+            state.applied_at = Some(now.boot);
+            state.apply_trouble = None;
+            state.unreported = true;
+            // What is written from now on belongs to the next Apply.
+            let written = std::mem::take(&mut state.unapplied);
+            state.settling.extend(written);
+            std::mem::take(&mut state.own_deletes)
+        };
+        if self.list().await && !deleted.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep(CONFIRMATION) => {}
+                () = self.stop.cancelled() => return,
+            }
+            self.list().await;
+        }
+        self.list_agents().await;
+        let brokers: Vec<ObjectKey> = self.farm.state.lock().settling.drain().map(|(key, _)| key).collect();
+        self.wake_brokers(brokers);
+    }
+
+    /// A farm whose logon still shows pending changes after an Apply cannot be guarded. What was found to work is
+    /// not looked at again; what was not may have been a person's edit in that moment, and is.
+    async fn learn_whether_the_guard_works(&self) {
+        let first_time = {
+            let state = self.farm.state.lock();
+            let unproven =
+                state.object.spec.apply.mode == ApplyMode::Guarded && state.guard_works != Some(true);
+            if !unproven || !state.batch.is_closed() {
+                return;
+            }
+            state.guard_works.is_none()
+        };
+        let mut works = self.shows_nothing_pending().await;
+        if works == Some(false) && first_time {
+            tokio::select! {
+                () = tokio::time::sleep(AFTER_APPLY) => {}
+                () = self.stop.cancelled() => return,
+            }
+            works = self.shows_nothing_pending().await;
+        }
+        let mut state = self.farm.state.lock();
+        state.guard_works = works.or(state.guard_works);
+        state.unreported = true;
+    }
+
+    /// What a new logon says; `None` where there is no telling now.
+    async fn shows_nothing_pending(&self) -> Option<bool> {
+        let tells = self.farm.state.lock().applies_pending().is_some();
+        if !tells {
+            return Some(false);
+        }
+        connect::renew(self).await.ok()?;
+        Some(self.farm.state.lock().applies_pending() == Some(false))
+    }
+}
+
+fn apply_outcome(error: Option<&ras::Error>) -> ApplyOutcome {
+    match error.map(ras::Error::outcome) {
+        None => ApplyOutcome::Success,
+        Some(Outcome::Refused) => ApplyOutcome::Refused,
+        Some(Outcome::Unknown) => ApplyOutcome::Unknown,
+        Some(Outcome::NotSent) => ApplyOutcome::NotSent,
+    }
+}

@@ -1,0 +1,102 @@
+//! What brokers see of the farm's state, and what keeps their writes back.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::state::{FarmState, Link};
+use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
+use crate::broker::intent::quarantine_of;
+use crate::clock::Now;
+use crate::crd::condition::Reason;
+use crate::crd::{ApplyMode, Separator, annotation};
+use crate::ras;
+
+impl FarmState {
+    /// Whatever keeps writes back although the farm answers.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        let name = self.object.name_any();
+        if self.object.spec.suspend {
+            let text = format!(
+                "RasFarm {name:?} is suspended: nothing is written to the farm until its spec.suspend is false."
+            );
+            return Some(Hold::new(Reason::Suspended, text));
+        }
+        if self.primary() == Some(false) {
+            let text = format!(
+                "RasFarm {name:?} is connected to a broker that is not the primary, which takes no changes: point \
+                 spec.endpoint, or one of spec.fallbackEndpoints, at the primary's RAS Web Administration Service."
+            );
+            return Some(Hold::new(Reason::NotPrimary, text));
+        }
+        // Where a person applies, an Apply that was refused keeps nothing back.
+        let unapplied =
+            self.apply_trouble.clone().filter(|_| self.object.spec.apply.mode != ApplyMode::Manual);
+        self.foreign.clone().or(unapplied)
+    }
+
+    /// What brokers see.
+    pub(super) fn view(&self, now: Now) -> FarmView {
+        if let Some(trouble) = &self.trouble {
+            return FarmView::Down(Outage { hold: trouble.hold.clone(), overdue: self.overdue_told });
+        }
+        match &self.link {
+            Some(link) if self.is_listed() => FarmView::Up(Arc::new(self.facts(link, now))),
+            Some(_) | None => FarmView::Starting,
+        }
+    }
+
+    fn facts(&self, link: &Link, now: Now) -> FarmFacts {
+        let spec = &self.object.spec;
+        let licensing = self.sites.iter().find(|site| site.licensing_site).map(|site| site.id);
+        FarmFacts {
+            identity: link.identity.clone(),
+            default_site: spec.site_id.or(licensing),
+            sites: self.sites.iter().map(|site| (site.id, site.name.clone())).collect(),
+            snapshot: Arc::clone(&self.snapshot),
+            account: link.account.clone(),
+            learnt_account: self.learnt_account.clone(),
+            farm_time: self.farm_time(now),
+            quarantine: quarantine_of(spec.request_timeout.get()),
+            separator: match spec.api.alternative_ips_separator {
+                Some(Separator::Semicolon) => ';',
+                // The REST reference says comma; every administrator's guide says semicolon.
+                Some(Separator::Comma) | None => ',',
+            },
+            hold: self.hold(),
+            terminating: self.object.metadata.deletion_timestamp.is_some(),
+            mode: spec.apply.mode,
+            applied_at: self.applied_at,
+            deletions: self.deletion_limits(),
+        }
+    }
+
+    fn deletion_limits(&self) -> DeletionLimits {
+        let protection = &self.object.spec.deletion_protection;
+        let allowed = self.annotation(annotation::ALLOW_MASS_DELETION).and_then(|text| text.parse().ok());
+        DeletionLimits {
+            threshold: usize::try_from(protection.threshold).unwrap_or_default(),
+            window: protection.window.get(),
+            allowed_before: allowed,
+            sent: self.sent_deletions.clone(),
+        }
+    }
+
+    /// What the last logon said of pending changes.
+    pub(super) fn applies_pending(&self) -> Option<bool> {
+        self.link.as_ref().and_then(|link| link.session.apply_settings_enabled)
+    }
+
+    /// Whether pending changes of others keep our writes back.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.object.spec.apply.mode == ApplyMode::Guarded && self.guard_works != Some(false)
+    }
+
+    /// A row that somebody else marked for deletion, which an Apply of ours would remove.
+    pub(super) fn foreign_mark(&self) -> Option<&ras::Broker> {
+        let foreign = |row: &&Arc<ras::Broker>| {
+            row.marked_for_deletion == Some(true) && !self.own_deletes.contains(&row.id)
+        };
+        self.snapshot.rows().find(foreign).map(Arc::as_ref)
+    }
+}

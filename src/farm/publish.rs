@@ -1,0 +1,139 @@
+//! The farm's object: its status, its finalizer, and the gauges that follow from its brokers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+
+use super::actor::Actor;
+use super::report;
+use crate::broker::observe::has_finalizer;
+use crate::crd::condition::{ConditionType, Status};
+use crate::crd::{RasBroker, RasFarm, finalizer};
+use crate::kubernetes::{self, CallError, MetadataChange};
+
+/// Pause after a call to the API server that failed.
+const KUBERNETES_PAUSE: Duration = Duration::from_secs(5);
+
+impl Actor {
+    pub(super) async fn report(&self) {
+        if self.object().metadata.deletion_timestamp.is_some()
+            && let Err(error) = self.let_go_of_farm().await
+        {
+            self.farm.state.lock().unreported = true;
+            return self.kubernetes_failed(&error).await;
+        }
+        match self.write_status().await {
+            Ok(()) => {}
+            Err(error) if error.is_not_found() => self.farm.state.lock().unreported = false,
+            Err(error) => self.kubernetes_failed(&error).await,
+        }
+    }
+
+    /// The farm's finalizer goes when no broker that carries ours names it. The last word has the API server: what
+    /// was watched may lag, right after the start by everything.
+    async fn let_go_of_farm(&self) -> Result<(), CallError> {
+        let object = self.object();
+        let Some(finalizers) = kubernetes::finalizers_with(object.as_ref(), finalizer::IN_USE, false) else {
+            return Ok(());
+        };
+        let busy = self.farm.state.lock().batch.in_flight() > 0;
+        let brokers = self.brokers.of_farm(&self.farm.key);
+        if busy || brokers.iter().any(|broker| has_finalizer(broker)) || self.is_used().await? {
+            return Ok(());
+        }
+        let change = MetadataChange { finalizers: Some(finalizers), ..MetadataChange::default() };
+        match kubernetes::patch_metadata(&self.kubernetes, object.as_ref(), &change).await {
+            Ok(object) => self.take_object(object),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn is_used(&self) -> Result<bool, CallError> {
+        let api = Api::<RasBroker>::namespaced(self.kubernetes.clone(), &self.farm.key.namespace);
+        let of_farm = ListParams::default().fields(&format!("spec.farmRef.name={}", self.farm.key.name));
+        let brokers = kubernetes::limited("list", "RasBroker", api.list(&of_farm)).await?;
+        Ok(brokers.iter().any(has_finalizer))
+    }
+
+    /// Writes the status before a step that depends on it: somebody's change of the object meanwhile is no reason to
+    /// do without.
+    pub(super) async fn must_write_status(&self) -> Result<(), CallError> {
+        match self.write_status().await {
+            Err(error) if error.is_conflict() => {
+                self.read_again().await?;
+                self.write_status().await
+            }
+            answered => answered,
+        }
+    }
+
+    /// Writes the status where it is not what it was.
+    pub(super) async fn write_status(&self) -> Result<(), CallError> {
+        let now = self.farm.clock.now();
+        let brokers = self.brokers.of_farm(&self.farm.key);
+        self.count_brokers(&brokers);
+        let (object, status) = {
+            let mut state = self.farm.state.lock();
+            state.unreported = false;
+            state.reported_at = Some(now.boot);
+            (Arc::clone(&state.object), report::status(&state, &brokers, now))
+        };
+        if object.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let answered = kubernetes::apply_status(&self.kubernetes, object.as_ref(), &status).await;
+        if answered.is_err() {
+            self.farm.state.lock().unreported = true;
+        }
+        self.take_object(answered?);
+        Ok(())
+    }
+
+    /// A write that met another version reads the object again; anything else waits a little.
+    pub(super) async fn kubernetes_failed(&self, error: &CallError) {
+        if error.is_conflict() && self.read_again().await.is_ok_and(|same| same) {
+            return self.farm.touch();
+        }
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::warn!(farm = %self.farm.key, %error, cause, "a call to the API server failed");
+        // Not cut short by a broker that queues: each would be another try.
+        tokio::select! {
+            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// Takes over the object as it is now, and answers whether it is still the same one.
+    async fn read_again(&self) -> Result<bool, CallError> {
+        match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await? {
+            Some(object) if object.uid().as_deref() == Some(&self.farm.uid) => {
+                self.take_object(object);
+                Ok(true)
+            }
+            // The watch will say so.
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// The gauges that follow from the brokers' conditions; counted where the status is.
+    fn count_brokers(&self, brokers: &[Arc<RasBroker>]) {
+        for type_ in
+            [ConditionType::Ready, ConditionType::Synced, ConditionType::Stalled, ConditionType::Drifted]
+        {
+            for status in [Status::True, Status::False, Status::Unknown] {
+                let has = |broker: &&Arc<RasBroker>| {
+                    let conditions = broker.status.iter().flat_map(|status| &status.conditions);
+                    conditions.into_iter().any(|condition| {
+                        condition.type_ == type_.as_str() && condition.status == status.as_str()
+                    })
+                };
+                let count = i64::try_from(brokers.iter().filter(has).count()).unwrap_or(i64::MAX);
+                self.metrics.brokers(&self.name(), type_, status, count);
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Whose turn it is: what the actor does next, and which broker may make its calls. Decided on the state alone.
+
+use std::time::Duration;
+
+use super::batch::Due;
+use super::queue::Need;
+use super::state::{FarmState, Task};
+use crate::clock::Now;
+use crate::kubernetes::ObjectKey;
+
+/// Calls of brokers on their way at one time to one farm: RAS is an administration service, not a database.
+const PLACES: usize = 8;
+/// A list is renewed a little before it is too old to create on.
+const LIST_RENEWAL: Duration = Duration::from_secs(8);
+/// Status is written at most this often, but for what must be written before a step.
+const REPORT_PAUSE: Duration = Duration::from_secs(5);
+/// The shortest rest of an actor that waits for a free call.
+const SHORT: Duration = Duration::from_millis(50);
+/// What a poll calls: brokers and agents.
+const POLL_CALLS: usize = 2;
+
+impl FarmState {
+    /// What the actor does next. What must not be overtaken by a broker is done here, under the same lock: a batch
+    /// that is being applied or closed takes no write any more.
+    pub(super) fn next(&mut self, now: Now) -> Task {
+        let report_at = self.reported_at.map_or(now.boot, |at| at + REPORT_PAUSE);
+        if self.unreported && report_at <= now.boot && (self.is_listed() || self.trouble.is_some()) {
+            return Task::Report;
+        }
+        let report_in = if self.unreported { report_at.saturating_sub(now.boot) } else { Duration::MAX };
+        match self.next_of_farm(now) {
+            Task::Rest(rest) => Task::Rest(rest.min(report_in).max(Duration::from_millis(1))),
+            task => task,
+        }
+    }
+
+    fn next_of_farm(&mut self, now: Now) -> Task {
+        if let Some(trouble) = &self.trouble {
+            let rest = trouble.retry_at.saturating_sub(now.boot);
+            return if rest.is_zero() || self.is_look_asked() {
+                self.probe(now)
+            } else {
+                Task::Rest(rest.min(self.overdue_in(now)))
+            };
+        }
+        if !self.is_connected() {
+            return self.granted(Task::Connect, now);
+        }
+        let rest = match self.next_of_batch(now) {
+            Ok(task) => return task,
+            Err(rest) => rest,
+        };
+        let poll_in = self.poll_in(now);
+        if poll_in.is_zero() || self.is_look_asked() {
+            let task = self.granted(Task::Poll, now);
+            return self.look(task);
+        }
+        if self.list_asked {
+            return self.granted(Task::List, now);
+        }
+        Task::Rest(rest.min(poll_in))
+    }
+
+    /// One look at a farm in trouble. A session that was good before may be good still: then a list finds out.
+    fn probe(&mut self, now: Now) -> Task {
+        let task = if self.is_connected() { Task::Poll } else { Task::Connect };
+        let task = self.granted(task, now);
+        if !matches!(task, Task::Rest(_)) {
+            self.breaker.probe(now.boot);
+        }
+        self.look(task)
+    }
+
+    /// A look that a person asked for is taken at once, and once: if it fails, the pauses go on as before.
+    fn look(&mut self, task: Task) -> Task {
+        if !matches!(task, Task::Rest(_)) {
+            self.look_taken = self.reconcile_asked().map(str::to_owned);
+        }
+        task
+    }
+
+    fn is_look_asked(&self) -> bool {
+        self.reconcile_asked().is_some_and(|asked| self.look_taken.as_deref() != Some(asked))
+    }
+
+    fn is_connected(&self) -> bool {
+        self.link.is_some() && !self.session_expired
+    }
+
+    fn poll_in(&self, now: Now) -> Duration {
+        let poll_at = self.polled_at.map_or(now.boot, |at| at + self.object.spec.resync_period.get());
+        poll_at.saturating_sub(now.boot)
+    }
+
+    fn next_of_batch(&mut self, now: Now) -> Result<Task, Duration> {
+        let stale = now.since(self.snapshot.listed_at) > LIST_RENEWAL;
+        if stale && self.queue.any(|need| need.fresh_list) {
+            return Ok(self.granted(Task::List, now));
+        }
+        let asked = self.apply_asked().is_some();
+        let due = self.batch.due(now.boot, self.queue.len(), self.object.spec.apply.mode, asked);
+        let wait = match due {
+            Due::Apply if self.may_apply() => return Ok(self.apply_now(now)),
+            Due::Close => {
+                self.close_batch();
+                Duration::ZERO
+            }
+            Due::At(at) => at.saturating_sub(now.boot),
+            Due::Apply | Due::Never => Duration::MAX,
+        };
+        if self.batch.is_closed() && self.queue.any(|need| need.writes) && self.hold().is_none() {
+            return Ok(self.granted(Task::OpenBatch, now));
+        }
+        // Whoever waits only for a free call is called when there is one.
+        let call = if self.queue.len() > 0 { self.limiter.wait(now.boot).max(SHORT) } else { Duration::MAX };
+        Err(wait.min(call))
+    }
+
+    fn apply_now(&mut self, now: Now) -> Task {
+        let task = self.granted(Task::Apply, now);
+        if task == Task::Apply {
+            self.batch.applying();
+        }
+        task
+    }
+
+    /// An Apply is a write: none while suspended, and none to a broker that is not the primary.
+    fn may_apply(&self) -> bool {
+        !self.object.spec.suspend && self.primary() != Some(false)
+    }
+
+    /// Forgets a batch in which nothing reached the farm.
+    fn close_batch(&mut self) {
+        self.batch.applied();
+        self.pending = None;
+        self.unreported = true;
+    }
+
+    /// The actor's own calls go through the same limit as everybody's: a task begins when all its calls could be
+    /// made, and takes each as it makes it.
+    fn granted(&self, task: Task, now: Now) -> Task {
+        let calls = match task {
+            Task::List => 1,
+            Task::Poll | Task::OpenBatch => POLL_CALLS,
+            Task::Apply => 3,
+            // Logon, sites, brokers, agents.
+            Task::Connect => 4,
+            Task::Report | Task::Rest(_) => 0,
+        };
+        if self.limiter.available(now.boot) < calls.min(self.limiter.limit()) {
+            return Task::Rest(self.limiter.wait(now.boot).max(SHORT));
+        }
+        task
+    }
+
+    fn overdue_in(&self, now: Now) -> Duration {
+        match self.down_since {
+            Some(since) if !self.overdue_told => (since + self.unavailable_after).saturating_sub(now.boot),
+            Some(_) | None => Duration::MAX,
+        }
+    }
+
+    /// Whether the farm has been down for so long that its brokers must say so, told once.
+    pub(super) fn is_newly_overdue(&mut self, now: Now) -> bool {
+        let newly = !self.overdue_told && self.overdue_in(now).is_zero();
+        self.overdue_told |= newly;
+        newly
+    }
+
+    /// Whether something that all brokers show has changed, told once: what holds writes back, or what the object
+    /// says about all of them.
+    pub(super) fn is_news_for_all(&mut self) -> bool {
+        let hold = self.hold();
+        let changed = self.told_hold != hold;
+        self.told_hold = hold;
+        self.unreported |= changed;
+        std::mem::take(&mut self.object_news) || changed
+    }
+
+    /// The brokers whose turn it is.
+    pub(super) fn call(&mut self, now: Now) -> Vec<ObjectKey> {
+        if self.trouble.is_some() {
+            return self.queue.call_all();
+        }
+        if !self.is_connected() || !self.is_listed() {
+            return Vec::new();
+        }
+        // Writers that are held must say so; readers go on as ever.
+        let mut called =
+            if self.hold().is_some() { self.queue.release(|need| need.writes) } else { Vec::new() };
+        let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
+        let fresh = now.since(self.snapshot.listed_at) <= LIST_RENEWAL;
+        let places = PLACES.saturating_sub(self.batch.in_flight());
+        // A stream of brokers must not starve the poll.
+        let reserved = if self.poll_in(now).is_zero() { POLL_CALLS } else { 0 };
+        let limit = self.limiter.limit();
+        let calls = self.limiter.available(now.boot).saturating_sub(reserved);
+        let may_go = |need: &Need| (writable || !need.writes) && (fresh || !need.fresh_list);
+        called.extend(self.queue.call(now.boot, calls, places, limit, may_go));
+        called
+    }
+
+    /// Whether a broker's step may make its calls now. If not, the broker is queued, and called when it may.
+    pub(super) fn admit(&mut self, key: &ObjectKey, need: Need, now: Now) -> bool {
+        let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
+        let mode = self.object.spec.apply.mode;
+        let writable = !need.writes || (self.batch.admits(now.boot, mode) && self.hold().is_none());
+        let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= crate::broker::plan::FRESH;
+        let calls = need.calls.min(self.limiter.limit());
+        let free = self.batch.in_flight() < PLACES && self.limiter.available(now.boot) >= calls;
+        if usable && writable && fresh && free && self.queue.is_turn_of(key) {
+            for _ in 0..calls {
+                self.limiter.take(now.boot);
+            }
+            self.queue.leave(key);
+            self.batch.begin();
+            return true;
+        }
+        self.queue.join(key, need);
+        false
+    }
+}

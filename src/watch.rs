@@ -1,0 +1,153 @@
+//! Watches: one per namespace, or one over all, brought into one order. What a list lacks is told as a deletion, for
+//! the namespace that was listed alone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client};
+
+use crate::kubernetes::{Namespaced, ObjectKey};
+
+/// Where a watch looks: one namespace, or all of them.
+pub type Scope = Option<Arc<str>>;
+
+/// An event of the watch of one scope.
+pub type Watched<K> = Result<(Scope, watcher::Event<K>), watcher::Error>;
+
+/// The watches over these namespaces; none stands for all.
+pub fn watch<K>(client: &Client, namespaces: &[String]) -> SelectAll<BoxStream<'static, Watched<K>>>
+where
+    K: Namespaced + Send + 'static,
+{
+    futures::stream::select_all(scopes(namespaces).into_iter().map(|scope| {
+        let api: Api<K> = match &scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        // Not a streamed list: the API server ends one only with a notice of etcd's progress, which, for a kind without
+        // a single event yet, comes as seldom as etcd is told to (ten minutes by default). A first install would wait.
+        watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(|object| object.meta_mut().managed_fields = None)
+            .map(move |event| event.map(|event| (scope.clone(), event)))
+            .boxed()
+    }))
+}
+
+/// The scopes that these namespaces make.
+pub fn scopes(namespaces: &[String]) -> Vec<Scope> {
+    if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(|name| Some(name.as_str().into())).collect()
+    }
+}
+
+/// What an event of any scope means for a cache over all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change<K> {
+    /// The object is there, in this version.
+    Seen(K),
+    /// The object is gone.
+    Gone(K),
+    /// A scope was listed: whatever else is known in it is gone.
+    Listed(Scope, HashSet<ObjectKey>),
+    /// A list begins.
+    Listing,
+}
+
+/// Gathers what the lists of each scope hold.
+#[derive(Debug)]
+pub struct Lists {
+    /// Scopes that were never listed whole.
+    missing: HashSet<Scope>,
+    listing: HashMap<Scope, HashSet<ObjectKey>>,
+}
+
+impl Lists {
+    /// No scope was listed yet.
+    pub fn new(namespaces: &[String]) -> Self {
+        Self { missing: scopes(namespaces).into_iter().collect(), listing: HashMap::new() }
+    }
+
+    /// Whether every scope was listed once.
+    pub fn are_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Takes over an event.
+    pub fn take<K: Namespaced>(&mut self, scope: Scope, event: watcher::Event<K>) -> Change<K> {
+        match event {
+            watcher::Event::Init => {
+                self.listing.insert(scope, HashSet::new());
+                Change::Listing
+            }
+            watcher::Event::InitApply(object) => {
+                self.listing.entry(scope).or_default().insert(ObjectKey::of(&object));
+                Change::Seen(object)
+            }
+            watcher::Event::InitDone => {
+                self.missing.remove(&scope);
+                let listed = self.listing.remove(&scope).unwrap_or_default();
+                Change::Listed(scope, listed)
+            }
+            watcher::Event::Apply(object) => Change::Seen(object),
+            watcher::Event::Delete(object) => Change::Gone(object),
+        }
+    }
+}
+
+/// Whether an object of this key is in the scope.
+pub fn is_in(scope: &Scope, key: &ObjectKey) -> bool {
+    scope.as_deref().is_none_or(|namespace| namespace == key.namespace)
+}
+
+/// What triggers a reconcile needs to know of an object: without spec and status it costs a fraction of the memory.
+pub fn metadata_of<K: Namespaced>(object: &K) -> PartialObjectMeta<K> {
+    PartialObjectMeta { types: None, metadata: object.meta().clone(), _phantom: std::marker::PhantomData }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::watcher::Event;
+
+    fn object(namespace: &str, name: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some(namespace.into());
+        object.metadata.name = Some(name.into());
+        object
+    }
+
+    #[test]
+    fn a_list_of_one_namespace_says_nothing_of_another() {
+        let mut lists = Lists::new(&["a".into(), "b".into()]);
+        let (a, b): (Scope, Scope) = (Some("a".into()), Some("b".into()));
+        lists.take(a.clone(), Event::<ConfigMap>::Init);
+        lists.take(b.clone(), Event::<ConfigMap>::Init);
+        lists.take(a.clone(), Event::InitApply(object("a", "one")));
+        lists.take(b.clone(), Event::InitApply(object("b", "two")));
+        let listed = lists.take(a.clone(), Event::<ConfigMap>::InitDone);
+        assert_eq!(listed, Change::Listed(a.clone(), [ObjectKey::new("a", "one")].into()));
+        assert!(!lists.are_complete());
+        assert!(is_in(&a, &ObjectKey::new("a", "x")) && !is_in(&a, &ObjectKey::new("b", "two")));
+        lists.take(b, Event::<ConfigMap>::InitDone);
+        assert!(lists.are_complete());
+    }
+
+    #[test]
+    fn a_list_that_begins_anew_forgets_what_it_had() {
+        let mut lists = Lists::new(&[]);
+        lists.take(None, Event::InitApply(object("a", "old")));
+        lists.take(None, Event::<ConfigMap>::Init);
+        lists.take(None, Event::InitApply(object("a", "new")));
+        let listed = lists.take(None, Event::<ConfigMap>::InitDone);
+        assert_eq!(listed, Change::Listed(None, [ObjectKey::new("a", "new")].into()));
+    }
+}

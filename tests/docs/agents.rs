@@ -1,0 +1,63 @@
+//! `docs/agent-states.md` says what `broker::agent::health` does.
+
+use ras_operator::broker::agent::{Health, health};
+use ras_operator::ras::AgentState;
+
+use crate::{page, table};
+
+const PAGE: &str = "docs/agent-states.md";
+const COMMAND: &str = "cargo test --test docs";
+
+/// Every number that the vendor's enumeration could reach has been looked at.
+const NUMBERS: std::ops::RangeInclusive<i64> = -100..=1_000;
+
+fn word(health: Health) -> String {
+    match health {
+        Health::Healthy => "healthy",
+        Health::InProgress => "waits",
+        Health::Broken => "**needs a person**",
+    }
+    .to_owned()
+}
+
+fn row(number: i64, name: &str) -> Vec<String> {
+    let state = AgentState(number);
+    vec![
+        number.to_string(),
+        name.to_owned(),
+        word(health(state, false, false)),
+        word(health(state, false, true)),
+        word(health(state, true, false)),
+    ]
+}
+
+fn named() -> Vec<(i64, String)> {
+    let all = NUMBERS.map(|number| (number, AgentState(number).name().into_owned()));
+    all.filter(|(number, name)| *name != number.to_string()).collect()
+}
+
+fn is_plain(number: i64) -> bool {
+    let state = AgentState(number);
+    health(state, false, false) == Health::Broken
+        && health(state, false, true) == Health::Broken
+        && health(state, true, false) == Health::Healthy
+}
+
+#[test]
+fn the_table_of_states_is_what_the_operator_does() {
+    let (plain, special): (Vec<_>, Vec<_>) = named().into_iter().partition(|(number, _)| is_plain(*number));
+    let head = ["number", "state", "enabled broker", "broker in standby", "disabled broker"];
+    let rows: Vec<_> = special.iter().map(|(number, name)| row(*number, &table::code(name))).collect();
+    page::hold(PAGE, "states", &table::render(&head, &rows), COMMAND);
+
+    let list: Vec<_> =
+        plain.iter().map(|(number, name)| format!("{} ({number})", table::code(name))).collect();
+    page::hold(PAGE, "plain-states", &format!("{}.", list.join(", ")), COMMAND);
+}
+
+#[test]
+fn every_state_without_a_name_is_treated_as_the_page_says_of_the_others() {
+    let unnamed = NUMBERS.filter(|number| AgentState(*number).name() == number.to_string());
+    let special: Vec<i64> = unnamed.filter(|number| !is_plain(*number)).collect();
+    assert_eq!(special, [0_i64; 0]);
+}
