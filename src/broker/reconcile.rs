@@ -218,11 +218,16 @@ impl Context {
         let is_lost = |status: &RasBrokerStatus| {
             status.origin.and(status.id).is_some_and(|id| facts.snapshot.row(id).is_none())
         };
-        if object.deleted.is_none() && !is_lost(&object.status) {
+        // Deletions are counted before a DELETE is sent, and what vanished before it is created again. Not more often:
+        // each count goes over the whole farm, and a crowd of deletions would make that every broker times every broker.
+        if object.deleted.is_some() == is_lost(&object.status) {
+            return (Vec::new(), 0);
+        }
+        let sent = self.memories.lock();
+        if sent.get(&object.uid).is_some_and(|memory| memory.deleted.is_some()) {
             return (Vec::new(), 0);
         }
         let all = self.brokers.of_farm(&farm_of(broker));
-        let sent = self.memories.lock();
         let unsent = |broker: &&Arc<RasBroker>| {
             let uid = broker.metadata.uid.as_deref().unwrap_or_default();
             super::observe::has_finalizer(broker)
