@@ -205,8 +205,10 @@ impl Executor<'_> {
     }
 
     async fn claim(&self) -> Result<Progress, StepError> {
-        if self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
-            // The farm must carry its own finalizer before the first of its brokers does.
+        // The farm must carry its own finalizer before the first of its brokers does, which a batch sees to. Beyond that
+        // nothing is written to the farm, so nobody's pending changes matter, and a batch would cost a logon.
+        let is_claimed = self.farm.is_some_and(|farm| farm.is_claimed());
+        if !is_claimed && self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
             return Ok(Progress::Queued);
         }
         let finalizers = kubernetes::finalizers_with(self.broker.as_ref(), finalizer::BROKER, true);

@@ -15,7 +15,7 @@ use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
 use crate::broker::intent::quarantine_of;
 use crate::clock::Clock;
-use crate::crd::RasFarm;
+use crate::crd::{RasFarm, finalizer};
 use crate::kubernetes::ObjectKey;
 use crate::leader::Authority;
 use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
@@ -72,6 +72,13 @@ impl Farm {
     pub fn unapplied(&self, broker: &ObjectKey) -> Option<Unapplied> {
         let state = self.state.lock();
         state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied()
+    }
+
+    /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
+    pub fn is_claimed(&self) -> bool {
+        let object = Arc::clone(&self.state.lock().object);
+        object.metadata.deletion_timestamp.is_none()
+            && object.finalizers().iter().any(|name| name == finalizer::IN_USE)
     }
 
     /// Asks for a list as soon as the limit allows; the brokers whose rows it changes are woken.
