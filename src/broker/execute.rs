@@ -252,7 +252,8 @@ impl Executor<'_> {
         Ok(Progress::Done)
     }
 
-    /// An id alone is no identity: a fresh read by id precedes each DELETE.
+    /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
+    /// counts: it is the primary's, and all others move up with every deletion before them.
     async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
         let removal = &self.observed.object.desired.uninstall;
         let credentials = self.agent_credentials(removal.credentials_secret_ref.as_ref()).await?;
@@ -263,7 +264,7 @@ impl Executor<'_> {
         let is_same = |found: &ras::Broker| {
             RowKey::of(found) == RowKey::of(row)
                 && found.time_create == row.time_create
-                && found.priority == row.priority
+                && (found.priority == Some(0)) == (row.priority == Some(0))
         };
         if !found.as_ref().is_some_and(is_same) {
             // The snapshot holds what was found: the plan is made anew on it.
