@@ -29,9 +29,7 @@ where
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        // Not a streamed list: the API server ends one only with a notice of etcd's progress, which, for a kind without
-        // a single event yet, comes as seldom as etcd is told to (ten minutes by default). A first install would wait.
-        watcher(api, watcher::Config::default())
+        watcher(api, watcher::Config::default().streaming_lists())
             .default_backoff()
             .modify(|object| object.meta_mut().managed_fields = None)
             .map(move |event| event.map(|event| (scope.clone(), event)))

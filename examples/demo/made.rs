@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     pub(crate) crds: Vec<String>,
-    pub(crate) namespace: bool,
+    pub(crate) namespaces: Vec<&'static str>,
     pub(crate) rights: Option<Rights>,
 }
 
@@ -22,15 +22,16 @@ impl Made {
             Place::Borrowed(_) => place.cluster(),
         };
         println!("\nRemoving from the cluster what the demo made in it.");
-        let Self { crds, namespace, rights } = self;
-        if namespace {
+        let Self { crds, namespaces, rights } = self;
+        if namespaces.contains(&NAMESPACE) {
             release(cluster).await?;
         }
         if let Some(rights) = rights {
             rights.remove(cluster).await?;
         }
-        if namespace {
-            cluster.kubectl(["delete", "namespace", NAMESPACE, "--timeout=120s"]).await?;
+        if !namespaces.is_empty() {
+            let delete = ["delete", "namespace", "--ignore-not-found", "--timeout=120s"];
+            cluster.kubectl(delete.iter().chain(&namespaces)).await?;
         }
         remove_crds(cluster, &crds).await
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     screen::Screen,
-    stage::NAMESPACE,
+    stage::{NAMESPACE, OPERATOR_NAMESPACE},
     support::{
         cluster::Cluster,
         control_plane::ControlPlane,
@@ -92,13 +92,12 @@ fn ask(borrowed: &Borrowed, sure: bool) -> Result<()> {
     println!("The demo will use your cluster:\n");
     println!("  context  {}", borrowed.context);
     println!("  server   {}\n", borrowed.cluster.server());
+    println!("It makes the CRDs of ras-operator.dev where they are missing, the namespaces {NAMESPACE} and");
     println!(
-        "It makes the CRDs of ras-operator.dev where they are missing, the namespace {NAMESPACE}, and a"
+        "{OPERATOR_NAMESPACE}, and a ServiceAccount with its roles; at the end it removes what it made."
     );
-    println!("ServiceAccount with its roles, and removes what it made. The farm and the operator run here.");
-    println!(
-        "An operator that is there already and watches every namespace would act on the demo's objects too.\n"
-    );
+    println!("The farm and the operator run on this machine. An operator that is in the cluster already and");
+    println!("watches every namespace would act on the demo's objects too.\n");
     if sure {
         return Ok(());
     }

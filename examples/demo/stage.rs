@@ -21,6 +21,8 @@ use crate::{
 
 /// Where everything of the demo's lives.
 pub(crate) const NAMESPACE: &str = "ras-demo";
+/// The operator's own.
+pub(crate) const OPERATOR_NAMESPACE: &str = "ras-demo-operator";
 const USERNAME: &str = "ras-operator";
 const PASSWORD: &str = "only-for-the-demo";
 /// The farm is asked this often; the default of a minute is long for somebody who watches.
@@ -44,7 +46,7 @@ pub(crate) async fn set(place: &Place, made: &mut Made, screen: &mut Screen) -> 
         .await?;
     let account = made.rights.as_ref().map(|rights| rights.account.as_str()).unwrap_or_default();
     let start = async {
-        let kubeconfig = cluster.kubeconfig_for(account, NAMESPACE).await?;
+        let kubeconfig = cluster.kubeconfig_for(account, OPERATOR_NAMESPACE).await?;
         let log = cluster.folder().join("operator.log");
         let mut operator = Operator::launch(&binary, &kubeconfig, NAMESPACE, &[], &log)?;
         operator.wait_until_ready().await?;
@@ -73,20 +75,22 @@ async fn start_farm() -> Result<Simulator> {
 
 async fn install(cluster: &Cluster, made: &mut Made) -> Result<()> {
     made.crds = deploy::install_crds(cluster).await?;
-    create_namespace(cluster).await?;
-    made.namespace = true;
-    made.rights = Some(Rights::install(cluster, NAMESPACE).await?);
+    for namespace in [NAMESPACE, OPERATOR_NAMESPACE] {
+        create_namespace(cluster, namespace).await?;
+        made.namespaces.push(namespace);
+    }
+    made.rights = Some(Rights::install(cluster, OPERATOR_NAMESPACE).await?);
     Ok(())
 }
 
 /// Never takes over a namespace: it is deleted at the end.
-async fn create_namespace(cluster: &Cluster) -> Result<()> {
-    let manifest = json!({"metadata": {"name": NAMESPACE}});
+async fn create_namespace(cluster: &Cluster, name: &str) -> Result<()> {
+    let manifest = json!({"metadata": {"name": name}});
     let namespace: Namespace = serde_json::from_value(manifest).or_failed_to("describe the namespace")?;
     match Api::all(cluster.client()?).create(&PostParams::default(), &namespace).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Err(Failure::new(format!(
-            "unable to create the namespace {NAMESPACE}: it is there already; if an earlier demo left it, delete it"
+            "unable to create the namespace {name}: it is there already; if an earlier demo left it, delete it"
         ))),
         Err(error) => Err(error).or_failed_to("create the namespace"),
     }
@@ -136,8 +140,10 @@ impl Stage {
         }
         let control = self.simulator.control_url();
         println!("\nThe farm by hand, as a person at the console (all there is: curl {control}/):\n");
+        // The broker that the tour has edited and left.
+        let id = self.farm().broker_named("ras-2.example.com").map_or(2, |row| row.id);
         println!(
-            "  curl -X PATCH {control}/farms/0/brokers/2 --json '{{\"enabled\": false, \"person\": \"alice\"}}'"
+            "  curl -X PATCH {control}/farms/0/brokers/{id} --json '{{\"enabled\": false, \"person\": \"alice\"}}'"
         );
         println!("  curl -X POST {control}/farms/0/apply --json '{{\"person\": \"alice\"}}'\n");
         println!("The operator: {}, log {}\n", self.operator.metrics_url(), self.operator.log().display());

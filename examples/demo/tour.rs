@@ -29,6 +29,8 @@ pub(crate) async fn go(place: &Place, stage: &mut Stage, screen: &mut Screen) ->
     let cluster = place.cluster();
     let ready = wait_until_ready(cluster, stage, 3);
     screen.step("See the farm and its three brokers Ready: one adopted, two created", ready).await?;
+    let count = wait_for_the_count(cluster, stage);
+    screen.step("See the farm count them: its status is written at most once per 5 s", count).await?;
     show_both(cluster, stage).await?;
     screen.step("Edit ras-2 in Kubernetes: the farm has its new description", edit(cluster, stage)).await?;
     Screen::note(&format!("farm: ras-2.example.com is now \"{DESCRIPTION}\""));
@@ -42,8 +44,11 @@ pub(crate) async fn go(place: &Place, stage: &mut Stage, screen: &mut Screen) ->
     screen
         .step("Delete ras-3 in Kubernetes: it leaves the farm, then the cluster", delete(cluster, stage))
         .await?;
-    let ready = wait_until_ready(cluster, stage, 2);
-    screen.step("See the two that are left Ready", ready).await?;
+    let left = async {
+        wait_until_ready(cluster, stage, 2).await?;
+        wait_for_the_count(cluster, stage).await
+    };
+    screen.step("See the two that are left Ready, and counted", left).await?;
     show_both(cluster, stage).await
 }
 
@@ -136,6 +141,21 @@ fn row(stage: &Stage, name: &str) -> Result<Row> {
         .farm()
         .broker_named(&server)
         .ok_or_else(|| Failure::new(format!("unable to find {server} in the farm")))
+}
+
+/// A farm's own status is written at most once per 5 s, so its numbers may be behind its brokers'.
+async fn wait_for_the_count(cluster: &Cluster, stage: &Stage) -> Result<()> {
+    let farms = Api::<RasFarm>::namespaced(cluster.client()?, NAMESPACE);
+    let rows = i64::try_from(stage.farm().brokers().len()).or_failed_to("count the rows")?;
+    within("the farm's status counts its brokers", LIMIT, async || {
+        let farms = farms.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let status = farms.items.into_iter().next().and_then(|farm| farm.status);
+        match status.and_then(|status| status.brokers) {
+            Some(counts) if (counts.total, counts.managed, counts.ready) == (rows, rows, rows) => Ok(()),
+            counts => Err(format!("{counts:?}")),
+        }
+    })
+    .await
 }
 
 async fn show_both(cluster: &Cluster, stage: &Stage) -> Result<()> {

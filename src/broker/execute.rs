@@ -271,7 +271,7 @@ impl Executor<'_> {
             return Ok(Progress::Done);
         }
         let removal = ras::Removal { no_uninstall: !removal.agent, credentials };
-        let marked = self.observed.object.deleted.unwrap_or(self.clock.now().wall);
+        let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
         match permit.delete(row.id, &removal, marked).await {
             Ok(()) => {
                 memory.deleted = Some(row.id);

@@ -55,8 +55,12 @@ impl Actor {
     async fn is_used(&self) -> Result<bool, CallError> {
         let api = Api::<RasBroker>::namespaced(self.kubernetes.clone(), &self.farm.key.namespace);
         let of_farm = ListParams::default().fields(&format!("spec.farmRef.name={}", self.farm.key.name));
-        let brokers = kubernetes::limited("list", "RasBroker", api.list(&of_farm)).await?;
-        Ok(brokers.iter().any(has_finalizer))
+        match kubernetes::limited("list", "RasBroker", api.list(&of_farm)).await {
+            Ok(brokers) => Ok(brokers.iter().any(has_finalizer)),
+            // The kind itself was removed, and all its objects with it.
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the status before a step that depends on it: somebody's change of the object meanwhile is no reason to

@@ -56,6 +56,11 @@ fn the_table_of_states_is_what_the_operator_does() {
 }
 
 #[test]
+fn every_made_part_of_the_page_is_made_here() {
+    assert_eq!(page::names(PAGE), ["states", "plain-states"]);
+}
+
+#[test]
 fn every_state_without_a_name_is_treated_as_the_page_says_of_the_others() {
     let unnamed = NUMBERS.filter(|number| AgentState(*number).name() == number.to_string());
     let special: Vec<i64> = unnamed.filter(|number| !is_plain(*number)).collect();

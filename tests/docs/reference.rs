@@ -62,6 +62,11 @@ fn events() {
 }
 
 #[test]
+fn every_made_part_of_the_page_is_made_here() {
+    assert_eq!(page::names(PAGE), ["flags-run", "flags-crds"]);
+}
+
+#[test]
 fn flags_of_run() {
     page::hold(PAGE, "flags-run", &flags("run"), COMMAND);
 }

@@ -9,8 +9,10 @@ mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
 mod counts;
 mod deploy;
+mod examples;
 mod ground;
 mod leader;
 mod lifecycle;
@@ -18,4 +20,6 @@ mod mistakes;
 mod replicas;
 mod schema;
 mod scope;
+mod shell;
+mod uninstall;
 mod world;

@@ -5,6 +5,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ListParams};
+use ras_operator::crd::Origin;
 use ras_operator::simulator::{BrokerConfig, Edit, FarmConfig, NewRow, SiteConfig};
 use serde_json::{Value, json};
 
@@ -12,8 +13,10 @@ use crate::page;
 use crate::support::{eventually, objects};
 use crate::world::{FARM, SOON, World};
 
+mod paste;
 mod shown;
 
+use paste::paste;
 use shown::{Shown, settled, shown};
 
 const PAGE: &str = "docs/troubleshooting.md";
@@ -59,6 +62,18 @@ async fn before_the_operator(spec: Value) -> World {
 
 async fn world(spec: Value) -> World {
     World::with("mistakes", farm(), spec).await
+}
+
+/// Does what the broker's message says.
+async fn paste_from_broker(world: &World, name: &str) {
+    let broker = world.brokers().get(name).await.expect("the broker");
+    paste(world, &broker.status.expect("a status").conditions).await;
+}
+
+/// Does what the farm's message says.
+async fn paste_from_farm(world: &World) {
+    let farm = world.farms().get(FARM).await.expect("the farm");
+    paste(world, &farm.status.expect("a status").conditions).await;
 }
 
 async fn broker(world: &World, name: &str, server: &str, spec: Value) {
@@ -199,6 +214,9 @@ async fn already_exists() {
     broker(&world, "ras-2", "ras-2.example.com", json!({})).await;
     world.broker_shows("ras-2", "Stalled", "True", "AlreadyExists").await;
     documented(&world, "already-exists", &[Shown::Broker("ras-2")]).await;
+    paste_from_broker(&world, "ras-2").await;
+    let adopted = world.ready("ras-2").await.status.and_then(|status| status.origin);
+    assert_eq!(adopted, Some(Origin::Adopted));
 }
 
 #[tokio::test]
@@ -237,6 +255,9 @@ async fn primary_deleted() {
     world.delete_broker("ras-1").await;
     world.broker_shows("ras-1", "DeletionHeld", "True", "AvailabilityGuard").await;
     documented(&world, "primary-deleted", &[Shown::Broker("ras-1")]).await;
+    paste_from_broker(&world, "ras-1").await;
+    world.gone("ras-1").await;
+    assert!(world.farm().broker_named(PRIMARY).is_some(), "left in the farm");
 }
 
 #[tokio::test]
@@ -256,6 +277,11 @@ async fn mass_deletion() {
         .expect("deleted");
     world.broker_shows("ras-3", "DeletionHeld", "True", "MassDeletionBreaker").await;
     documented(&world, "mass-deletion", &[Shown::Broker("ras-3")]).await;
+    paste_from_broker(&world, "ras-3").await;
+    for name in names {
+        world.gone(name).await;
+    }
+    assert_eq!(world.farm().brokers().len(), 1, "only the primary is left");
 }
 
 #[tokio::test]
@@ -268,6 +294,9 @@ async fn foreign_changes() {
     world.broker_shows("ras-2", "Reconciling", "True", "WaitingForFarm").await;
     world.farm_shows("Ready", "False", "ForeignPendingChanges").await;
     documented(&world, "foreign-changes", &[Shown::Farm, Shown::Broker("ras-2")]).await;
+    paste_from_farm(&world).await;
+    world.ready("ras-2").await;
+    assert!(!world.farm().is_pending(), "alice's change is applied too");
 }
 
 #[tokio::test]
@@ -276,4 +305,6 @@ async fn manual_apply() {
     broker(&world, "ras-2", "ras-2.example.com", json!({})).await;
     world.broker_shows("ras-2", "Reconciling", "True", "WaitingForApply").await;
     documented(&world, "manual-apply", &[Shown::Broker("ras-2"), Shown::Farm]).await;
+    paste_from_broker(&world, "ras-2").await;
+    world.ready("ras-2").await;
 }

@@ -57,7 +57,7 @@ pub(crate) fn list(items: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-/// The operator's ServiceAccount in one namespace, and what was made for it.
+/// The operator's ServiceAccount in a namespace of its own, and what was made for it.
 #[derive(Debug)]
 pub(crate) struct Rights {
     pub(crate) account: String,
@@ -65,8 +65,9 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
-    /// Makes the operator's ServiceAccount in `namespace`, with exactly the rights that `deploy/` grants. What is not
-    /// in a namespace gets a name of its own, so that operators in several namespaces do not share it.
+    /// Makes `namespace` with the operator's ServiceAccount in it and exactly the rights that `deploy/` grants. It is
+    /// for the operator, as `ras-operator-system` is: what it watches lies elsewhere, and may go without it. What is
+    /// not in a namespace gets a name of its own, so that several operators do not share it.
     pub(crate) async fn install(cluster: &Cluster, namespace: &str) -> Result<Self> {
         let rendered = render(cluster).await?;
         let moved: Vec<Value> = rendered.into_iter().map(|manifest| moved(manifest, namespace)).collect();
@@ -98,7 +99,7 @@ async fn render(cluster: &Cluster) -> Result<Vec<Value>> {
     Ok(rights(&kustomize(cluster, KUSTOMIZATION).await?))
 }
 
-/// The account, the bindings, and the roles that are bound; roles for people are not among them.
+/// The namespace, the account, the bindings, and the roles that are bound; roles for people are not among them.
 fn rights(manifests: &[Value]) -> Vec<Value> {
     let is_bound = |role: &Value| {
         manifests.iter().map(|manifest| &manifest["roleRef"]).any(|reference| {
@@ -106,7 +107,7 @@ fn rights(manifests: &[Value]) -> Vec<Value> {
         })
     };
     let wanted = manifests.iter().filter(|manifest| match manifest["kind"].as_str() {
-        Some("ServiceAccount" | "RoleBinding" | "ClusterRoleBinding") => true,
+        Some("Namespace" | "ServiceAccount" | "RoleBinding" | "ClusterRoleBinding") => true,
         Some("Role" | "ClusterRole") => is_bound(manifest),
         Some(_) | None => false,
     });
@@ -115,7 +116,9 @@ fn rights(manifests: &[Value]) -> Vec<Value> {
 
 fn moved(mut manifest: Value, namespace: &str) -> Value {
     let kind = manifest["kind"].as_str().unwrap_or_default().to_owned();
-    if kind.starts_with("Cluster") {
+    if kind == "Namespace" {
+        manifest["metadata"]["name"] = namespace.into();
+    } else if kind.starts_with("Cluster") {
         rename(&mut manifest["metadata"]["name"], namespace);
     } else {
         manifest["metadata"]["namespace"] = namespace.into();

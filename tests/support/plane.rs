@@ -53,15 +53,22 @@ impl ControlPlane {
         name
     }
 
-    /// A kubeconfig of the operator's ServiceAccount in `namespace`, with exactly the rights of `deploy/`.
+    /// A kubeconfig of the ServiceAccount of the operator that watches `namespace`, with exactly the rights of
+    /// `deploy/`.
     pub(crate) async fn kubeconfig_for_service_account(&self, namespace: &str) -> PathBuf {
-        let rights = sure(Rights::install(self.cluster(), namespace).await);
-        sure(self.cluster().kubeconfig_for(&rights.account, namespace).await)
+        let home = Self::home(namespace);
+        let rights = sure(Rights::install(self.cluster(), &home).await);
+        sure(self.cluster().kubeconfig_for(&rights.account, &home).await)
+    }
+
+    /// The namespace of that account and of its Lease, beside the one that it watches.
+    pub(crate) fn home(namespace: &str) -> String {
+        format!("{namespace}-operator")
     }
 
     /// The name under which that account stands in the audit log.
     pub(crate) fn user(namespace: &str) -> String {
-        format!("system:serviceaccount:{namespace}:ras-operator")
+        format!("system:serviceaccount:{}:ras-operator", Self::home(namespace))
     }
 
     /// Creates what a manifest says; `K` is the type of the answer.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::ownership::{Ownership, find};
 use super::settled::{agent_state, waiting_failure};
-use super::{Draft, FRESH, Plan, Released, Step, is_fresh, message, settled, usable};
+use super::{Draft, Plan, Released, Step, is_fresh, message, settled, usable};
 use crate::broker::canonical::canonical_address;
 use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::findings::{Findings, Readiness};
 use crate::broker::intent::Intent;
-use crate::broker::observe::{Observed, may_be_same_machine};
+use crate::broker::observe::{Observed, Rival, may_be_same_machine};
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{AdoptionPolicy, ManagementPolicy, Origin};
@@ -19,9 +19,6 @@ use crate::ras;
 
 /// A broker of ours that vanishes a second time within this is not created again without being asked.
 const RECREATE_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-
-/// How long a list that was asked for by a person may take before it is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One broker in one farm that answers: what all decisions below look at.
 struct Case<'a> {
@@ -45,7 +42,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
     }
     let facts = match usable(observed, now) {
         Ok(facts) => facts,
-        Err(plan) => return plan,
+        Err(plan) => return *plan,
     };
     match site(observed, desired, facts) {
         Ok(site_id) => {
@@ -84,7 +81,7 @@ impl Case<'_> {
         let plan = self.decide();
         if self.observed.object.request().is_some() && !is_fresh(&self.observed.memory, self.facts) {
             // Asked for on a view from before: what is decided on it stands, and a newer one follows at once.
-            return plan.with_list().within(LOOK_AGAIN);
+            return plan.on_newer_list();
         }
         plan
     }
@@ -94,7 +91,10 @@ impl Case<'_> {
         if self.desired.management == ManagementPolicy::ObserveOnly {
             return self.only_observe(&ownership);
         }
-        if let Some(rival) = self.observed.rivals.iter().find(|rival| rival.precedes) {
+        // Two spellings may be two machines: they keep nobody from a row that is there, only from making another.
+        let is_there = !matches!(ownership, Ownership::Absent | Ownership::Vanished { .. });
+        let keeps_off = |rival: &&Rival| rival.precedes && (rival.same_key || !is_there);
+        if let Some(rival) = self.observed.rivals.iter().find(keeps_off) {
             return self.stalled(message::rival(rival));
         }
         match ownership {
@@ -177,6 +177,9 @@ impl Case<'_> {
         if self.observed.memory.confirmed_gone != Some(id) {
             return Plan::silent().then(Step::ConfirmGone { id });
         }
+        if self.desired.adoption == AdoptionPolicy::Required {
+            return self.stalled(message::not_found(self.desired));
+        }
         match self.no_recreation() {
             Some(hold) if self.observed.object.request().is_none() => {
                 Draft::of(&self.observed.object).shows(Findings::stalled(hold), self.now)
@@ -246,10 +249,8 @@ impl Case<'_> {
             return plan;
         }
         self.unless_held(|| {
-            let hold = message::creating(self.desired);
-            let is_fresh = self.now.since(self.facts.snapshot.listed_at) <= FRESH;
-            let plan = if is_fresh { self.reconciling(hold) } else { self.reconciling(hold).with_list() };
-            plan.quiet().then(Step::Create { intent: self.next_intent(replaces) })
+            // The intent's write shows that something begins; a list that is too old is renewed by the farm's queue.
+            Plan::silent().then(Step::Create { intent: self.next_intent(replaces) })
         })
     }
 

@@ -102,7 +102,7 @@ pub(super) fn rival(rival: &Rival) -> Hold {
     let who = rival
         .shown
         .as_deref()
-        .map_or_else(|| "a RasBroker in another namespace".to_owned(), |name| format!("RasBroker {name:?}"));
+        .map_or_else(|| "A RasBroker in another namespace".to_owned(), |name| format!("RasBroker {name:?}"));
     let text = if rival.same_key {
         format!("{who} already manages this server in this farm: delete one of the two objects.")
     } else {

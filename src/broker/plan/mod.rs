@@ -26,6 +26,9 @@ pub use deletion::{Clearance, GATHERING, clearance};
 /// How old a list may be on which a POST is decided.
 pub const FRESH: Duration = Duration::from_secs(10);
 
+/// How long a list that was asked for may take before its outcome is looked for.
+const LISTED_WITHIN: Duration = Duration::from_millis(500);
+
 /// One thing to do. Steps that write to the farm are done only with a permit of the farm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -186,19 +189,15 @@ impl Plan {
         Self { requeue: Some(requeue), ..self }
     }
 
+    /// The list is asked for, and looked at also where it changes nothing: what both lists lack wakes nobody.
     fn with_list(self) -> Self {
-        Self { needs_list: true, ..self }
+        Self { needs_list: true, requeue: self.requeue.or(Some(LISTED_WITHIN)), ..self }
     }
 
-    /// The same, looked at again no later than after `pause`.
-    fn within(self, pause: Duration) -> Self {
-        let requeue = self.requeue.map_or(pause, |requeue| requeue.min(pause));
-        self.after(requeue)
-    }
-
-    /// The same without touching status: the step itself writes what there is to say.
-    fn quiet(self) -> Self {
-        Self { status: None, findings: Findings::default(), ..self }
+    /// The same on a newer list, which is looked for soon whatever else was to be waited for.
+    fn on_newer_list(self) -> Self {
+        let requeue = self.requeue.map_or(LISTED_WITHIN, |requeue| requeue.min(LISTED_WITHIN));
+        self.after(requeue).with_list()
     }
 }
 
@@ -227,14 +226,15 @@ fn outage(observed: &Observed, outage: &Outage, now: Now) -> Plan {
 }
 
 /// The facts of a farm that answers, or the plan for one that does not.
-fn usable<'a>(observed: &'a Observed, now: Now) -> Result<&'a FarmFacts, Plan> {
-    match &observed.farm {
-        FarmView::Up(facts) => Ok(facts),
-        FarmView::Starting => Err(Plan::silent()),
-        FarmView::Down(why) => Err(outage(observed, why, now)),
-        FarmView::Missing => Err(Draft::of(&observed.object)
-            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now)),
-    }
+fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
+    let plan = match &observed.farm {
+        FarmView::Up(facts) => return Ok(facts),
+        FarmView::Starting => Plan::silent(),
+        FarmView::Down(why) => outage(observed, why, now),
+        FarmView::Missing => Draft::of(&observed.object)
+            .shows(Findings::reconciling(message::farm_missing(&observed.object)), now),
+    };
+    Err(Box::new(plan))
 }
 
 /// The status right after a POST was answered: exactly what the next pass would say, so that it says nothing.

@@ -39,19 +39,19 @@ pub(super) fn plan(
 ) -> Plan {
     let object = &observed.object;
     let differences = sorted_differences(object, &observed.memory, desired, row);
-    let seen = look(observed, facts, row, &differences).handled(&observed.memory, facts);
+    let shown = look(observed, facts, row, &differences).handled(&observed.memory, facts);
     if row.marked_for_deletion == Some(true) {
-        return seen.shows(Findings::reconciling(message::marked(row)), now);
+        return shown.shows(Findings::reconciling(message::marked(row)), now);
     }
     let drift = drift_of(object, &observed.memory, row, &differences, now);
-    let seen = seen.drift(drift.clone());
+    let shown = shown.drift(drift.clone());
     if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
         let findings = resting(observed, desired, facts, row, &differences, &drift);
-        return seen.shows(findings, now);
+        return shown.shows(findings, now);
     }
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
         let findings = Findings { drifted: drifted(&drift), ..failure.0 };
-        return seen.shows(findings, now).after(failure.1);
+        return shown.shows(findings, now).after(failure.1);
     }
     let hold = if is_being_created(object, &observed.memory) {
         message::creating(desired)
@@ -60,7 +60,7 @@ pub(super) fn plan(
     };
     let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
-    seen.shows(findings, now).then(Step::Update { id: row.id, fields })
+    shown.shows(findings, now).then(Step::Update { id: row.id, fields })
 }
 
 /// Whether the creation has not come to its end: fields that a POST cannot carry are part of it, also where an Apply
@@ -100,14 +100,13 @@ pub(super) fn waiting_failure(
     now: Now,
 ) -> Option<(Findings, std::time::Duration)> {
     let failure = memory.failure.as_ref()?;
-    if failure.generation != object.generation || failure.retry_at <= now.boot {
+    let left = failure.retry_at.checked_sub(now.boot).filter(|left| !left.is_zero())?;
+    if failure.generation != object.generation {
         return None;
     }
-    let findings = match failure.hold.reason {
-        Reason::Forbidden => Findings::stalled(failure.hold.clone()),
-        _ => Findings::reconciling(failure.hold.clone()),
-    };
-    Some((findings, failure.retry_at - now.boot))
+    let is_stalled = failure.hold.reason == Reason::Forbidden;
+    let show = if is_stalled { Findings::stalled } else { Findings::reconciling };
+    Some((show(failure.hold.clone()), left))
 }
 
 fn sorted_differences(
@@ -248,13 +247,10 @@ fn resting(
 /// A suspended object rests whatever the farm says; another hold shows only where it keeps something back.
 fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool) -> Option<Findings> {
     let hold = if desired.suspend { Some(message::suspended()) } else { facts.hold.clone() }?;
-    match hold.reason {
-        Reason::Suspended => Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) }),
-        _ if something_to_send => {
-            Some(Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
-        }
-        _ => None,
+    if hold.reason == Reason::Suspended {
+        return Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) });
     }
+    something_to_send.then(|| Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
 }
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {

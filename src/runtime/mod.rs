@@ -1,17 +1,17 @@
 //! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
 
+mod control;
+mod sources;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use kube::Client;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::predicates;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher;
+use kube::runtime::reflector;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -19,23 +19,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::control::control;
+use self::sources::{watch_brokers, watch_farms};
 use crate::admin::{BindError, Listeners, Liveness, Probes};
 use crate::broker::cache::Brokers;
-use crate::broker::reconcile::{Context, ReconcileError};
+use crate::broker::reconcile::Context;
 use crate::cli::{self, RunArgs};
 use crate::clock::Clock;
-use crate::crd::{RasBroker, RasFarm};
+use crate::crd::RasBroker;
 use crate::events::Events;
 use crate::farm::registry::{FarmContext, Farms};
 use crate::farm::settings::FarmPolicy;
 use crate::kubernetes::{self, ObjectKey};
 use crate::leader::{self, AcquireError, Authority, Leader, Leadership};
-use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
+use crate::metrics::Metrics;
 use crate::ras::HostPolicy;
-use crate::watch::{Change, Lists, is_in, metadata_of, watch};
 
-/// How long a broker whose reconcile failed rests; the farm's and the plan's own pauses come on top of it.
-const ERROR_PAUSE: Duration = Duration::from_secs(5);
 /// How long calls that are not idempotent may take to finish once the process is told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 
@@ -243,159 +242,5 @@ async fn lost(leadership: Option<&Option<Leadership>>) {
     match leadership {
         Some(Some(leadership)) => leadership.lost().await,
         Some(None) | None => std::future::pending().await,
-    }
-}
-
-/// Drives brokers until stopped, and lets what is under way finish.
-async fn control(
-    stream: BoxStream<'static, Result<PartialObjectMeta<RasBroker>, watcher::Error>>,
-    store: Store<PartialObjectMeta<RasBroker>>,
-    woken: mpsc::UnboundedReceiver<ObjectKey>,
-    context: &Arc<Context>,
-    metrics: &Metrics,
-    args: &RunArgs,
-    (stop, begun): (&CancellationToken, CancellationToken),
-) {
-    let config = controller::Config::default()
-        .concurrency(args.max_concurrent_reconciles)
-        .debounce(Duration::from_millis(50));
-    let woken = futures::stream::unfold(woken, |mut woken| async move {
-        let key = woken.recv().await?;
-        Some((ObjectRef::<PartialObjectMeta<RasBroker>>::new(&key.name).within(&key.namespace), woken))
-    });
-    let shared = Arc::new((Arc::clone(context), metrics.clone()));
-    // A standby keeps its caches and does nothing; when its time comes it looks at everything once.
-    let all = futures::stream::once(begun.cancelled_owned()).chain(futures::stream::pending());
-    let running = Controller::for_stream(stream, store)
-        .with_config(config)
-        .reconcile_on(woken)
-        .reconcile_all_on(all)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile, |_, error, _| pause(error), shared)
-        .for_each(|_| std::future::ready(()));
-    let too_long = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN_LIMIT).await;
-    };
-    tokio::select! { () = running => {}, () = too_long => {} }
-}
-
-async fn reconcile(
-    broker: Arc<PartialObjectMeta<RasBroker>>,
-    shared: Arc<(Arc<Context>, Metrics)>,
-) -> Result<Action, ReconcileError> {
-    let (context, metrics) = shared.as_ref();
-    let key = ObjectKey::of(broker.as_ref());
-    let began = Instant::now();
-    let result = context.reconcile(&key).await;
-    let outcome = if result.is_ok() { ReconcileOutcome::Success } else { ReconcileOutcome::Error };
-    metrics.reconciled(ControllerLabel::Broker, outcome, began.elapsed());
-    if let Err(error) = &result {
-        tracing::warn!(broker = %key, error = crate::telemetry::chain(error), "a reconcile failed");
-    }
-    result
-}
-
-fn pause(_error: &ReconcileError) -> Action {
-    Action::requeue(ERROR_PAUSE)
-}
-
-/// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms. What
-/// comes out feeds the controller: metadata alone, since reconciles read the cache.
-fn watch_brokers(
-    client: &Client,
-    namespaces: &[String],
-    context: Arc<Context>,
-    synced: oneshot::Sender<()>,
-) -> impl Stream<Item = Trigger> + Send + 'static {
-    let mut lists = Lists::new(namespaces);
-    let mut synced = Some(synced);
-    let events = watch::<RasBroker>(client, namespaces).flat_map(move |event| {
-        let triggers = match event {
-            Ok((scope, event)) => {
-                let was_complete = lists.are_complete();
-                let triggers = broker_triggers(&context, lists.take(scope, event), was_complete);
-                if lists.are_complete() && !was_complete {
-                    announce(&mut synced);
-                    triggers.into_iter().chain([Ok(watcher::Event::InitDone)]).collect()
-                } else {
-                    triggers
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the watch of brokers was interrupted");
-                Vec::new()
-            }
-        };
-        futures::stream::iter(triggers)
-    });
-    futures::stream::once(std::future::ready(Ok(watcher::Event::Init))).chain(events)
-}
-
-type Trigger = Result<watcher::Event<PartialObjectMeta<RasBroker>>, watcher::Error>;
-
-fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: bool) -> Vec<Trigger> {
-    match change {
-        Change::Listing => Vec::new(),
-        Change::Seen(broker) => {
-            let metadata = metadata_of(&broker);
-            context.see(broker);
-            let event = if was_complete { watcher::Event::Apply } else { watcher::Event::InitApply };
-            vec![Ok(event(metadata))]
-        }
-        Change::Gone(broker) => {
-            context.lose(&broker);
-            vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
-        }
-        Change::Listed(scope, listed) => {
-            let gone = context.brokers.missing(|key| is_in(&scope, key) && !listed.contains(key));
-            gone.iter().for_each(|broker| context.lose(broker));
-            gone.iter().map(|broker| Ok(watcher::Event::Delete(metadata_of(broker.as_ref())))).collect()
-        }
-    }
-}
-
-fn announce(synced: &mut Option<oneshot::Sender<()>>) {
-    if let Some(synced) = synced.take() {
-        // Nobody listens any more when the process is already ending.
-        synced.send(()).unwrap_or_default();
-    }
-}
-
-/// Watched farms start and stop actors; a farm that goes wakes its brokers.
-async fn watch_farms(
-    client: Client,
-    namespaces: Vec<String>,
-    farms: Arc<Farms>,
-    context: Arc<Context>,
-    synced: oneshot::Sender<()>,
-) {
-    let mut synced = Some(synced);
-    let mut lists = Lists::new(&namespaces);
-    let mut events = watch::<RasFarm>(&client, &namespaces);
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok((scope, event)) => lists.take(scope, event),
-            Err(error) => {
-                tracing::warn!(%error, "the watch of farms was interrupted");
-                continue;
-            }
-        };
-        let gone = match change {
-            Change::Listing => Vec::new(),
-            Change::Seen(farm) => {
-                farms.put(Arc::new(farm));
-                Vec::new()
-            }
-            Change::Gone(farm) => farms
-                .remove(|key, uid| *key == ObjectKey::of(&farm) && farm.metadata.uid.as_deref() == Some(uid)),
-            Change::Listed(scope, listed) => {
-                farms.remove(|key, _| is_in(&scope, key) && !listed.contains(key))
-            }
-        };
-        gone.iter().for_each(|farm| context.wake_brokers_of(farm));
-        if lists.are_complete() {
-            announce(&mut synced);
-        }
     }
 }

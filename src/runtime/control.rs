@@ -1,0 +1,77 @@
+//! The controller of brokers: which object is reconciled when, and how many at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::DRAIN_LIMIT;
+use crate::broker::reconcile::{Context, ReconcileError};
+use crate::cli::RunArgs;
+use crate::crd::RasBroker;
+use crate::kubernetes::ObjectKey;
+use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
+
+/// How long a broker whose reconcile failed rests; the farm's and the plan's own pauses come on top of it.
+const ERROR_PAUSE: Duration = Duration::from_secs(5);
+
+/// Drives brokers until stopped, and lets what is under way finish.
+pub(super) async fn control(
+    stream: BoxStream<'static, Result<PartialObjectMeta<RasBroker>, watcher::Error>>,
+    store: Store<PartialObjectMeta<RasBroker>>,
+    woken: mpsc::UnboundedReceiver<ObjectKey>,
+    context: &Arc<Context>,
+    metrics: &Metrics,
+    args: &RunArgs,
+    (stop, begun): (&CancellationToken, CancellationToken),
+) {
+    let config = controller::Config::default()
+        .concurrency(args.max_concurrent_reconciles)
+        .debounce(Duration::from_millis(50));
+    let woken = futures::stream::unfold(woken, |mut woken| async move {
+        let key = woken.recv().await?;
+        Some((ObjectRef::<PartialObjectMeta<RasBroker>>::new(&key.name).within(&key.namespace), woken))
+    });
+    let shared = Arc::new((Arc::clone(context), metrics.clone()));
+    // A standby keeps its caches and does nothing; when its time comes it looks at everything once.
+    let all = futures::stream::once(begun.cancelled_owned()).chain(futures::stream::pending());
+    let running = Controller::for_stream(stream, store)
+        .with_config(config)
+        .reconcile_on(woken)
+        .reconcile_all_on(all)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, |_, error, _| pause(error), shared)
+        .for_each(|_| std::future::ready(()));
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! { () = running => {}, () = too_long => {} }
+}
+
+async fn reconcile(
+    broker: Arc<PartialObjectMeta<RasBroker>>,
+    shared: Arc<(Arc<Context>, Metrics)>,
+) -> Result<Action, ReconcileError> {
+    let (context, metrics) = shared.as_ref();
+    let key = ObjectKey::of(broker.as_ref());
+    let began = Instant::now();
+    let result = context.reconcile(&key).await;
+    let outcome = if result.is_ok() { ReconcileOutcome::Success } else { ReconcileOutcome::Error };
+    metrics.reconciled(ControllerLabel::Broker, outcome, began.elapsed());
+    if let Err(error) = &result {
+        tracing::warn!(broker = %key, error = crate::telemetry::chain(error), "a reconcile failed");
+    }
+    result
+}
+
+fn pause(_error: &ReconcileError) -> Action {
+    Action::requeue(ERROR_PAUSE)
+}

@@ -1,0 +1,120 @@
+//! From what is watched to what is known: brokers go into the cache, farms get their actors, and what is left over
+//! triggers reconciles.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use kube::Client;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
+use tokio::sync::oneshot;
+
+use crate::broker::reconcile::Context;
+use crate::crd::{RasBroker, RasFarm};
+use crate::farm::registry::Farms;
+use crate::kubernetes::ObjectKey;
+use crate::watch::{Change, Lists, is_in, metadata_of, watch};
+
+/// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms. What
+/// comes out feeds the controller: metadata alone, since reconciles read the cache.
+pub(super) fn watch_brokers(
+    client: &Client,
+    namespaces: &[String],
+    context: Arc<Context>,
+    synced: oneshot::Sender<()>,
+) -> impl Stream<Item = Trigger> + Send + 'static {
+    let mut lists = Lists::new(namespaces);
+    let mut synced = Some(synced);
+    let events = watch::<RasBroker>(client, namespaces).flat_map(move |event| {
+        let triggers = match event {
+            Ok((scope, event)) => {
+                let was_complete = lists.are_complete();
+                let triggers = broker_triggers(&context, lists.take(scope, event), was_complete);
+                if lists.are_complete() && !was_complete {
+                    announce(&mut synced);
+                    triggers.into_iter().chain([Ok(watcher::Event::InitDone)]).collect()
+                } else {
+                    triggers
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the watch of brokers was interrupted");
+                Vec::new()
+            }
+        };
+        futures::stream::iter(triggers)
+    });
+    futures::stream::once(std::future::ready(Ok(watcher::Event::Init))).chain(events)
+}
+
+type Trigger = Result<watcher::Event<PartialObjectMeta<RasBroker>>, watcher::Error>;
+
+fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: bool) -> Vec<Trigger> {
+    match change {
+        Change::Listing => Vec::new(),
+        Change::Seen(broker) => {
+            let metadata = metadata_of(&broker);
+            context.see(broker);
+            let event = if was_complete { watcher::Event::Apply } else { watcher::Event::InitApply };
+            vec![Ok(event(metadata))]
+        }
+        Change::Gone(broker) => {
+            context.lose(&broker);
+            vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
+        }
+        Change::Listed(scope, listed) => {
+            let gone = context.brokers.missing(|key| is_in(&scope, key) && !listed.contains(key));
+            for broker in &gone {
+                context.lose(broker);
+            }
+            gone.iter().map(|broker| Ok(watcher::Event::Delete(metadata_of(broker.as_ref())))).collect()
+        }
+    }
+}
+
+fn announce(synced: &mut Option<oneshot::Sender<()>>) {
+    if let Some(synced) = synced.take() {
+        // Nobody listens any more when the process is already ending.
+        synced.send(()).unwrap_or_default();
+    }
+}
+
+/// Watched farms start and stop actors; a farm that goes wakes its brokers.
+pub(super) async fn watch_farms(
+    client: Client,
+    namespaces: Vec<String>,
+    farms: Arc<Farms>,
+    context: Arc<Context>,
+    synced: oneshot::Sender<()>,
+) {
+    let mut synced = Some(synced);
+    let mut lists = Lists::new(&namespaces);
+    let mut events = watch::<RasFarm>(&client, &namespaces);
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok((scope, event)) => lists.take(scope, event),
+            Err(error) => {
+                tracing::warn!(%error, "the watch of farms was interrupted");
+                continue;
+            }
+        };
+        let gone = match change {
+            Change::Listing => Vec::new(),
+            Change::Seen(farm) => {
+                farms.put(Arc::new(farm));
+                Vec::new()
+            }
+            Change::Gone(farm) => farms
+                .remove(|key, uid| *key == ObjectKey::of(&farm) && farm.metadata.uid.as_deref() == Some(uid)),
+            Change::Listed(scope, listed) => {
+                farms.remove(|key, _| is_in(&scope, key) && !listed.contains(key))
+            }
+        };
+        for farm in &gone {
+            context.wake_brokers_of(farm);
+        }
+        if lists.are_complete() {
+            announce(&mut synced);
+        }
+    }
+}
