@@ -95,7 +95,12 @@ impl Context {
                 farm.ask_for_list();
             }
             let period = farm.as_ref().map_or(UNKNOWN_PERIOD, |farm| farm.period());
-            let Some(step) = &plan.step else { return Ok(rest(&plan, period)) };
+            let Some(step) = &plan.step else {
+                if let Some(farm) = &farm {
+                    farm.withdraw(key);
+                }
+                return Ok(rest(&plan, period));
+            };
             let mut memory = observed.memory.clone();
             let executor = Executor {
                 kubernetes: &self.kubernetes,
@@ -188,7 +193,10 @@ impl Context {
             self.memories.lock().remove(uid);
         }
         self.wake_rivals(broker);
-        self.touch(&farm_of(broker));
+        if let Some(farm) = self.farms.get(&farm_of(broker)) {
+            farm.withdraw(&ObjectKey::of(broker));
+            farm.touch();
+        }
     }
 
     /// The farm counts its brokers anew.

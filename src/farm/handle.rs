@@ -98,6 +98,11 @@ impl Farm {
         self.authority.may_act()
     }
 
+    /// A broker that has nothing to do any more gives up its place in the queue: a batch must not be opened for it.
+    pub fn withdraw(&self, broker: &ObjectKey) {
+        self.state.lock().queue.leave(broker);
+    }
+
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
     pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
         if !self.may_act() {
