@@ -205,8 +205,10 @@ impl Executor<'_> {
     }
 
     async fn claim(&self) -> Result<Progress, StepError> {
-        if self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
-            // The farm must carry its own finalizer before the first of its brokers does.
+        // The farm must carry its own finalizer before the first of its brokers does, which a batch sees to. Beyond that
+        // nothing is written to the farm, so nobody's pending changes matter, and a batch would cost a logon.
+        let is_claimed = self.farm.is_some_and(|farm| farm.is_claimed());
+        if !is_claimed && self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
             return Ok(Progress::Queued);
         }
         let finalizers = kubernetes::finalizers_with(self.broker.as_ref(), finalizer::BROKER, true);
@@ -250,7 +252,8 @@ impl Executor<'_> {
         Ok(Progress::Done)
     }
 
-    /// An id alone is no identity: a fresh read by id precedes each DELETE.
+    /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
+    /// counts: it is the primary's, and all others move up with every deletion before them.
     async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
         let removal = &self.observed.object.desired.uninstall;
         let credentials = self.agent_credentials(removal.credentials_secret_ref.as_ref()).await?;
@@ -261,7 +264,7 @@ impl Executor<'_> {
         let is_same = |found: &ras::Broker| {
             RowKey::of(found) == RowKey::of(row)
                 && found.time_create == row.time_create
-                && found.priority == row.priority
+                && (found.priority == Some(0)) == (row.priority == Some(0))
         };
         if !found.as_ref().is_some_and(is_same) {
             // The snapshot holds what was found: the plan is made anew on it.

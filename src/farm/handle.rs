@@ -15,7 +15,7 @@ use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
 use crate::broker::intent::quarantine_of;
 use crate::clock::Clock;
-use crate::crd::RasFarm;
+use crate::crd::{RasFarm, finalizer};
 use crate::kubernetes::ObjectKey;
 use crate::leader::Authority;
 use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
@@ -74,6 +74,13 @@ impl Farm {
         state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied()
     }
 
+    /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
+    pub fn is_claimed(&self) -> bool {
+        let object = Arc::clone(&self.state.lock().object);
+        object.metadata.deletion_timestamp.is_none()
+            && object.finalizers().iter().any(|name| name == finalizer::IN_USE)
+    }
+
     /// Asks for a list as soon as the limit allows; the brokers whose rows it changes are woken.
     pub fn ask_for_list(&self) {
         self.state.lock().list_asked = true;
@@ -89,6 +96,11 @@ impl Farm {
     /// Whether this process may act, which a leader that lost its Lease may not.
     pub fn may_act(&self) -> bool {
         self.authority.may_act()
+    }
+
+    /// A broker that has nothing to do any more gives up its place in the queue: a batch must not be opened for it.
+    pub fn withdraw(&self, broker: &ObjectKey) {
+        self.state.lock().queue.leave(broker);
     }
 
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
