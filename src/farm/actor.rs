@@ -74,7 +74,7 @@ impl Actor {
 
     async fn rest(&self, rest: Duration) {
         // An hour is for ever: the actor is notified of everything that matters.
-        let rest = rest.min(Duration::from_secs(3600));
+        let rest = rest.min(Duration::from_hours(1));
         tokio::select! {
             () = self.farm.changed.notified() => {}
             () = self.stop.cancelled() => {}

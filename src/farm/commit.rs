@@ -25,11 +25,7 @@ impl Actor {
         if let Err(error) = self.claim_farm().await {
             return self.kubernetes_failed(&error).await;
         }
-        let guarded = {
-            let state = self.farm.state.lock();
-            state.is_guarded() && state.pending.is_none()
-        };
-        if guarded && !self.look_for_foreign_changes().await {
+        if !self.is_free_to_write().await {
             return;
         }
         let was_pending = self.farm.state.lock().pending.is_some();
@@ -70,20 +66,35 @@ impl Actor {
         state.batch.in_flight() == 0 && (state.foreign.is_some() || (waits && state.pending.is_some()))
     }
 
+    /// Whether a batch may begin: in `Guarded` mode not with changes of others that its Apply would commit.
+    async fn is_free_to_write(&self) -> bool {
+        let (guarded, tells) = {
+            let state = self.farm.state.lock();
+            let guarded = state.object.spec.apply.mode == ApplyMode::Guarded && state.pending.is_none();
+            (guarded, state.tells_pending())
+        };
+        if !guarded {
+            return true;
+        }
+        // Where logons tell nothing, a row that somebody marked for deletion still does, in a list of just now.
+        if !tells && !self.list().await {
+            return false;
+        }
+        self.look_for_foreign_changes().await
+    }
+
     /// Logs on anew, which is the only way to see whether changes are pending; answers whether the way is free.
     pub(super) async fn look_for_foreign_changes(&self) -> bool {
-        if !self.renewed().await {
+        let tells = self.farm.state.lock().tells_pending();
+        if tells && !self.renewed().await {
             return false;
         }
         let (is_held, applied) = {
             let mut state = self.farm.state.lock();
-            let enabled = state.applies_pending();
-            let applied = state.pending.is_some() && enabled == Some(false) && state.batch.in_flight() == 0;
-            state.foreign = if state.is_guarded() && state.pending.is_none() {
-                report::foreign_changes(&state, enabled)
-            } else {
-                None
-            };
+            let pending = if tells { state.applies_pending() } else { None };
+            let applied = state.pending.is_some() && pending == Some(false) && state.batch.in_flight() == 0;
+            let guarded = state.object.spec.apply.mode == ApplyMode::Guarded && state.pending.is_none();
+            state.foreign = if guarded { report::foreign_changes(&state, pending) } else { None };
             (state.foreign.is_some(), applied)
         };
         if applied {
@@ -159,7 +170,7 @@ impl Actor {
     /// Everything written so far is committed: list at once, once more a second later where rows are to be gone,
     /// and read the agents, so that nobody waits for the next period.
     async fn everything_applied(&self) {
-        let deleted = {
+        let deletes = {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.applied();
@@ -174,9 +185,9 @@ impl Actor {
             // What is written from now on belongs to the next Apply.
             let written = std::mem::take(&mut state.unapplied);
             state.settling.extend(written);
-            std::mem::take(&mut state.own_deletes)
+            std::mem::take(&mut state.deletes_to_confirm)
         };
-        if self.list().await && !deleted.is_empty() {
+        if self.list().await && deletes {
             tokio::select! {
                 () = tokio::time::sleep(CONFIRMATION) => {}
                 () = self.stop.cancelled() => return,

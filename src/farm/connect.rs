@@ -12,11 +12,11 @@ use super::settings;
 use super::state::{FarmState, Link, Trouble};
 use super::view::Hold;
 use crate::clock::Now;
-use crate::crd::annotation;
 use crate::crd::condition::Reason;
+use crate::crd::{RasFarm, annotation};
 use crate::ras::{self, Answer, Client, LogonPermit, Session};
 
-/// Pause before settings or a Secret that were wrong are read again.
+/// Longest pause before settings or a Secret that were wrong are read again; a shorter period shortens it.
 const SETTINGS_PAUSE: Duration = Duration::from_secs(10);
 /// Pause before the next probe while the breaker is still closed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -36,11 +36,15 @@ struct Found {
     identity: String,
 }
 
+fn settings_pause(object: &RasFarm) -> Duration {
+    SETTINGS_PAUSE.min(object.spec.resync_period.get())
+}
+
 /// Logs on, and reads the sites.
 pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), NotConnected> {
     let object = actor.object();
     let later = |hold: Hold| {
-        let retry_at = actor.farm.clock.now().boot + SETTINGS_PAUSE;
+        let retry_at = actor.farm.clock.now().boot + settings_pause(&object);
         NotConnected::Trouble(Trouble { hold, retry_at })
     };
     let clients =
@@ -65,7 +69,7 @@ pub(super) async fn renew(actor: &Actor) -> Result<(), NotConnected> {
         .map_err(|failure| failure.into_trouble(actor))?;
     if let Err(hold) = identify(actor, &session) {
         actor.give_back(&old.client, &session.token).await;
-        let retry_at = actor.farm.clock.now().boot + SETTINGS_PAUSE;
+        let retry_at = actor.farm.clock.now().boot + settings_pause(&actor.object());
         return Err(NotConnected::Trouble(Trouble { hold, retry_at }));
     }
     let token = old.session.token.clone();
@@ -127,7 +131,7 @@ async fn give_back(actor: &Actor, unused: Option<Found>) {
 fn nobody(actor: &Actor, mismatch: Option<Hold>, failure: Option<ras::Error>) -> NotConnected {
     let now = actor.farm.clock.now();
     let trouble = match (mismatch, failure) {
-        (Some(hold), _) => Trouble { hold, retry_at: now.boot + SETTINGS_PAUSE },
+        (Some(hold), _) => Trouble { hold, retry_at: now.boot + settings_pause(&actor.object()) },
         (None, Some(error)) => trouble_of(&mut actor.farm.state.lock(), &error, now),
         (None, None) => Trouble {
             hold: Hold::new(Reason::InvalidSpec, "spec.endpoint is missing."),
@@ -168,7 +172,9 @@ async fn log_on(
     version: &str,
 ) -> Result<Session, LogonFailure> {
     let now = actor.farm.clock.now();
-    if let LogonPermit::NotBefore(at) = actor.farm.state.lock().logons.check(version, now.wall) {
+    // The lock must be free again in the branch.
+    let permit = actor.farm.state.lock().logons.check(version, now.wall);
+    if let LogonPermit::NotBefore(at) = permit {
         return Err(LogonFailure::Account(wait_for_logon(actor, at, now)));
     }
     if !actor.turn().await {
@@ -194,14 +200,13 @@ async fn log_on(
 }
 
 async fn write_down(actor: &Actor, version: &str, hold: Hold, now: Now) -> Trouble {
-    let trouble = Trouble { hold, retry_at: now.boot + SETTINGS_PAUSE };
+    let trouble = Trouble { hold, retry_at: now.boot + settings_pause(&actor.object()) };
     {
         let mut state = actor.farm.state.lock();
         state.logons.record_failure(version, now.wall);
         state.unreported = true;
-        state.down_since.get_or_insert(now.boot);
-        state.trouble = Some(trouble.clone());
     }
+    actor.troubled(trouble.clone());
     if let Err(error) = actor.must_write_status().await {
         tracing::warn!(farm = %actor.farm.key, %error, "a failed logon could not be written down");
     }
@@ -216,7 +221,7 @@ fn wait_for_logon(actor: &Actor, at: Timestamp, now: Now) -> Trouble {
         Hold::new(Reason::AuthenticationFailed, spared(&state.object.spec.credentials_secret_ref.name))
     });
     let left = Duration::try_from(at.duration_since(now.wall)).unwrap_or_default();
-    Trouble { hold, retry_at: now.boot + left.min(SETTINGS_PAUSE) }
+    Trouble { hold, retry_at: now.boot + left.min(settings_pause(&state.object)) }
 }
 
 fn spared(secret: &str) -> String {
@@ -247,7 +252,7 @@ fn identify(actor: &Actor, session: &Session) -> Result<String, Hold> {
     }
 }
 
-fn mismatch(object: &crate::crd::RasFarm, recorded: &str, shown: Option<&str>, identity: &str) -> Hold {
+fn mismatch(object: &RasFarm, recorded: &str, shown: Option<&str>, identity: &str) -> Hold {
     let what = shown
         .map_or_else(|| "gives no GUID any more".to_owned(), |guid| format!("says that it is farm {guid}"));
     Hold::new(
@@ -276,7 +281,7 @@ pub(super) fn trouble_of(state: &mut FarmState, error: &ras::Error, now: Now) ->
 /// The next look at a farm that did not answer as it should: with growing pauses, and not before it asks for.
 pub(super) fn back_off(state: &mut FarmState, hold: Hold, asked: Duration, now: Now) -> Trouble {
     // Nothing secret hangs on it: farms of one broken network are only not to come back in step.
-    let jitter = f64::from(u32::try_from(now.boot.subsec_micros() % 1_000).unwrap_or_default()) / 1_000.0;
+    let jitter = f64::from(now.boot.subsec_micros() % 1_000) / 1_000.0;
     state.breaker.record_failure(now.boot, jitter);
     let wait = match state.breaker.admit(now.boot) {
         Admission::Admitted => FIRST_RETRY,

@@ -87,9 +87,10 @@ impl FarmState {
         self.link.as_ref().and_then(|link| link.session.apply_settings_enabled)
     }
 
-    /// Whether pending changes of others keep our writes back.
-    pub(super) fn is_guarded(&self) -> bool {
-        self.object.spec.apply.mode == ApplyMode::Guarded && self.guard_works != Some(false)
+    /// Whether a new logon tells of pending changes. In `Guarded` mode not where it was seen to say so always.
+    pub(super) fn tells_pending(&self) -> bool {
+        let stuck = self.object.spec.apply.mode == ApplyMode::Guarded && self.guard_works == Some(false);
+        self.applies_pending().is_some() && !stuck
     }
 
     /// A row that somebody else marked for deletion, which an Apply of ours would remove.

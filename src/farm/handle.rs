@@ -188,6 +188,7 @@ impl Permit {
             state.sent_deletions.push(marked);
             // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
             state.own_deletes.insert(id);
+            state.deletes_to_confirm = true;
             state.unapplied.insert(self.broker.clone(), Unapplied::Deleted);
         }
         self.turn().await;

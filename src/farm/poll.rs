@@ -269,6 +269,7 @@ impl Actor {
             let news = state.trouble.as_ref().is_none_or(|old| old.hold != hold);
             state.unreported |= news;
             state.trouble = Some(trouble);
+            state.starting_over = false;
             let opened =
                 state.breaker.is_open() && hold.reason == Reason::FarmUnreachable && !state.circuit_told;
             state.circuit_told |= opened;

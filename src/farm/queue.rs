@@ -33,6 +33,11 @@ impl Queue {
         self.waiting.len() + self.called.len()
     }
 
+    /// Whether nobody waits and nobody is awaited.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether anyone waits with such a need.
     pub fn any(&self, needs: impl Fn(&Need) -> bool) -> bool {
         self.waiting.iter().any(|(_, need)| needs(need))

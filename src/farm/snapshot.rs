@@ -42,6 +42,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The view after another list.
+    #[must_use]
     pub fn next(&self, rows: Vec<ras::Broker>, listed_at: Duration, farm_time: Option<Timestamp>) -> Self {
         let mut next = Self {
             previous: self.by_key.keys().cloned().collect(),

@@ -21,10 +21,10 @@ use crate::ras::{self, LogonLimit};
 /// Three failures in a row, or within a minute, are no accident; a minute is the longest a recovered farm waits.
 const BREAKER: BreakerConfig = BreakerConfig {
     threshold: 3,
-    window: Duration::from_secs(60),
+    window: Duration::from_mins(1),
     first_delay: Duration::from_secs(2),
-    longest_delay: Duration::from_secs(60),
-    probe_timeout: Duration::from_secs(120),
+    longest_delay: Duration::from_mins(1),
+    probe_timeout: Duration::from_mins(2),
 };
 
 /// A logon that is in use.
@@ -68,6 +68,7 @@ pub(super) enum Task {
 
 /// Everything known of one farm.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a phase")]
 pub(super) struct FarmState {
     pub(super) object: Arc<RasFarm>,
     pub(super) link: Option<Link>,
@@ -88,7 +89,10 @@ pub(super) struct FarmState {
     pub(super) unapplied: HashMap<ObjectKey, Unapplied>,
     /// What an Apply has committed and no list has shown yet.
     pub(super) settling: HashMap<ObjectKey, Unapplied>,
+    /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
+    /// Whether the next Apply commits a deletion of ours.
+    pub(super) deletes_to_confirm: bool,
     /// Rows written since a list was asked for: laid over a list that may be from before them.
     pub(super) written: Vec<(Duration, ras::Broker)>,
     pub(super) sent_deletions: Vec<Timestamp>,
@@ -118,6 +122,9 @@ pub(super) struct FarmState {
     pub(super) polled_at: Option<Duration>,
     pub(super) list_asked: bool,
     pub(super) session_expired: bool,
+    /// Whether the object names other ways to connect than those that were tried last: until they are, nothing is
+    /// said about this generation.
+    pub(super) starting_over: bool,
     /// How often in a row a list was refused with 401.
     pub(super) refusals: u32,
     /// Until when a write without an answer may still take effect.
@@ -154,6 +161,7 @@ impl FarmState {
             unapplied: HashMap::new(),
             settling: HashMap::new(),
             own_deletes: HashSet::new(),
+            deletes_to_confirm: false,
             written: Vec::new(),
             sent_deletions: Vec::new(),
             foreign: None,
@@ -173,6 +181,7 @@ impl FarmState {
             polled_at: None,
             list_asked: false,
             session_expired: false,
+            starting_over: false,
             refusals: 0,
             unanswered_until: None,
             date: None,
@@ -199,6 +208,7 @@ impl FarmState {
     /// What a session depended on has changed: another is opened at once, whatever the pauses were.
     pub(super) fn start_over(&mut self) {
         self.session_expired = true;
+        self.starting_over = true;
         self.breaker = Breaker::new(BREAKER);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = Duration::ZERO;
@@ -211,6 +221,7 @@ impl FarmState {
             self.forget_farm();
         }
         self.session_expired = false;
+        self.starting_over = false;
         self.sites = sites;
         self.unknown_sites.clear();
         self.link.replace(link)
@@ -279,6 +290,7 @@ impl FarmState {
             next.put(row.clone());
         }
         self.list_asked = false;
+        self.own_deletes.retain(|id| next.row(*id).is_some());
         let changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
         self.unreported |= !changed.is_empty();

@@ -24,13 +24,20 @@ impl FarmState {
     /// that is being applied or closed takes no write any more.
     pub(super) fn next(&mut self, now: Now) -> Task {
         let report_at = self.reported_at.map_or(now.boot, |at| at + REPORT_PAUSE);
-        if self.unreported && report_at <= now.boot && (self.is_listed() || self.trouble.is_some()) {
+        let is_known = (self.is_listed() || self.trouble.is_some()) && !self.starting_over;
+        if self.unreported && report_at <= now.boot && is_known {
             return Task::Report;
         }
-        let report_in = if self.unreported { report_at.saturating_sub(now.boot) } else { Duration::MAX };
+        let report_in =
+            if self.unreported && is_known { report_at.saturating_sub(now.boot) } else { Duration::MAX };
         match self.next_of_farm(now) {
             Task::Rest(rest) => Task::Rest(rest.min(report_in).max(Duration::from_millis(1))),
-            task => task,
+            task @ (Task::Connect
+            | Task::Poll
+            | Task::List
+            | Task::OpenBatch
+            | Task::Apply
+            | Task::Report) => task,
         }
     }
 
@@ -112,7 +119,7 @@ impl FarmState {
             return Ok(self.granted(Task::OpenBatch, now));
         }
         // Whoever waits only for a free call is called when there is one.
-        let call = if self.queue.len() > 0 { self.limiter.wait(now.boot).max(SHORT) } else { Duration::MAX };
+        let call = if self.queue.is_empty() { Duration::MAX } else { self.limiter.wait(now.boot).max(SHORT) };
         Err(wait.min(call))
     }
 
@@ -220,3 +227,6 @@ impl FarmState {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

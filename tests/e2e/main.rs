@@ -9,14 +9,19 @@ mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod apply;
 mod brokers;
 mod counts;
 mod deploy;
 mod examples;
+mod farm_world;
+mod farms;
 mod ground;
 mod leader;
 mod lifecycle;
 mod mistakes;
+mod outage;
 mod replicas;
 mod schema;
 mod scope;

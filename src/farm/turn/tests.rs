@@ -1,0 +1,418 @@
+//! The farm's state as a machine: brokers, a farm and an actor play on it with a clock of their own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::crd::condition::Reason;
+use crate::crd::{PendingApply, RasFarm};
+use crate::farm::limiter::Take;
+use crate::farm::state::{Link, Trouble};
+use crate::farm::view::Hold;
+use crate::ras::{self, AuthToken};
+
+const START: Duration = Duration::from_secs(1_000_000);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn at(boot: Duration) -> Now {
+    Now { wall: Timestamp::from_second(1_800_000_000).unwrap() + boot.saturating_sub(START), boot }
+}
+
+fn object(mode: &str, suspend: bool, requests: u32) -> Arc<RasFarm> {
+    let spec = json!({
+        "endpoint": "https://farm.example:20443",
+        "credentialsSecretRef": {"name": "account"},
+        "rateLimit": {"requests": requests, "window": "2s"},
+        "apply": {"mode": mode},
+        "suspend": suspend,
+    });
+    Arc::new(RasFarm::new("north", serde_json::from_value(spec).unwrap()))
+}
+
+fn link() -> Link {
+    let config = ras::ClientConfig {
+        endpoint: ras::parse_endpoint("https://farm.example:20443").unwrap(),
+        tls: ras::TlsConfig::default(),
+        request_timeout: Duration::from_secs(30),
+        hosts: ras::HostPolicy::new::<String>(&[]),
+        api: ras::ApiPaths::default(),
+    };
+    let session = ras::Session {
+        token: AuthToken::new("token".into()).unwrap(),
+        apply_settings_enabled: Some(false),
+        farm_guid: None,
+        farm_name: None,
+        connected_server: None,
+        licensing_server: None,
+        domain: None,
+        primary_broker_connection: Some(true),
+        licensing_server_connection: None,
+        connected_site_id: None,
+        settings_id: None,
+        session_id: None,
+    };
+    Link {
+        client: ras::Client::new(config).unwrap(),
+        session,
+        account: "administrator".into(),
+        secret_name: "account".into(),
+        secret_version: "1".into(),
+        identity: "guid".into(),
+        credentials: ras::Credentials { username: "administrator".into(), password: "x".into() },
+    }
+}
+
+fn primary() -> ras::Broker {
+    ras::Broker { id: 1, server: "one".into(), site_id: 1, ..ras::Broker::default() }
+}
+
+const CREATE: Need = Need { calls: 1, writes: true, fresh_list: true };
+const DELETE: Need = Need { calls: 2, writes: true, fresh_list: false };
+const READ: Need = Need { calls: 1, writes: false, fresh_list: false };
+
+/// What the actor is in the middle of: a task and the calls that it has still to take.
+type Doing = (Task, usize);
+
+struct Game {
+    state: FarmState,
+    now: Duration,
+    requests: u32,
+    doing: Option<Doing>,
+    awake: VecDeque<ObjectKey>,
+    needs: BTreeMap<ObjectKey, Need>,
+    /// Admitted calls, and whether each has written.
+    flying: Vec<Need>,
+    grants: Vec<Duration>,
+    unapplied: usize,
+    applies: usize,
+}
+
+impl Game {
+    fn new(mode: &str, requests: u32) -> Self {
+        let mut state = FarmState::new(object(mode, false, requests), Duration::from_mins(5));
+        drop(state.take_link(link(), Vec::new()));
+        Self {
+            state,
+            now: START,
+            requests,
+            doing: None,
+            awake: VecDeque::new(),
+            needs: BTreeMap::new(),
+            flying: Vec::new(),
+            grants: Vec::new(),
+            unapplied: 0,
+            applies: 0,
+        }
+    }
+
+    fn now(&self) -> Now {
+        at(self.now)
+    }
+
+    fn arrive(&mut self, number: usize, need: Need) {
+        let key = ObjectKey::new("ns", format!("b{number}"));
+        if self.needs.insert(key.clone(), need).is_none() {
+            self.awake.push_back(key);
+        }
+    }
+
+    /// One turn of the actor: a decision, or the next call of what it is doing.
+    fn act(&mut self) {
+        let Some((task, calls)) = self.doing.take() else { return self.decide() };
+        if calls == 0 {
+            return self.finish(task);
+        }
+        let granted = self.state.limiter.take(self.now) == Take::Granted;
+        if granted {
+            self.grants.push(self.now);
+        }
+        self.doing = Some((task, calls - usize::from(granted)));
+    }
+
+    fn decide(&mut self) {
+        let now = self.now();
+        self.awake.extend(self.state.call(now));
+        if self.state.is_news_for_all() {
+            self.awake.extend(self.needs.keys().cloned());
+        }
+        let task = self.state.next(now);
+        let calls = match task {
+            Task::Apply => {
+                assert!(!self.flying.iter().any(|need| need.writes), "an Apply beside a write");
+                1
+            }
+            Task::Connect => 4,
+            Task::Poll => 2,
+            Task::List | Task::OpenBatch => 1,
+            Task::Report => {
+                self.state.unreported = false;
+                self.state.reported_at = Some(self.now);
+                return;
+            }
+            Task::Rest(rest) => {
+                assert!(!rest.is_zero(), "the actor spins");
+                return;
+            }
+        };
+        self.doing = Some((task, calls));
+    }
+
+    fn finish(&mut self, task: Task) {
+        let now = self.now();
+        match task {
+            Task::Connect | Task::Poll => {
+                let was_down = self.state.trouble.is_some();
+                self.list();
+                self.state.polled_at = Some(self.now);
+                if was_down {
+                    self.awake.extend(self.needs.keys().cloned());
+                }
+            }
+            Task::List => self.list(),
+            Task::OpenBatch => {
+                let was_pending = self.state.pending.is_some();
+                let since = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.wall);
+                self.state.pending.get_or_insert(PendingApply { since, brokers: 1 });
+                self.state.batch.open(self.now, was_pending);
+            }
+            Task::Apply => {
+                assert!(!self.flying.iter().any(|need| need.writes), "a write beside an Apply");
+                self.applies += 1;
+                self.unapplied = 0;
+                self.state.batch.applied();
+                self.state.pending = None;
+                self.list();
+            }
+            Task::Report | Task::Rest(_) => unreachable!("done at once"),
+        }
+    }
+
+    fn list(&mut self) {
+        self.state.trouble = None;
+        self.state.breaker.record_success();
+        drop(self.state.take_list(vec![primary()], self.now, None));
+    }
+
+    /// One broker looks at the farm and tries its step.
+    fn reconcile(&mut self) {
+        let Some(key) = self.awake.pop_front() else { return };
+        let Some(need) = self.needs.get(&key).copied() else { return };
+        if self.state.trouble.is_some() || (need.writes && self.state.hold().is_some()) {
+            return;
+        }
+        let now = self.now();
+        if !self.state.admit(&key, need, now) {
+            return;
+        }
+        assert!(!need.writes || self.state.hold().is_none(), "a write while held");
+        assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))) || !need.writes);
+        assert!(!need.writes || self.state.pending.is_some(), "a write before it was written down");
+        let granted = need.calls.min(usize::try_from(self.requests).unwrap());
+        self.grants.extend(std::iter::repeat_n(self.now, granted));
+        self.flying.push(need);
+        self.needs.remove(&key);
+    }
+
+    /// One call comes back.
+    fn land(&mut self) {
+        if self.flying.is_empty() {
+            return;
+        }
+        let need = self.flying.remove(0);
+        if need.writes {
+            self.unapplied += 1;
+            self.state.batch.touch(self.now);
+        }
+        self.state.batch.end(self.now);
+    }
+
+    fn assert_limit(&self) {
+        let requests = usize::try_from(self.requests).unwrap();
+        for window in self.grants.windows(requests + 1) {
+            assert!(
+                window[requests].saturating_sub(window[0]) >= ms(2_000),
+                "more calls in a window than allowed"
+            );
+        }
+    }
+
+    /// Everybody does what it can, in turns, until nobody has anything left to do.
+    fn play_on(&mut self) {
+        for _ in 0..20_000 {
+            self.act();
+            self.reconcile();
+            self.land();
+            self.now += ms(20);
+            if self.needs.is_empty()
+                && self.flying.is_empty()
+                && self.unapplied == 0
+                && self.state.batch.is_closed()
+            {
+                return;
+            }
+        }
+        panic!("not done in 400 s: {:?} {:?} {:?}", self.needs, self.state.queue, self.state.batch);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Arrive(usize, u8),
+    Act,
+    Reconcile,
+    Land,
+    Pass(u64),
+    Suspend(bool),
+    Foreign(bool),
+    Down,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        3 => (0_usize..12, 0_u8..3).prop_map(|(number, kind)| Move::Arrive(number, kind)),
+        8 => Just(Move::Act),
+        6 => Just(Move::Reconcile),
+        4 => Just(Move::Land),
+        4 => (0_u64..900).prop_map(Move::Pass),
+        1 => any::<bool>().prop_map(Move::Suspend),
+        1 => any::<bool>().prop_map(Move::Foreign),
+        1 => Just(Move::Down),
+    ];
+    proptest::collection::vec(one, 1..250)
+}
+
+fn play(game: &mut Game, mode: &str, moves: Vec<Move>) {
+    for one in moves {
+        match one {
+            Move::Arrive(number, kind) => {
+                game.arrive(number, [CREATE, DELETE, READ][usize::from(kind)]);
+            }
+            Move::Act => game.act(),
+            Move::Reconcile => game.reconcile(),
+            Move::Land => game.land(),
+            Move::Pass(millis) => game.now += ms(millis),
+            Move::Suspend(suspend) => game.state.set_object(object(mode, suspend, game.requests)),
+            // It is the actor that finds out, and it tells before it looks again.
+            Move::Foreign(_) if game.doing.is_some() || game.state.told_hold != game.state.hold() => {}
+            Move::Foreign(foreign) => {
+                let hold = Hold::new(Reason::ForeignPendingChanges, "somebody");
+                game.state.foreign = foreign.then_some(hold);
+            }
+            // Only what the actor does can show it.
+            Move::Down if game.doing.is_some() => {}
+            Move::Down => {
+                let hold = Hold::new(Reason::FarmUnreachable, "down");
+                game.state.trouble = Some(Trouble { hold, retry_at: game.now + ms(700) });
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    /// Whatever happens in whatever order: the limit holds, an Apply is alone, nothing is written while held, and in
+    /// the end everybody had its turn and everything written is applied.
+    #[test]
+    fn everybody_has_a_turn_and_no_rule_is_broken(requests in 1_u32..9, moves in moves()) {
+        let mut game = Game::new("Auto", requests);
+        play(&mut game, "Auto", moves);
+        game.state.set_object(object("Auto", false, requests));
+        while game.state.foreign.is_some() {
+            game.act();
+            game.now += ms(100);
+            play(&mut game, "Auto", vec![Move::Foreign(false)]);
+        }
+        game.play_on();
+        game.assert_limit();
+    }
+
+    /// Without a write there is no Apply, and at rest there are two calls per period and nothing else.
+    #[test]
+    fn rest_costs_two_calls_a_period(requests in 2_u32..9, seconds in 70_u64..300) {
+        let mut game = Game::new("Guarded", requests);
+        for _ in 0..seconds * 10 {
+            game.act();
+            game.now += ms(100);
+        }
+        game.assert_limit();
+        prop_assert_eq!(game.applies, 0);
+        let periods = usize::try_from(seconds / 60).unwrap();
+        let polls = game.grants.len() - 2;
+        prop_assert!(polls <= periods * 2 && polls + 2 >= periods * 2, "{} calls", polls);
+    }
+}
+
+#[test]
+fn a_manual_batch_takes_writes_for_as_long_as_a_person_takes() {
+    let mut game = Game::new("Manual", 9);
+    game.arrive(1, CREATE);
+    for _ in 0..200 {
+        game.act();
+        game.reconcile();
+        game.land();
+        game.now += ms(500);
+    }
+    assert!(game.needs.is_empty());
+    game.arrive(2, CREATE);
+    for _ in 0..100 {
+        game.act();
+        game.reconcile();
+        game.land();
+        game.now += ms(100);
+    }
+    assert!(game.needs.is_empty(), "{:?}", game.state.batch);
+    assert_eq!(game.applies, 0);
+}
+
+#[test]
+fn a_reader_that_is_short_of_calls_does_not_make_a_held_farm_spin() {
+    let mut game = Game::new("Auto", 1);
+    game.act();
+    while game.doing.is_some() {
+        game.act();
+        game.now += ms(100);
+    }
+    game.state.foreign = Some(Hold::new(Reason::ForeignPendingChanges, "somebody"));
+    assert!(game.state.is_news_for_all());
+    game.arrive(1, READ);
+    game.reconcile();
+    assert_eq!(game.state.call(game.now()), [], "no call is free: it is not called in vain");
+}
+
+#[test]
+fn a_look_that_was_asked_for_is_not_repeated_when_it_fails() {
+    let mut game = Game::new("Auto", 9);
+    let mut object = object("Auto", false, 9).as_ref().clone();
+    object.metadata.annotations =
+        Some([("ras-operator.dev/reconcile-requested-at".to_owned(), "now".to_owned())].into());
+    game.state.set_object(Arc::new(object));
+    let hold = Hold::new(Reason::FarmUnreachable, "down");
+    let retry_at = game.now + Duration::from_mins(1);
+    game.state.trouble = Some(Trouble { hold, retry_at });
+    game.state.unreported = false;
+    assert_eq!(game.state.next(game.now()), Task::Poll, "asked for");
+    assert!(matches!(game.state.next(game.now()), Task::Rest(_)), "once");
+}
+
+#[test]
+fn the_circuit_closes_when_its_probe_succeeds() {
+    let mut game = Game::new("Auto", 9);
+    for _ in 0..3 {
+        game.state.breaker.record_failure(game.now, 0.0);
+    }
+    let hold = Hold::new(Reason::FarmUnreachable, "down");
+    game.state.trouble = Some(Trouble { hold, retry_at: game.now });
+    game.state.unreported = false;
+    assert!(game.state.breaker.is_open());
+    assert_eq!(game.state.next(game.now()), Task::Poll);
+    game.list();
+    assert!(!game.state.breaker.is_open());
+}
