@@ -88,6 +88,8 @@ pub struct Rival {
 pub struct Memory {
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
+    /// The last intent itself: a POST is on its way whoever takes the annotation off.
+    pub intent: Option<Intent>,
     /// Until when a DELETE whose answer did not come may still take effect.
     pub delete_unanswered: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
@@ -186,6 +188,7 @@ impl Memory {
     /// Takes in what the object and its farm show by now.
     pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
         self.unapplied = unapplied;
+        self.intent = object.intent.clone().or_else(|| self.intent.take());
         if let Some(intent) = &object.intent
             && self.intent_seen.is_none_or(|(attempt, _)| attempt != intent.attempt)
         {
