@@ -279,7 +279,7 @@ impl Case<'_> {
     }
 
     fn quarantine(&self) -> Option<Duration> {
-        super::deletion::quarantine_left(self.observed, self.now)
+        super::deletion::in_doubt(self.observed, self.facts, self.now)
     }
 
     /// A lost answer: the list decides meanwhile, and is taken once more when the time is over.
