@@ -175,10 +175,17 @@ impl Context {
         }
     }
 
-    /// Takes over a watched version.
+    /// Takes over a watched version. No trigger looks at the status, which is ours: one that we did not write, such as
+    /// that of a restored backup, is looked at here.
     pub fn see(&self, broker: RasBroker) {
-        let farm = farm_of(&broker);
-        self.brokers.put(Arc::new(broker));
+        let (key, farm) = (ObjectKey::of(&broker), farm_of(&broker));
+        let known = self.brokers.get(&key);
+        let watched = Arc::new(broker);
+        self.brokers.put(Arc::clone(&watched));
+        let is_news = self.brokers.get(&key).is_some_and(|newest| Arc::ptr_eq(&newest, &watched));
+        if is_news && known.is_some_and(|known| known.status != watched.status) {
+            self.farms.wake(key);
+        }
         self.touch(&farm);
     }
 
