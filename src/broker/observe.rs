@@ -171,6 +171,16 @@ impl ObjectFacts {
         asked.filter(|asked| Some(*asked) != self.status.last_handled_reconcile_at.as_deref())
     }
 
+    /// Whether the last status says that this generation is in the farm and applied.
+    pub fn was_synced(&self) -> bool {
+        let synced = |shown: &Condition| {
+            shown.type_ == ConditionType::Synced.as_str()
+                && shown.status == "True"
+                && shown.observed_generation == Some(self.generation)
+        };
+        self.status.conditions.iter().any(synced)
+    }
+
     /// What the last status says under `type_` with this reason.
     pub fn shown(&self, type_: ConditionType, reason: Reason) -> Option<&str> {
         let mut conditions = self.status.conditions.iter();

@@ -126,7 +126,8 @@ impl Context {
         let mut object = ObjectFacts::of(broker);
         let view = farm.map_or(FarmView::Missing, |farm| farm.view());
         let crd = if object.deleted.is_some() { self.crd_state().await } else { CrdState::Present };
-        let memory = self.recall(&object, &view, farm.and_then(|farm| farm.unapplied(key)));
+        let unapplied = farm.and_then(|farm| farm.unapplied(key, object.was_synced()));
+        let memory = self.recall(&object, &view, unapplied);
         object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, &view);
         Observed { rivals: self.rivals(broker, &view), object, farm: view, memory, deletions, vanished, crd }
