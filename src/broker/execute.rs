@@ -97,6 +97,7 @@ impl Executor<'_> {
         let object = self.write_intent(self.broker, intent).await?;
         let written_at = self.clock.now().boot;
         memory.intent_seen = Some((intent.attempt, written_at));
+        memory.intent = Some(intent.clone());
         let request = ras::NewBroker {
             server: intent.server.clone(),
             site_id: intent.site_id,

@@ -88,6 +88,8 @@ pub struct Rival {
 pub struct Memory {
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
+    /// The last intent itself: a POST is on its way whoever takes the annotation off.
+    pub intent: Option<Intent>,
     /// Until when a DELETE whose answer did not come may still take effect.
     pub delete_unanswered: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
@@ -169,6 +171,16 @@ impl ObjectFacts {
         asked.filter(|asked| Some(*asked) != self.status.last_handled_reconcile_at.as_deref())
     }
 
+    /// Whether the last status says that this generation is in the farm and applied.
+    pub fn was_synced(&self) -> bool {
+        let synced = |shown: &Condition| {
+            shown.type_ == ConditionType::Synced.as_str()
+                && shown.status == "True"
+                && shown.observed_generation == Some(self.generation)
+        };
+        self.status.conditions.iter().any(synced)
+    }
+
     /// What the last status says under `type_` with this reason.
     pub fn shown(&self, type_: ConditionType, reason: Reason) -> Option<&str> {
         let mut conditions = self.status.conditions.iter();
@@ -186,6 +198,7 @@ impl Memory {
     /// Takes in what the object and its farm show by now.
     pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
         self.unapplied = unapplied;
+        self.intent = object.intent.clone().or_else(|| self.intent.take());
         if let Some(intent) = &object.intent
             && self.intent_seen.is_none_or(|(attempt, _)| attempt != intent.attempt)
         {

@@ -128,10 +128,12 @@ impl Context {
     }
 
     async fn observe(&self, key: &ObjectKey, broker: &Arc<RasBroker>, farm: Option<&Arc<Farm>>) -> Observed {
-        let object = ObjectFacts::of(broker);
+        let mut object = ObjectFacts::of(broker);
         let view = farm.map_or(FarmView::Missing, |farm| farm.view());
         let crd = if object.deleted.is_some() { self.crd_state().await } else { CrdState::Present };
-        let memory = self.recall(&object, &view, farm.and_then(|farm| farm.unapplied(key)));
+        let unapplied = farm.and_then(|farm| farm.unapplied(key, object.was_synced()));
+        let memory = self.recall(&object, &view, unapplied);
+        object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, &view);
         Observed { rivals: self.rivals(broker, &view), object, farm: view, memory, deletions, vanished, crd }
     }
@@ -179,10 +181,17 @@ impl Context {
         }
     }
 
-    /// Takes over a watched version.
+    /// Takes over a watched version. No trigger looks at the status, which is ours: one that we did not write, such as
+    /// that of a restored backup, is looked at here.
     pub fn see(&self, broker: RasBroker) {
-        let farm = farm_of(&broker);
-        self.brokers.put(Arc::new(broker));
+        let (key, farm) = (ObjectKey::of(&broker), farm_of(&broker));
+        let known = self.brokers.get(&key);
+        let watched = Arc::new(broker);
+        self.brokers.put(Arc::clone(&watched));
+        let is_news = self.brokers.get(&key).is_some_and(|newest| Arc::ptr_eq(&newest, &watched));
+        if is_news && known.is_some_and(|known| known.status != watched.status) {
+            self.farms.wake(key);
+        }
         self.touch(&farm);
     }
 

@@ -183,7 +183,7 @@ impl Actor {
             state.apply_trouble = None;
             state.unreported = true;
             // What is written from now on belongs to the next Apply.
-            let written = std::mem::take(&mut state.unapplied);
+            let written = state.take_applied();
             state.settling.extend(written);
             std::mem::take(&mut state.deletes_to_confirm)
         };
@@ -195,8 +195,12 @@ impl Actor {
             self.list().await;
         }
         self.list_agents().await;
-        let brokers: Vec<ObjectKey> = self.farm.state.lock().settling.drain().map(|(key, _)| key).collect();
-        self.wake_brokers(brokers);
+        let (brokers, inherited) = {
+            let mut state = self.farm.state.lock();
+            let brokers: Vec<ObjectKey> = state.settling.drain().map(|(key, _)| key).collect();
+            (brokers, std::mem::take(&mut state.inherited))
+        };
+        if inherited { self.wake_all() } else { self.wake_brokers(brokers) }
     }
 
     /// A farm whose logon still shows pending changes after an Apply cannot be guarded. What was found to work is

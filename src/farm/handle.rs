@@ -13,7 +13,6 @@ use super::limiter::Take;
 use super::queue::Need;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
-use crate::broker::intent::quarantine_of;
 use crate::clock::Clock;
 use crate::crd::{RasFarm, finalizer};
 use crate::kubernetes::ObjectKey;
@@ -68,10 +67,12 @@ impl Farm {
         self.state.lock().object.spec.resync_period.get()
     }
 
-    /// What is written for this broker and not applied.
-    pub fn unapplied(&self, broker: &ObjectKey) -> Option<Unapplied> {
+    /// What is written for this broker and not applied. What an earlier process wrote is not known in detail: whatever
+    /// did not come to its end then may be a part of it.
+    pub fn unapplied(&self, broker: &ObjectKey, was_synced: bool) -> Option<Unapplied> {
         let state = self.state.lock();
-        state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied()
+        let inherited = (state.inherited && !was_synced).then_some(Unapplied::Updated);
+        state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied().or(inherited)
     }
 
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
@@ -155,7 +156,7 @@ impl Permit {
     pub async fn create(&self, broker: &ras::NewBroker) -> Result<ras::Broker, ras::Error> {
         self.turn().await;
         let answer = self.client.create_broker(&self.token, broker).await;
-        let row = self.written(answer)?;
+        let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
         state.put_row(row.clone(), self.farm.clock.now());
         state.unapplied.insert(self.broker.clone(), Unapplied::Created);
@@ -169,7 +170,7 @@ impl Permit {
     pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
         self.turn().await;
         let answer = self.client.update_broker(&self.token, row.id, change).await;
-        self.written(answer)?;
+        self.written(answer, Unapplied::Updated)?;
         let mut state = self.farm.state.lock();
         state.put_row(row, self.farm.clock.now());
         state.unapplied.entry(self.broker.clone()).or_insert(Unapplied::Updated);
@@ -205,7 +206,7 @@ impl Permit {
         }
         self.turn().await;
         let answer = self.client.delete_broker(&self.token, id, removal).await;
-        let answered = self.written(answer);
+        let answered = self.written(answer, Unapplied::Deleted);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
             let mut state = self.farm.state.lock();
             state.own_deletes.remove(&id);
@@ -226,15 +227,16 @@ impl Permit {
     }
 
     /// An Apply is due after a write, unless the farm certainly did not do it.
-    fn written<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+    fn written<T>(&self, answer: Result<Answer<T>, ras::Error>, change: Unapplied) -> Result<T, ras::Error> {
         let is_lost = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
         if answer.is_ok() || is_lost {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.touch(now.boot);
             if is_lost {
-                let timeout = state.object.spec.request_timeout.get();
-                state.unanswered_until = Some(now.boot + quarantine_of(timeout));
+                state.expect_late_writes(now);
+                state.unapplied.entry(self.broker.clone()).or_insert(change);
+                state.unanswered.insert(self.broker.clone());
             }
         }
         self.answered(answer)

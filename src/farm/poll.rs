@@ -222,8 +222,9 @@ impl Actor {
             state.overdue_told = false;
             was_open = std::mem::take(&mut state.circuit_told);
             if state.pending.is_some() && state.batch.is_closed() {
-                // Written before a restart and not applied yet: it is ours.
+                // Written before a restart and not applied yet: it is ours, and something may still be on its way.
                 state.batch.open(now.boot, true);
+                state.expect_late_writes(now);
             }
             state.unreported = true;
         }

@@ -13,6 +13,7 @@ use super::limiter::RateLimiter;
 use super::queue::Queue;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
+use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
 use crate::crd::{PendingApply, RasFarm, annotation};
 use crate::kubernetes::ObjectKey;
@@ -87,6 +88,10 @@ pub(super) struct FarmState {
     pub(super) batch: Batch,
     pub(super) queue: Queue,
     pub(super) unapplied: HashMap<ObjectKey, Unapplied>,
+    /// Of these, what may still arrive after the next Apply, since it was not answered.
+    pub(super) unanswered: HashSet<ObjectKey>,
+    /// Whether an earlier process wrote something that is not applied yet.
+    pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
     pub(super) settling: HashMap<ObjectKey, Unapplied>,
     /// Rows that we deleted, as long as a list shows them.
@@ -159,6 +164,8 @@ impl FarmState {
             batch: Batch::default(),
             queue: Queue::default(),
             unapplied: HashMap::new(),
+            unanswered: HashSet::new(),
+            inherited: status.pending_apply.is_some(),
             settling: HashMap::new(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
@@ -227,6 +234,22 @@ impl FarmState {
         self.link.replace(link)
     }
 
+    /// A write without an answer may take effect for as long as its quarantine lasts: another Apply follows then.
+    pub(super) fn expect_late_writes(&mut self, now: Now) {
+        self.unanswered_until = Some(now.boot + quarantine_of(self.object.spec.request_timeout.get()));
+    }
+
+    /// What is committed by the Apply that was just answered; what may still arrive waits for the next one.
+    pub(super) fn take_applied(&mut self) -> HashMap<ObjectKey, Unapplied> {
+        let all = std::mem::take(&mut self.unapplied);
+        if self.pending.is_none() {
+            self.unanswered.clear();
+        }
+        let (late, applied) = all.into_iter().partition(|(key, _)| self.unanswered.contains(key));
+        self.unapplied = late;
+        applied
+    }
+
     /// The farm's recorded identity.
     pub(super) fn identity(&self) -> Option<String> {
         let accepted = self.link.as_ref().map(|link| link.identity.clone());
@@ -239,6 +262,8 @@ impl FarmState {
         self.applied_at = None;
         self.written.clear();
         self.unapplied.clear();
+        self.unanswered.clear();
+        self.inherited = false;
         self.settling.clear();
         self.own_deletes.clear();
         self.pending = None;

@@ -17,6 +17,7 @@ mod deploy;
 mod examples;
 mod farm_world;
 mod farms;
+mod faults;
 mod ground;
 mod leader;
 mod lifecycle;

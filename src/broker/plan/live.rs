@@ -200,7 +200,9 @@ impl Case<'_> {
     fn why_not_again(&self) -> Option<&'static str> {
         let object = &self.observed.object;
         let limit = self.facts.deletions.threshold;
-        let again = object.intent.as_ref().and_then(|intent| intent.recreated);
+        // An attempt that brought no row yet is still the first one.
+        let brought = |intent: &&Intent| intent.replaces.is_none() || intent.replaces != object.owned_id();
+        let again = object.intent.as_ref().filter(brought).and_then(|intent| intent.recreated);
         if object.status.origin == Some(Origin::Adopted) {
             Some("this object did not create it")
         } else if limit > 0 && self.observed.vanished > limit {
@@ -277,7 +279,7 @@ impl Case<'_> {
     }
 
     fn quarantine(&self) -> Option<Duration> {
-        super::deletion::quarantine_left(self.observed, self.now)
+        super::deletion::in_doubt(self.observed, self.facts, self.now)
     }
 
     /// A lost answer: the list decides meanwhile, and is taken once more when the time is over.
