@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::limiter::Take;
 use super::queue::Need;
@@ -112,16 +113,19 @@ impl Farm {
         let mut state = self.state.lock();
         let admitted = state.admit(broker, need, self.clock.now());
         let link = state.link.clone().filter(|_| admitted);
+        // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
+        let link = link.map(|link| (link.calls.token(), link));
         let calls = need.calls.min(state.limiter.limit());
         drop(state);
         if link.is_none() {
             self.changed.notify_one();
         }
-        link.map(|link| Permit {
+        link.map(|(on_its_way, link)| Permit {
             farm: Arc::clone(self),
             broker: broker.clone(),
             client: link.client,
             token: link.session.token,
+            _on_its_way: on_its_way,
             calls: AtomicUsize::new(calls),
         })
     }
@@ -147,6 +151,7 @@ pub struct Permit {
     broker: ObjectKey,
     client: ras::Client,
     token: AuthToken,
+    _on_its_way: TaskTrackerToken,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
 }
