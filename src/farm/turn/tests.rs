@@ -64,6 +64,7 @@ fn link() -> Link {
         account: "administrator".into(),
         secret_name: "account".into(),
         secret_version: "1".into(),
+        calls: tokio_util::task::TaskTracker::new(),
         identity: "guid".into(),
         credentials: ras::Credentials { username: "administrator".into(), password: "x".into() },
     }
