@@ -9,7 +9,7 @@ use ras_operator::broker::plan::{Clearance, GATHERING, Plan, Released, Step, cle
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason};
 use ras_operator::crd::{Origin, RasBrokerStatus, annotation};
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
 use ras_operator::ras;
 use serde_json::{Value, json};
 
@@ -322,4 +322,18 @@ fn of_two_requests_the_later_one_counts() {
         annotations.insert(annotation::FLUX_REQUESTED_AT.into(), flux.into());
         assert_eq!(world.observe(&broker).object.request(), Some(expected));
     }
+}
+
+#[test]
+fn a_row_that_the_farm_hides_is_gone_only_once_its_deletion_is_applied() {
+    let (mut observed, now) = deleting();
+    facts(&mut observed, |facts| {
+        let once = facts.snapshot.next(vec![primary()], now.boot, None);
+        facts.snapshot = once.next(vec![primary()], now.boot, None).into();
+    });
+    observed.memory.confirmed_gone = Some(7);
+    observed.memory.unapplied = Some(Unapplied::Deleted);
+    assert_waits(&plan(&observed, now), ConditionType::Reconciling, Reason::Deleting);
+    observed.memory.unapplied = None;
+    assert_eq!(plan(&observed, now).step, Some(Step::Release { outcome: Released::Deleted }));
 }
