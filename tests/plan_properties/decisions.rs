@@ -177,7 +177,7 @@ fn a_lost_answer_of_a_repeated_creation_is_in_quarantine_too() {
     // What the lost call made after all is recognised, and nothing is made twice.
     let made = ras::Broker { id: 8, time_create: Some(now.wall.to_string()), ..ours() };
     facts(&mut observed, |facts| {
-        facts.snapshot = facts.snapshot.next(vec![primary(), made], now.boot, None).into()
+        facts.snapshot = facts.snapshot.next(vec![primary(), made], now.boot, None).into();
     });
     let step = plan(&observed, now).step;
     assert!(matches!(step, Some(Step::Record { row, origin: Origin::Created }) if row.id == 8));
@@ -188,13 +188,11 @@ fn a_row_is_ours_only_by_account_and_time() {
     let (mut observed, now) = seen(&json!({}), vec![ours()]);
     observed.object.intent = Some(lost_intent());
     assert!(matches!(plan(&observed, now).step, Some(Step::Record { origin: Origin::Created, .. })));
-    let table: [(&str, fn(&mut ras::Broker)); 2] = [
-        ("another account", |row| row.admin_create = Some("bob".into())),
-        ("long before", |row| row.time_create = Some("2025-12-31T00:00:00Z".into())),
+    let table = [
+        ("another account", ras::Broker { admin_create: Some("bob".into()), ..ours() }),
+        ("long before", ras::Broker { time_create: Some("2025-12-31T00:00:00Z".into()), ..ours() }),
     ];
-    for (what, change) in table {
-        let mut row = ours();
-        change(&mut row);
+    for (what, row) in table {
         let (mut observed, now) = seen(&json!({}), vec![row]);
         observed.object.intent = Some(Intent { refused: None, ..lost_intent() });
         let later = Now { boot: now.boot + Duration::from_mins(2), ..now };
@@ -232,7 +230,7 @@ fn the_last_that_serves_is_kept_until_somebody_insists() {
     assert!(delete(&observed), "the primary serves");
     let idle = ras::Broker { enabled: Some(false), ..primary() };
     facts(&mut observed, |facts| {
-        facts.snapshot = facts.snapshot.next(vec![idle, ours()], now.boot, None).into()
+        facts.snapshot = facts.snapshot.next(vec![idle, ours()], now.boot, None).into();
     });
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::AvailabilityGuard);
     observed.object.desired.requests.skip_availability_check = true;
