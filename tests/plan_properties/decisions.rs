@@ -9,7 +9,7 @@ use ras_operator::broker::plan::{Clearance, GATHERING, Plan, Released, Step, cle
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason};
 use ras_operator::crd::{Origin, RasBrokerStatus, annotation};
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
 use ras_operator::ras;
 use serde_json::{Value, json};
 
@@ -177,7 +177,7 @@ fn a_lost_answer_of_a_repeated_creation_is_in_quarantine_too() {
     // What the lost call made after all is recognised, and nothing is made twice.
     let made = ras::Broker { id: 8, time_create: Some(now.wall.to_string()), ..ours() };
     facts(&mut observed, |facts| {
-        facts.snapshot = facts.snapshot.next(vec![primary(), made], now.boot, None).into()
+        facts.snapshot = facts.snapshot.next(vec![primary(), made], now.boot, None).into();
     });
     let step = plan(&observed, now).step;
     assert!(matches!(step, Some(Step::Record { row, origin: Origin::Created }) if row.id == 8));
@@ -188,13 +188,11 @@ fn a_row_is_ours_only_by_account_and_time() {
     let (mut observed, now) = seen(&json!({}), vec![ours()]);
     observed.object.intent = Some(lost_intent());
     assert!(matches!(plan(&observed, now).step, Some(Step::Record { origin: Origin::Created, .. })));
-    let table: [(&str, fn(&mut ras::Broker)); 2] = [
-        ("another account", |row| row.admin_create = Some("bob".into())),
-        ("long before", |row| row.time_create = Some("2025-12-31T00:00:00Z".into())),
+    let table = [
+        ("another account", ras::Broker { admin_create: Some("bob".into()), ..ours() }),
+        ("long before", ras::Broker { time_create: Some("2025-12-31T00:00:00Z".into()), ..ours() }),
     ];
-    for (what, change) in table {
-        let mut row = ours();
-        change(&mut row);
+    for (what, row) in table {
         let (mut observed, now) = seen(&json!({}), vec![row]);
         observed.object.intent = Some(Intent { refused: None, ..lost_intent() });
         let later = Now { boot: now.boot + Duration::from_mins(2), ..now };
@@ -232,7 +230,7 @@ fn the_last_that_serves_is_kept_until_somebody_insists() {
     assert!(delete(&observed), "the primary serves");
     let idle = ras::Broker { enabled: Some(false), ..primary() };
     facts(&mut observed, |facts| {
-        facts.snapshot = facts.snapshot.next(vec![idle, ours()], now.boot, None).into()
+        facts.snapshot = facts.snapshot.next(vec![idle, ours()], now.boot, None).into();
     });
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::AvailabilityGuard);
     observed.object.desired.requests.skip_availability_check = true;
@@ -322,4 +320,18 @@ fn of_two_requests_the_later_one_counts() {
         annotations.insert(annotation::FLUX_REQUESTED_AT.into(), flux.into());
         assert_eq!(world.observe(&broker).object.request(), Some(expected));
     }
+}
+
+#[test]
+fn a_row_that_the_farm_hides_is_gone_only_once_its_deletion_is_applied() {
+    let (mut observed, now) = deleting();
+    facts(&mut observed, |facts| {
+        let once = facts.snapshot.next(vec![primary()], now.boot, None);
+        facts.snapshot = once.next(vec![primary()], now.boot, None).into();
+    });
+    observed.memory.confirmed_gone = Some(7);
+    observed.memory.unapplied = Some(Unapplied::Deleted);
+    assert_waits(&plan(&observed, now), ConditionType::Reconciling, Reason::Deleting);
+    observed.memory.unapplied = None;
+    assert_eq!(plan(&observed, now).step, Some(Step::Release { outcome: Released::Deleted }));
 }

@@ -61,19 +61,25 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
                 object.desired.requests.skip_availability_check || serves_without(world, row),
             ),
         ]),
-        Step::Record { row, origin: Origin::Adopted } => {
-            checks.push(("adopts against its policy", object.desired.adoption != AdoptionPolicy::Never));
-            checks.push(("adopts another key", has_key(observed, row)));
-        }
-        Step::Record { row, origin: Origin::Created } => {
-            checks
-                .push(("takes for its own what somebody made", row.admin_create.as_deref() == Some(ACCOUNT)));
-            checks.push(("takes without an intent", object.intent.is_some()));
-            checks.push(("takes another key", has_key(observed, row)));
-        }
+        Step::Record { row, origin } => checks.extend(of_record(observed, row, *origin)),
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+}
+
+fn of_record(observed: &Observed, row: &ras::Broker, origin: Origin) -> Vec<(&'static str, bool)> {
+    let object = &observed.object;
+    let key = ("takes another key", has_key(observed, row));
+    match origin {
+        Origin::Adopted => {
+            vec![key, ("adopts against its policy", object.desired.adoption != AdoptionPolicy::Never)]
+        }
+        Origin::Created => vec![
+            key,
+            ("takes for its own what somebody made", row.admin_create.as_deref() == Some(ACCOUNT)),
+            ("takes without an intent", object.intent.is_some()),
+        ],
+    }
 }
 
 fn has_key(observed: &Observed, row: &ras::Broker) -> bool {
