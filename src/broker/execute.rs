@@ -90,7 +90,7 @@ impl Executor<'_> {
     /// The create protocol: intent, deadline, one POST, id first.
     async fn create(&self, intent: &Intent, memory: &mut Memory) -> Result<Progress, StepError> {
         let install = &self.observed.object.desired.install;
-        let credentials = self.agent_credentials(install.credentials_secret_ref.as_ref()).await?;
+        let credentials = self.agent_credentials("install", install.credentials_secret_ref.as_ref()).await?;
         let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true }) else {
             return Ok(Progress::Queued);
         };
@@ -206,8 +206,10 @@ impl Executor<'_> {
     }
 
     async fn claim(&self) -> Result<Progress, StepError> {
-        if self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
-            // The farm must carry its own finalizer before the first of its brokers does.
+        // The farm must carry its own finalizer before the first of its brokers does, which a batch sees to. Beyond that
+        // nothing is written to the farm, so nobody's pending changes matter, and a batch would cost a logon.
+        let is_claimed = self.farm.is_some_and(|farm| farm.is_claimed());
+        if !is_claimed && self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
             return Ok(Progress::Queued);
         }
         let finalizers = kubernetes::finalizers_with(self.broker.as_ref(), finalizer::BROKER, true);
@@ -251,10 +253,12 @@ impl Executor<'_> {
         Ok(Progress::Done)
     }
 
-    /// An id alone is no identity: a fresh read by id precedes each DELETE.
+    /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
+    /// counts: it is the primary's, and all others move up with every deletion before them.
     async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
         let removal = &self.observed.object.desired.uninstall;
-        let credentials = self.agent_credentials(removal.credentials_secret_ref.as_ref()).await?;
+        let credentials =
+            self.agent_credentials("uninstall", removal.credentials_secret_ref.as_ref()).await?;
         let Some(permit) = self.permit(Need { calls: 2, writes: true, fresh_list: false }) else {
             return Ok(Progress::Queued);
         };
@@ -262,7 +266,7 @@ impl Executor<'_> {
         let is_same = |found: &ras::Broker| {
             RowKey::of(found) == RowKey::of(row)
                 && found.time_create == row.time_create
-                && found.priority == row.priority
+                && (found.priority == Some(0)) == (row.priority == Some(0))
         };
         if !found.as_ref().is_some_and(is_same) {
             // The snapshot holds what was found: the plan is made anew on it.
@@ -352,13 +356,19 @@ impl Executor<'_> {
 
     async fn agent_credentials(
         &self,
+        field: &str,
         reference: Option<&crate::crd::SecretRef>,
     ) -> Result<Option<Credentials>, StepError> {
         let Some(reference) = reference else { return Ok(None) };
         let key = ObjectKey::new(&self.key.namespace, &reference.name);
         let secret: Option<Secret> = kubernetes::secret(self.kubernetes, &key).await?;
-        let missing =
-            || Hold::new(Reason::SecretNotFound, format!("Secret {:?} does not exist.", reference.name));
+        let missing = || {
+            let text = format!(
+                "Secret {:?} does not exist: create it, or correct spec.{field}.credentialsSecretRef.",
+                reference.name
+            );
+            Hold::new(Reason::SecretNotFound, text)
+        };
         let secret = secret.ok_or_else(|| StepError::Credentials(missing()))?;
         crate::farm::settings::credentials(&reference.name, &secret)
             .map(|account| Some(account.credentials))
@@ -371,7 +381,7 @@ impl StepError {
     pub fn hold(&self, object: &ObjectFacts) -> Option<Hold> {
         match self {
             Self::Kubernetes(_) | Self::TooLate => None,
-            Self::Credentials(hold) => Some(hold.clone()),
+            Self::Credentials(hold) => Some(Hold::new(working(object), hold.message.clone())),
             Self::Farm(error) if error.is_unauthorized() || error.is_rate_limited() => None,
             Self::Farm(error) if error.is_forbidden() => Some(Hold::new(
                 Reason::Forbidden,
@@ -380,7 +390,7 @@ impl StepError {
                 ),
             )),
             Self::Farm(error) => Some(Hold::new(
-                if object.owned_id().is_some() { Reason::Updating } else { Reason::Creating },
+                working(object),
                 format!(
                     "The farm refused or did not answer: {error}. It is tried again with growing pauses."
                 ),
@@ -398,6 +408,11 @@ impl StepError {
             }
         }
     }
+}
+
+/// The reason of the work that a step belongs to.
+fn working(object: &ObjectFacts) -> Reason {
+    if object.owned_id().is_some() { Reason::Updating } else { Reason::Creating }
 }
 
 /// The PUT that sends these fields; only what is given is sent.

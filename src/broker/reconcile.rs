@@ -95,7 +95,12 @@ impl Context {
                 farm.ask_for_list();
             }
             let period = farm.as_ref().map_or(UNKNOWN_PERIOD, |farm| farm.period());
-            let Some(step) = &plan.step else { return Ok(rest(&plan, period)) };
+            let Some(step) = &plan.step else {
+                if let Some(farm) = &farm {
+                    farm.withdraw(key);
+                }
+                return Ok(rest(&plan, period));
+            };
             let mut memory = observed.memory.clone();
             let executor = Executor {
                 kubernetes: &self.kubernetes,
@@ -197,7 +202,10 @@ impl Context {
             self.memories.lock().remove(uid);
         }
         self.wake_rivals(broker);
-        self.touch(&farm_of(broker));
+        if let Some(farm) = self.farms.get(&farm_of(broker)) {
+            farm.withdraw(&ObjectKey::of(broker));
+            farm.touch();
+        }
     }
 
     /// The farm counts its brokers anew.
@@ -218,11 +226,16 @@ impl Context {
         let is_lost = |status: &RasBrokerStatus| {
             status.origin.and(status.id).is_some_and(|id| facts.snapshot.row(id).is_none())
         };
-        if object.deleted.is_none() && !is_lost(&object.status) {
+        // Deletions are counted before a DELETE is sent, and what vanished before it is created again. Not more often:
+        // each count goes over the whole farm, and a crowd of deletions would make that every broker times every broker.
+        if object.deleted.is_some() == is_lost(&object.status) {
+            return (Vec::new(), 0);
+        }
+        let sent = self.memories.lock();
+        if sent.get(&object.uid).is_some_and(|memory| memory.deleted.is_some()) {
             return (Vec::new(), 0);
         }
         let all = self.brokers.of_farm(&farm_of(broker));
-        let sent = self.memories.lock();
         let unsent = |broker: &&Arc<RasBroker>| {
             let uid = broker.metadata.uid.as_deref().unwrap_or_default();
             super::observe::has_finalizer(broker)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use tokio_util::task::TaskTracker;
 
 use super::actor::Actor;
 use super::breaker::Admission;
@@ -56,7 +57,16 @@ pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), Not
     let account = credentials.username.clone();
     let secret_name = object.spec.credentials_secret_ref.name.clone();
     Ok((
-        Link { client, session, account, secret_name, secret_version: version, identity, credentials },
+        Link {
+            client,
+            session,
+            calls: TaskTracker::new(),
+            account,
+            secret_name,
+            secret_version: version,
+            identity,
+            credentials,
+        },
         sites,
     ))
 }
@@ -74,7 +84,11 @@ pub(super) async fn renew(actor: &Actor) -> Result<(), NotConnected> {
     }
     let token = old.session.token.clone();
     let client = old.client.clone();
-    actor.farm.state.lock().link = Some(Link { session, ..old });
+    let calls = old.calls.clone();
+    actor.farm.state.lock().link = Some(Link { session, calls: TaskTracker::new(), ..old });
+    // Brokers may be reading over the old session: a logoff now would have them refused, and read again.
+    calls.close();
+    calls.wait().await;
     actor.give_back(&client, &token).await;
     Ok(())
 }

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::limiter::Take;
 use super::queue::Need;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
 use crate::clock::Clock;
-use crate::crd::RasFarm;
+use crate::crd::{RasFarm, finalizer};
 use crate::kubernetes::ObjectKey;
 use crate::leader::Authority;
 use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
@@ -75,6 +76,13 @@ impl Farm {
         state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied().or(inherited)
     }
 
+    /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
+    pub fn is_claimed(&self) -> bool {
+        let object = Arc::clone(&self.state.lock().object);
+        object.metadata.deletion_timestamp.is_none()
+            && object.finalizers().iter().any(|name| name == finalizer::IN_USE)
+    }
+
     /// Asks for a list as soon as the limit allows; the brokers whose rows it changes are woken.
     pub fn ask_for_list(&self) {
         self.state.lock().list_asked = true;
@@ -92,6 +100,11 @@ impl Farm {
         self.authority.may_act()
     }
 
+    /// A broker that has nothing to do any more gives up its place in the queue: a batch must not be opened for it.
+    pub fn withdraw(&self, broker: &ObjectKey) {
+        self.state.lock().queue.leave(broker);
+    }
+
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
     pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
         if !self.may_act() {
@@ -100,16 +113,19 @@ impl Farm {
         let mut state = self.state.lock();
         let admitted = state.admit(broker, need, self.clock.now());
         let link = state.link.clone().filter(|_| admitted);
+        // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
+        let link = link.map(|link| (link.calls.token(), link));
         let calls = need.calls.min(state.limiter.limit());
         drop(state);
         if link.is_none() {
             self.changed.notify_one();
         }
-        link.map(|link| Permit {
+        link.map(|(on_its_way, link)| Permit {
             farm: Arc::clone(self),
             broker: broker.clone(),
             client: link.client,
             token: link.session.token,
+            _on_its_way: on_its_way,
             calls: AtomicUsize::new(calls),
         })
     }
@@ -135,6 +151,7 @@ pub struct Permit {
     broker: ObjectKey,
     client: ras::Client,
     token: AuthToken,
+    _on_its_way: TaskTrackerToken,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
 }

@@ -82,7 +82,7 @@ impl Actor {
             return;
         }
         if let Some(hold) = &trouble {
-            tracing::warn!(farm = %self.farm.key, message = hold.message, "the farm's Secret cannot be used");
+            tracing::warn!(farm = %self.farm.key, why = hold.message, "the farm's Secret cannot be used");
         }
         state.secret_trouble = trouble;
         state.unreported = true;
@@ -282,7 +282,7 @@ impl Actor {
             self.events.publish(self.object().as_ref(), &Event::warning(Kind::CircuitOpened, note));
         }
         if is_news {
-            tracing::warn!(farm = %self.farm.key, reason = hold.reason.as_str(), message = hold.message, "the farm cannot be used");
+            tracing::warn!(farm = %self.farm.key, reason = hold.reason.as_str(), why = hold.message, "the farm cannot be used");
             let event = Event::warning(Kind::CannotConnectToFarm, &hold.message);
             self.events.publish(self.object().as_ref(), &event);
             // Brokers decide for themselves whether this is worth a word.

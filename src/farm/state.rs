@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use tokio_util::task::TaskTracker;
 
 use super::batch::Batch;
 use super::breaker::{Breaker, BreakerConfig};
@@ -33,6 +34,8 @@ const BREAKER: BreakerConfig = BreakerConfig {
 pub(super) struct Link {
     pub(super) client: ras::Client,
     pub(super) session: ras::Session,
+    /// Brokers' calls that are on their way with this session: it is given back after the last of them.
+    pub(super) calls: TaskTracker,
     pub(super) account: String,
     pub(super) secret_name: String,
     pub(super) secret_version: String,

@@ -5,13 +5,12 @@ use std::time::Duration;
 use super::batch::Due;
 use super::queue::Need;
 use super::state::{FarmState, Task};
+use crate::broker::plan::FRESH;
 use crate::clock::Now;
 use crate::kubernetes::ObjectKey;
 
 /// Calls of brokers on their way at one time to one farm: RAS is an administration service, not a database.
 const PLACES: usize = 8;
-/// A list is renewed a little before it is too old to create on.
-const LIST_RENEWAL: Duration = Duration::from_secs(8);
 /// Status is written at most this often, but for what must be written before a step.
 const REPORT_PAUSE: Duration = Duration::from_secs(5);
 /// The shortest rest of an actor that waits for a free call.
@@ -100,7 +99,7 @@ impl FarmState {
     }
 
     fn next_of_batch(&mut self, now: Now) -> Result<Task, Duration> {
-        let stale = now.since(self.snapshot.listed_at) > LIST_RENEWAL;
+        let stale = now.since(self.snapshot.listed_at) > FRESH;
         if stale && self.queue.any(|need| need.fresh_list) {
             return Ok(self.granted(Task::List, now));
         }
@@ -196,7 +195,7 @@ impl FarmState {
         let mut called =
             if self.hold().is_some() { self.queue.release(|need| need.writes) } else { Vec::new() };
         let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
-        let fresh = now.since(self.snapshot.listed_at) <= LIST_RENEWAL;
+        let fresh = now.since(self.snapshot.listed_at) <= FRESH;
         let places = PLACES.saturating_sub(self.batch.in_flight());
         // A stream of brokers must not starve the poll.
         let reserved = if self.poll_in(now).is_zero() { POLL_CALLS } else { 0 };
@@ -212,7 +211,7 @@ impl FarmState {
         let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
         let mode = self.object.spec.apply.mode;
         let writable = !need.writes || (self.batch.admits(now.boot, mode) && self.hold().is_none());
-        let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= crate::broker::plan::FRESH;
+        let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= FRESH;
         let calls = need.calls.min(self.limiter.limit());
         let free = self.batch.in_flight() < PLACES && self.limiter.available(now.boot) >= calls;
         if usable && writable && fresh && free && self.queue.is_turn_of(key) {

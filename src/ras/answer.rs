@@ -325,11 +325,20 @@ struct RawProblem {
     code: Option<i64>,
 }
 
-/// What an error body says, as far as it says anything: its code, and one clean line.
+/// What an error body says, as far as it says anything: its code, and one clean line, without the full stop that the
+/// sentence around it will have.
 pub(super) fn problem(body: &[u8], scrubber: &Scrubber) -> (Option<i64>, Option<String>) {
     let RawProblem { detail, title, msg, code } = parse_object(body).unwrap_or_default();
     let text = [detail, msg, title].into_iter().flatten().map(|text| scrubber.line(&text, MAX_DETAIL));
-    (code, text.into_iter().find(|text| !text.is_empty()))
+    (code, text.map(without_full_stop).find(|text| !text.is_empty()))
+}
+
+/// A text that was cut ends in an ellipsis, which stays.
+fn without_full_stop(text: String) -> String {
+    match text.strip_suffix('.') {
+        Some(rest) if !rest.ends_with('.') => rest.to_owned(),
+        Some(_) | None => text,
+    }
 }
 
 #[cfg(test)]
@@ -363,6 +372,17 @@ mod tests {
 
     fn row(id: i64) -> String {
         format!(r#"{{"id":{id},"server":"s{id}","siteId":1}}"#)
+    }
+
+    #[test]
+    fn a_vendors_sentence_loses_its_full_stop_and_no_more() {
+        let detail = |text: &str| {
+            let body = serde_json::json!({ "detail": text }).to_string();
+            problem(body.as_bytes(), &Scrubber::default()).1.unwrap()
+        };
+        assert_eq!(detail("There is no such path."), "There is no such path");
+        assert_eq!(detail("v20.0"), "v20.0");
+        assert_eq!(detail("and so on..."), "and so on...");
     }
 
     #[test]

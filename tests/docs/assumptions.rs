@@ -13,12 +13,3 @@ fn every_call_is_in_the_table_of_calls_and_no_other() {
     let calls: BTreeSet<String> = Route::ALL.iter().map(ToString::to_string).collect();
     assert_eq!(table::first_words(&page::read(PAGE), "## The calls"), calls);
 }
-
-#[test]
-fn every_place_in_the_code_that_the_page_names_is_there() {
-    let text = page::read(PAGE);
-    let names = text.split('`').filter(|word| word.starts_with("src/"));
-    for name in names {
-        assert!(page::path(name).is_file(), "{PAGE} names {name}, which is not there");
-    }
-}

@@ -63,3 +63,18 @@ fn every_link_leads_somewhere() {
     }
     assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
 }
+
+/// What pages name of this repository, outside of links.
+const PLACES: [&str; 5] = ["src/", "tests/", "docs/", "deploy/", "crds/"];
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    let mut missing = Vec::new();
+    for name in pages() {
+        let text = page::read(&name);
+        let words = text.split('`').filter(|word| PLACES.iter().any(|place| word.starts_with(place)));
+        let words = words.filter(|word| !word.contains(['*', ' ']));
+        missing.extend(words.filter(|word| !page::path(word).exists()).map(|word| format!("{name}: {word}")));
+    }
+    assert!(missing.is_empty(), "names of files that are not there: {missing:#?}");
+}

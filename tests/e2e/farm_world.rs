@@ -33,7 +33,7 @@ pub(crate) fn message(farm: &RasFarm, type_: &str) -> String {
 }
 
 impl World {
-    /// Namespace, farm and a RasFarm with `spec` laid over; the operator is not started yet.
+    /// Namespace, farm and a `RasFarm` with `spec` laid over; the operator is not started yet.
     pub(crate) async fn prepared(stem: &str, spec: Value) -> Self {
         let world = Self::idle(stem, ras_operator::simulator::FarmConfig::default()).await;
         world.create_farm(spec).await;

@@ -23,7 +23,7 @@ fn with_secondary() -> FarmConfig {
     FarmConfig { sites: vec![site], secondary_endpoints: vec![secondary], ..FarmConfig::default() }
 }
 
-/// A world whose RasFarm names these endpoints.
+/// A world whose `RasFarm` names these endpoints.
 async fn at(stem: &str, endpoints: impl Fn(&World) -> Value) -> World {
     let mut world = World::idle(stem, with_secondary()).await;
     let spec = endpoints(&world);
@@ -255,7 +255,7 @@ async fn metrics_tell_of_calls_sessions_and_brokers_and_the_log_of_no_secret() {
         ..FarmConfig::default().accounts.first().expect("an account").clone()
     });
     world.set_password(canary).await;
-    world.start_operator(&[]).await;
+    world.start_operator(&["RUST_LOG=debug"]).await;
     let logged = world.running().log().to_owned();
     world
         .create_broker("cb1", json!({"install": {"credentialsSecretRef": {"name": "north-credentials"}}}))
@@ -284,6 +284,7 @@ async fn metrics_tell_of_calls_sessions_and_brokers_and_the_log_of_no_secret() {
     })
     .await;
     let log = std::fs::read_to_string(logged).expect("the log");
+    assert!(log.contains("DEBUG") && log.contains("called the farm"), "it is a log with everything");
     assert!(!log.contains(canary) && !log.contains("auth_token"), "a secret is in the log");
     assert!(!format!("{:?}", world.farms().get(FARM).await).contains(canary));
 }

@@ -12,6 +12,7 @@ mod support;
 mod access;
 mod apply;
 mod brokers;
+mod coalesced;
 mod counts;
 mod deploy;
 mod examples;

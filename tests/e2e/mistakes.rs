@@ -6,7 +6,9 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ListParams};
 use ras_operator::crd::Origin;
-use ras_operator::simulator::{BrokerConfig, Edit, FarmConfig, NewRow, SiteConfig};
+use ras_operator::simulator::{
+    Account, ApplyPath, BrokerConfig, Edit, FarmConfig, NewRow, Rights, SiteConfig, Switches,
+};
 use serde_json::{Value, json};
 
 use crate::page;
@@ -23,7 +25,7 @@ const PAGE: &str = "docs/troubleshooting.md";
 const PRIMARY: &str = "ras-1.example.com";
 
 /// Every block of the page, so that none is left behind there without a run.
-const ALL: [&str; 16] = [
+const ALL: [&str; 18] = [
     "wrong-password",
     "missing-secret",
     "missing-key",
@@ -40,6 +42,8 @@ const ALL: [&str; 16] = [
     "mass-deletion",
     "foreign-changes",
     "manual-apply",
+    "apply-elsewhere",
+    "account-without-rights",
 ];
 
 /// A farm of one primary, as the page assumes it.
@@ -306,5 +310,28 @@ async fn manual_apply() {
     world.broker_shows("ras-2", "Reconciling", "True", "WaitingForApply").await;
     documented(&world, "manual-apply", &[Shown::Broker("ras-2"), Shown::Farm]).await;
     paste_from_broker(&world, "ras-2").await;
+    world.ready("ras-2").await;
+}
+
+#[tokio::test]
+async fn apply_is_elsewhere() {
+    let switches = Switches { apply_path: ApplyPath::FarmSettings, ..Switches::default() };
+    let world = World::with("mistakes", FarmConfig { switches, ..farm() }, json!({})).await;
+    broker(&world, "ras-2", "ras-2.example.com", json!({})).await;
+    world.broker_shows("ras-2", "Reconciling", "True", "WaitingForFarm").await;
+    documented(&world, "apply-elsewhere", &[Shown::Farm, Shown::Broker("ras-2")]).await;
+    let call = json!({"path": "/api/FarmSettings/apply", "method": "PUT"});
+    world.patch_farm(json!({"spec": {"api": {"apply": call}}})).await;
+    world.ready("ras-2").await;
+}
+
+#[tokio::test]
+async fn the_account_may_only_look() {
+    let account = Account { rights: Rights::View, ..Account::default() };
+    let world = World::with("mistakes", FarmConfig { accounts: vec![account], ..farm() }, json!({})).await;
+    broker(&world, "ras-2", "ras-2.example.com", json!({})).await;
+    world.broker_shows("ras-2", "Stalled", "True", "Forbidden").await;
+    documented(&world, "account-without-rights", &[Shown::Broker("ras-2")]).await;
+    world.farm().set_account(Account::default());
     world.ready("ras-2").await;
 }

@@ -45,7 +45,8 @@ pub(crate) struct Stopped {
 }
 
 impl Operator {
-    /// Starts `binary` for the namespace; `args` win over what is passed otherwise. It is not waited for.
+    /// Starts `binary` for the namespace; `args` win over what is passed otherwise, and `NAME=value` among them is an
+    /// environment variable. It is not waited for.
     pub(crate) fn launch(
         binary: &Path,
         kubeconfig: &Path,
@@ -54,11 +55,13 @@ impl Operator {
         log: &Path,
     ) -> Result<Self> {
         let [health, metrics] = free_ports()?;
+        let (args, variables): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| arg.starts_with('-'));
         let mut command = Command::new(binary);
-        command.arg("run").args(args).env("KUBECONFIG", kubeconfig);
+        command.arg("run").args(&args).env("KUBECONFIG", kubeconfig);
         for name in not_inherited() {
             command.env_remove(name);
         }
+        command.envs(variables.iter().filter_map(|variable| variable.split_once('=')));
         for (flag, value) in defaults(namespace, health, metrics) {
             if !args.iter().any(|given| given.split('=').next() == Some(flag)) {
                 command.arg(format!("{flag}={value}"));

@@ -11,7 +11,7 @@ use crate::broker::observe::{
     Memory, ObjectFacts, Observed, SentUpdate, differences, row_fields, shown_fields,
 };
 use crate::clock::Now;
-use crate::crd::condition::Reason;
+use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ApplyMode, Drift};
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
@@ -38,11 +38,11 @@ pub(super) fn plan(
     now: Now,
 ) -> Plan {
     let object = &observed.object;
-    let shown = look(observed, facts, row).handled(&observed.memory, facts);
+    let differences = sorted_differences(object, &observed.memory, desired, row);
+    let shown = look(observed, facts, row, &differences).handled(&observed.memory, facts);
     if row.marked_for_deletion == Some(true) {
         return shown.shows(Findings::reconciling(message::marked(row)), now);
     }
-    let differences = sorted_differences(object, &observed.memory, desired, row);
     let drift = drift_of(object, &observed.memory, row, &differences, now);
     let shown = shown.drift(drift.clone());
     if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
@@ -53,23 +53,38 @@ pub(super) fn plan(
         let findings = Findings { drifted: drifted(&drift), ..failure.0 };
         return shown.shows(findings, now).after(failure.1);
     }
-    // Fields that a POST cannot carry are still part of the creation.
-    let hold = match observed.memory.unapplied {
-        Some(Unapplied::Created) => message::creating(desired),
-        Some(Unapplied::Updated | Unapplied::Deleted) | None => {
-            message::updating(differences.send.iter().map(|(field, ..)| *field))
-        }
+    let hold = if is_being_created(object, &observed.memory) {
+        message::creating(desired)
+    } else {
+        message::updating(differences.send.iter().map(|(field, ..)| *field))
     };
     let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
     shown.shows(findings, now).then(Step::Update { id: row.id, fields })
 }
 
-/// What the status shows of the row. Until the Apply that is on its way has gone through it stands still: what it
-/// brings is shown once, together with what comes of it.
-fn look<'a>(observed: &'a Observed, facts: &FarmFacts, row: &ras::Broker) -> Draft<'a> {
+/// Whether the creation has not come to its end: fields that a POST cannot carry are part of it, also where an Apply
+/// came between POST and PUT.
+fn is_being_created(object: &ObjectFacts, memory: &Memory) -> bool {
+    let told = object.status.conditions.iter().any(|condition| {
+        condition.type_ == ConditionType::Reconciling.as_str()
+            && condition.reason == Reason::Creating.as_str()
+            && condition.observed_generation == Some(object.generation)
+    });
+    told || memory.unapplied == Some(Unapplied::Created)
+}
+
+/// What the status shows of the row. Until the Apply that is on its way, or that ends a creation, has gone through it
+/// stands still: what it brings is shown once, together with what comes of it.
+fn look<'a>(
+    observed: &'a Observed,
+    facts: &FarmFacts,
+    row: &ras::Broker,
+    differences: &Differences,
+) -> Draft<'a> {
     let (object, memory) = (&observed.object, &observed.memory);
-    let on_its_way = memory.unapplied.is_some() && facts.mode != ApplyMode::Manual;
+    let is_unfinished = !differences.send.is_empty() && is_being_created(object, memory);
+    let on_its_way = (memory.unapplied.is_some() || is_unfinished) && facts.mode != ApplyMode::Manual;
     let draft = Draft::of(object);
     if on_its_way && object.status.observed.is_some() && object.status.id == Some(row.id) {
         draft
@@ -240,18 +255,20 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
+    if let Some(hold) = facts.hold.as_ref().filter(|hold| hold.reason != Reason::Suspended) {
+        // What keeps the Apply back is the farm's to say.
+        return Some(Hold::new(Reason::WaitingForFarm, hold.message.clone()));
+    }
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created) => message::creating(desired),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Updated) => {
-            let sent = memory.update.iter().flat_map(|update| update.fields.keys().copied());
-            if memory.update.is_some() {
-                message::updating(sent)
-            } else {
-                message::applying(Reason::Updating)
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) => {
+            match &memory.update {
+                Some(_) | None if is_being_created(object, memory) => message::creating(desired),
+                Some(sent) => message::updating(sent.fields.keys().copied()),
+                None => message::applying(Reason::Updating),
             }
         }
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
     })
 }
 

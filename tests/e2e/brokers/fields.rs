@@ -242,3 +242,19 @@ async fn the_primary_is_neither_disabled_nor_put_in_standby() {
     assert_eq!(puts(&world), [json!({"description": "first"})], "the rest is done");
     farm_is_left_alone(&world).await;
 }
+
+#[tokio::test]
+async fn an_agent_is_installed_with_an_account_of_its_own_once_that_is_there() {
+    let world = World::new("install").await;
+    let spec = json!({"install": {"agent": true, "credentialsSecretRef": {"name": "local-admin"}}});
+    world.create_broker("cb1", spec).await;
+    let broker = world.broker_shows("cb1", "Reconciling", "True", "Creating").await;
+    let text = message(&broker, "Reconciling");
+    assert!(text.contains("\"local-admin\"") && text.contains("spec.install.credentialsSecretRef"), "{text}");
+    farm_is_left_alone(&world).await;
+    assert_eq!(broker_writes(&world), 0);
+    world.apply(crate::support::objects::secret("local-admin", "CORP\\installer", "s3cret")).await;
+    world.ready("cb1").await;
+    let query = last_path(&world, "POST").to_lowercase();
+    assert!(query.contains("username=***") && query.contains("password=***"), "{query}");
+}

@@ -94,18 +94,29 @@ impl Fleet {
         Api::namespaced(self.plane.admin(), &self.namespace)
     }
 
-    /// Creates [`EACH`] objects in each farm; `spec` gives what is set beside farm and server.
-    pub(crate) async fn create_brokers(&self, stem: &str, spec: impl Fn(usize) -> Value) {
+    /// Creates [`EACH`] objects in each farm, all at once; `spec` gives what is set beside farm and server.
+    pub(crate) async fn create_brokers(&mut self, stem: &str, spec: impl Fn(usize) -> Value) {
         let api = self.brokers();
         let objects: Vec<RasBroker> = all().map(|(farm, number)| object(stem, farm, number, &spec)).collect();
-        each(objects, async |object| api.create(&PostParams::default(), &object).await.map(drop)).await;
+        let calls = each(objects, async |object| api.create(&PostParams::default(), &object).await.map(drop));
+        self.unseen(calls).await;
     }
 
-    /// Deletes the objects of this stem, all but at once.
-    pub(crate) async fn delete_brokers(&self, stem: &str) {
+    /// Deletes the objects of this stem, all at once.
+    pub(crate) async fn delete_brokers(&mut self, stem: &str) {
         let api = self.brokers();
         let names = all().map(|(farm, number)| broker_name(stem, farm, number)).collect();
-        each(names, async |name| api.delete(&name, &DeleteParams::default()).await.map(drop)).await;
+        let calls = each(names, async |name| api.delete(&name, &DeleteParams::default()).await.map(drop));
+        self.unseen(calls).await;
+    }
+
+    /// The operator sees what `calls` do all at once: how many batches it takes must not depend on how fast the test
+    /// itself is.
+    async fn unseen(&mut self, calls: impl Future<Output = ()>) {
+        let operator = self.operator.as_mut().expect("a running operator");
+        operator.freeze();
+        calls.await;
+        operator.thaw();
     }
 
     pub(crate) async fn edit_broker(&self, name: &str, spec: Value) {
@@ -195,20 +206,18 @@ impl Fleet {
         marks.map(|(farm, mark)| super::ledger::FarmSpan(farm.journal_after(*mark))).collect()
     }
 
+    /// Waits until no reconcile has ended for a while: what the farms are asked per period goes on.
+    pub(crate) async fn no_reconciles(&self) {
+        still("reconciles come to rest", QUIET, async || self.process().await.0).await;
+    }
+
     /// Waits until nothing was asked of any farm and nothing reconciled for `length`, and gives the time of the last
     /// that was.
     async fn quiet(&self, length: Duration) -> Instant {
-        let mut last = (Vec::new(), 0);
-        let mut since = Instant::now();
-        eventually("the operator rests", PHASE, async || {
-            let seen = (
-                self.simulator.farms().iter().map(super::ledger::last_sequence).collect(),
-                self.process().await.0,
-            );
-            if seen != last {
-                (last, since) = (seen, Instant::now());
-            }
-            if since.elapsed() >= length { Ok(since) } else { Err(last.clone()) }
+        still("the operator rests", length, async || {
+            let requests: Vec<u64> =
+                self.simulator.farms().iter().map(super::ledger::last_sequence).collect();
+            (requests, self.process().await.0)
         })
         .await
     }
@@ -261,6 +270,24 @@ fn is_ready(broker: &RasBroker) -> bool {
             && condition.status == "True"
             && condition.observed_generation == broker.metadata.generation
     })
+}
+
+/// Waits until `look` has seen the same for `length`, and gives the time since when it has.
+async fn still<T: PartialEq + Default + Clone + std::fmt::Debug>(
+    what: &str,
+    length: Duration,
+    mut look: impl AsyncFnMut() -> T,
+) -> Instant {
+    let mut last = T::default();
+    let mut since = Instant::now();
+    eventually(what, PHASE, async || {
+        let seen = look().await;
+        if seen != last {
+            (last, since) = (seen, Instant::now());
+        }
+        if since.elapsed() >= length { Ok(since) } else { Err(last.clone()) }
+    })
+    .await
 }
 
 async fn each<T>(items: Vec<T>, call: impl AsyncFn(T) -> kube::Result<()>) {

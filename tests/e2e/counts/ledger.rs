@@ -19,6 +19,13 @@ pub(crate) struct Moment {
     pub(super) ticks: u64,
 }
 
+impl Moment {
+    /// Reconciles of one process between two moments.
+    pub(crate) fn reconciles_since(&self, earlier: &Self) -> u64 {
+        self.reconciles - earlier.reconciles
+    }
+}
+
 /// What the operator did in a stretch of time.
 pub(crate) struct Span {
     pub(crate) farms: Vec<FarmSpan>,
@@ -54,11 +61,12 @@ impl FarmSpan {
         self.0.iter().filter(|entry| is_write(entry)).count()
     }
 
-    /// Whole stretches of 10 s between the first write and the last Apply: each allows one more list.
+    /// Whole stretches of 10 s between the first request, with which a batch opens, and the last Apply: each allows
+    /// one more list.
     pub(crate) fn tens_of_seconds(&self) -> usize {
-        let first = self.0.iter().find(|entry| is_write(entry));
         let last = self.of("POST /api/Settings/apply").last();
-        let length = first.zip(last).map(|(first, last)| last.farm_time.duration_since(first.farm_time));
+        let length =
+            self.0.first().zip(last).map(|(first, last)| last.farm_time.duration_since(first.farm_time));
         length.and_then(|length| usize::try_from(length.as_secs() / 10).ok()).unwrap_or_default()
     }
 

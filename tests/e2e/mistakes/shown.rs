@@ -26,10 +26,9 @@ pub(super) async fn shown(world: &World, objects: &[Shown<'_>]) -> String {
     let mut parts = Vec::new();
     for object in objects {
         let (command, conditions) = look(world, *object).await;
-        parts.push(format!("$ kubectl describe {command}\n{}", text(&conditions)));
+        parts.push(format!("$ kubectl describe {command}\n{}", text(world, &conditions)));
     }
-    let text = neutral(world, &parts.join("\n\n"));
-    format!("```text\n{text}\n```")
+    format!("```text\n{}\n```", parts.join("\n\n"))
 }
 
 /// The same once it no longer changes.
@@ -59,7 +58,7 @@ async fn look(world: &World, object: Shown<'_>) -> (String, Vec<Condition>) {
 }
 
 /// Conditions that say the same are put together.
-fn text(conditions: &[Condition]) -> String {
+fn text(world: &World, conditions: &[Condition]) -> String {
     let mut groups: Vec<(Vec<String>, &str)> = Vec::new();
     for condition in conditions {
         let line = format!("{:<15}{:<9}{}", condition.type_, condition.status, condition.reason);
@@ -68,7 +67,9 @@ fn text(conditions: &[Condition]) -> String {
             None => groups.push((vec![line], &condition.message)),
         }
     }
-    let parts = groups.iter().map(|(lines, message)| format!("{}\n{}", lines.join("\n"), wrapped(message)));
+    // Made neutral first: where lines break must not depend on how long a name was in this run.
+    let message = |message: &str| wrapped(&neutral(world, message));
+    let parts = groups.iter().map(|(lines, text)| format!("{}\n{}", lines.join("\n"), message(text)));
     parts.collect::<Vec<_>>().join("\n")
 }
 
