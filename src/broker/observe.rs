@@ -9,10 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::canonical::{ServerName, address_set, canonical_address};
 use super::desired::{Desired, Field, Fields, Value};
 use super::intent::Intent;
+use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ObservedBroker, RasBroker, RasBrokerStatus, annotation, finalizer};
 use crate::farm::view::{FarmView, Hold, Unapplied};
 use crate::ras;
+
+/// How long a DELETE that was answered and applied, and whose row is still there, is left alone.
+const DELETE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The observed world of one broker.
 #[derive(Clone, Debug)]
@@ -174,6 +178,57 @@ impl ObjectFacts {
     /// The id that is ours: one that a status with an origin names. An id alone owns nothing.
     pub fn owned_id(&self) -> Option<i64> {
         self.status.origin.and(self.status.id)
+    }
+}
+
+impl Memory {
+    /// Takes in what the object and its farm show by now.
+    pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
+        self.unapplied = unapplied;
+        if let Some(intent) = &object.intent
+            && self.intent_seen.is_none_or(|(attempt, _)| attempt != intent.attempt)
+        {
+            self.intent_seen = Some((intent.attempt, now.boot));
+        }
+        self.note_request(object, now);
+        self.settle(object, view, now);
+    }
+
+    /// A request that was not seen before voids what is remembered of earlier tries.
+    fn note_request(&mut self, object: &ObjectFacts, now: Now) {
+        let Some(asked) = object.desired.requests.reconcile.as_deref() else { return };
+        if self.asked.as_ref().is_none_or(|(known, _)| known != asked) {
+            self.asked = Some((asked.to_owned(), now.boot));
+            self.update = None;
+            self.failure = None;
+        }
+    }
+
+    /// Takes note of what an Apply brought: a change is settled by the first row that is seen after it.
+    fn settle(&mut self, object: &ObjectFacts, view: &FarmView, now: Now) {
+        let FarmView::Up(facts) = view else { return };
+        if self.unapplied.is_some() {
+            return;
+        }
+        let row = object.status.id.and_then(|id| facts.snapshot.row(id));
+        if let (Some(update), Some(row)) = (&mut self.update, row)
+            && update.settled.is_none()
+        {
+            update.settled = Some(row_fields(row));
+        }
+        if self.deleted.is_some() && self.deleted == row.map(|row| row.id) {
+            self.deleted = None;
+            let text = "The farm answered the deletion and still lists the broker after the Apply: it is tried again.";
+            self.failure = Some(Failure {
+                generation: object.generation,
+                hold: Hold::new(Reason::Deleting, text),
+                retry_at: now.boot + DELETE_PAUSE,
+                count: 1,
+            });
+        }
+        if row.is_some() {
+            self.confirmed_gone = None;
+        }
     }
 }
 

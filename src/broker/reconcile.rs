@@ -13,10 +13,10 @@ use thiserror::Error;
 
 use super::cache::{Brokers, farm_of};
 use super::execute::{Executor, Progress, StepError};
-use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival, row_fields};
+use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival};
 use super::plan::{Plan, plan};
 use super::rivals::{rival, site_of, takes_part};
-use crate::clock::{Clock, Now};
+use crate::clock::Clock;
 use crate::crd::condition::ConditionType;
 use crate::crd::{RasBroker, RasBrokerStatus};
 use crate::events::{Event, Events, Kind};
@@ -31,8 +31,6 @@ const MOST_STEPS: usize = 12;
 const UNKNOWN_PERIOD: Duration = Duration::from_secs(60);
 /// How long a reading of the CRD is good for.
 const CRD_AGE: Duration = Duration::from_secs(5);
-/// How long a DELETE that was answered and applied, and whose row is still there, is left alone.
-const DELETE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, Error)]
@@ -143,14 +141,7 @@ impl Context {
         let now = self.clock.now();
         let mut memories = self.memories.lock();
         let memory = memories.entry(object.uid.clone()).or_default();
-        memory.unapplied = unapplied;
-        if let Some(intent) = &object.intent
-            && memory.intent_seen.is_none_or(|(attempt, _)| attempt != intent.attempt)
-        {
-            memory.intent_seen = Some((intent.attempt, now.boot));
-        }
-        note_request(memory, object, now);
-        settle(memory, object, view, now);
+        memory.observe(object, view, unapplied, now);
         memory.clone()
     }
 
@@ -341,44 +332,6 @@ fn rest(plan: &Plan, period: Duration) -> Action {
     let look = plan.requeue.or_else(|| plan.findings.stalled.is_some().then_some(period));
     // Never at once: a time that has just passed must not spin.
     look.map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
-}
-
-/// A request that was not seen before voids what is remembered of earlier tries.
-fn note_request(memory: &mut Memory, object: &ObjectFacts, now: Now) {
-    let Some(asked) = object.desired.requests.reconcile.as_deref() else { return };
-    if memory.asked.as_ref().is_none_or(|(known, _)| known != asked) {
-        memory.asked = Some((asked.to_owned(), now.boot));
-        memory.update = None;
-        memory.failure = None;
-    }
-}
-
-/// Takes note of what an Apply brought: a change is settled by the first row that is seen after it.
-fn settle(memory: &mut Memory, object: &ObjectFacts, view: &FarmView, now: Now) {
-    let FarmView::Up(facts) = view else { return };
-    if memory.unapplied.is_some() {
-        return;
-    }
-    let row = object.status.id.and_then(|id| facts.snapshot.row(id));
-    if let (Some(update), Some(row)) = (&mut memory.update, row)
-        && update.settled.is_none()
-    {
-        update.settled = Some(row_fields(row));
-    }
-    if memory.deleted.is_some() && memory.deleted == row.map(|row| row.id) {
-        memory.deleted = None;
-        let text =
-            "The farm answered the deletion and still lists the broker after the Apply: it is tried again.";
-        memory.failure = Some(Failure {
-            generation: object.generation,
-            hold: crate::farm::view::Hold::new(crate::crd::condition::Reason::Deleting, text),
-            retry_at: now.boot + DELETE_PAUSE,
-            count: 1,
-        });
-    }
-    if row.is_some() {
-        memory.confirmed_gone = None;
-    }
 }
 
 fn needs_delete(broker: &RasBroker) -> bool {

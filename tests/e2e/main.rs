@@ -9,6 +9,7 @@ mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
 mod counts;
 mod deploy;
 mod ground;

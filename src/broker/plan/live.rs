@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ownership::{Ownership, find};
 use super::settled::{agent_state, waiting_failure};
-use super::{Draft, FRESH, Plan, Released, Step, is_fresh, message, settled, usable};
+use super::{Draft, Plan, Released, Step, is_fresh, message, settled, usable};
 use crate::broker::canonical::canonical_address;
 use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::findings::{Findings, Readiness};
@@ -19,9 +19,6 @@ use crate::ras;
 
 /// A broker of ours that vanishes a second time within this is not created again without being asked.
 const RECREATE_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-
-/// How long a list that was asked for by a person may take before it is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One broker in one farm that answers: what all decisions below look at.
 struct Case<'a> {
@@ -84,7 +81,7 @@ impl Case<'_> {
         let plan = self.decide();
         if self.observed.object.request().is_some() && !is_fresh(&self.observed.memory, self.facts) {
             // Asked for on a view from before: what is decided on it stands, and a newer one follows at once.
-            return plan.with_list().within(LOOK_AGAIN);
+            return plan.on_newer_list();
         }
         plan
     }
@@ -177,6 +174,9 @@ impl Case<'_> {
         if self.observed.memory.confirmed_gone != Some(id) {
             return Plan::silent().then(Step::ConfirmGone { id });
         }
+        if self.desired.adoption == AdoptionPolicy::Required {
+            return self.stalled(message::not_found(self.desired));
+        }
         match self.no_recreation() {
             Some(hold) if self.observed.object.request().is_none() => {
                 Draft::of(&self.observed.object).shows(Findings::stalled(hold), self.now)
@@ -246,10 +246,8 @@ impl Case<'_> {
             return plan;
         }
         self.unless_held(|| {
-            let hold = message::creating(self.desired);
-            let is_fresh = self.now.since(self.facts.snapshot.listed_at) <= FRESH;
-            let plan = if is_fresh { self.reconciling(hold) } else { self.reconciling(hold).with_list() };
-            plan.quiet().then(Step::Create { intent: self.next_intent(replaces) })
+            // The intent's write shows that something begins; a list that is too old is renewed by the farm's queue.
+            Plan::silent().then(Step::Create { intent: self.next_intent(replaces) })
         })
     }
 

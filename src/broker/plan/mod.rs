@@ -26,6 +26,9 @@ pub use deletion::{Clearance, GATHERING, clearance};
 /// How old a list may be on which a POST is decided.
 pub const FRESH: Duration = Duration::from_secs(10);
 
+/// How long a list that was asked for may take before its outcome is looked for.
+const LISTED_WITHIN: Duration = Duration::from_millis(500);
+
 /// One thing to do. Steps that write to the farm are done only with a permit of the farm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -186,19 +189,15 @@ impl Plan {
         Self { requeue: Some(requeue), ..self }
     }
 
+    /// The list is asked for, and looked at also where it changes nothing: what both lists lack wakes nobody.
     fn with_list(self) -> Self {
-        Self { needs_list: true, ..self }
+        Self { needs_list: true, requeue: self.requeue.or(Some(LISTED_WITHIN)), ..self }
     }
 
-    /// The same, looked at again no later than after `pause`.
-    fn within(self, pause: Duration) -> Self {
-        let requeue = self.requeue.map_or(pause, |requeue| requeue.min(pause));
-        self.after(requeue)
-    }
-
-    /// The same without touching status: the step itself writes what there is to say.
-    fn quiet(self) -> Self {
-        Self { status: None, findings: Findings::default(), ..self }
+    /// The same on a newer list, which is looked for soon whatever else was to be waited for.
+    fn on_newer_list(self) -> Self {
+        let requeue = self.requeue.map_or(LISTED_WITHIN, |requeue| requeue.min(LISTED_WITHIN));
+        self.after(requeue).with_list()
     }
 }
 

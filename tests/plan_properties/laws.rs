@@ -1,0 +1,112 @@
+//! What no plan may contain, whatever the world.
+
+use ras_operator::broker::canonical::ServerName;
+use ras_operator::broker::desired::{Field, Value};
+use ras_operator::broker::observe::{Observed, row_fields};
+use ras_operator::broker::plan::{Plan, Step};
+use ras_operator::crd::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Origin};
+use ras_operator::farm::snapshot::RowKey;
+use ras_operator::ras;
+
+use crate::model::{ACCOUNT, World};
+
+/// The laws that this plan breaks.
+pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<String> {
+    let Some(step) = &plan.step else { return Vec::new() };
+    let object = &observed.object;
+    let mut laws: Vec<(&str, bool)> = Vec::new();
+    let writes = matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Delete { .. });
+    let is_rest = object.desired.suspend || world.hold.is_some();
+    laws.push(("writes to the farm while that is held", !(writes && is_rest)));
+    let observes = object.desired.management == ManagementPolicy::ObserveOnly;
+    laws.push(("an observer only lets go", !observes || matches!(step, Step::Release { .. })));
+    laws.push((
+        "writes before its finalizer stands",
+        object.finalizer || !writes || matches!(step, Step::Create { .. }),
+    ));
+    let loses = observed.rivals.iter().any(|rival| rival.precedes);
+    laws.push(("acts beside the one that comes first", !(loses && writes && object.deleted.is_none())));
+    match step {
+        Step::Create { intent } => laws.extend([
+            ("creates while it is being deleted", object.deleted.is_none()),
+            ("creates what it must only adopt", object.desired.adoption != AdoptionPolicy::Required),
+            ("creates beside a row with its key", rows_with_key(observed, world).next().is_none()),
+            ("repeats an attempt", object.intent.as_ref().is_none_or(|last| last.attempt < intent.attempt)),
+        ]),
+        Step::Update { id, fields } => {
+            let row = world.rows.iter().find(|row| row.id == *id);
+            laws.push(("changes a row that is not ours", is_ours(observed, row)));
+            laws.push((
+                "changes what is being removed",
+                row.is_none_or(|row| row.marked_for_deletion != Some(true)),
+            ));
+            let set = &object.desired.fields;
+            let only_set = fields.iter().all(|(field, value)| set.get(field) == Some(value));
+            laws.push(("changes a field that is not managed", only_set && !fields.is_empty()));
+            laws.push((
+                "does to the primary what RAS forbids",
+                row.is_none_or(|row| is_allowed(row, fields)),
+            ));
+        }
+        Step::Delete { row } => laws.extend([
+            ("deletes what is to exist", object.deleted.is_some()),
+            ("deletes a row that is not ours", is_ours(observed, Some(row))),
+            ("deletes the primary", row.priority != Some(0)),
+            ("deletes what it is to leave", !is_orphan(observed)),
+            ("deletes what is protected", !object.desired.requests.deletion_protection),
+            (
+                "deletes the last that serves",
+                object.desired.requests.skip_availability_check || serves_without(world, row),
+            ),
+        ]),
+        Step::Record { row, origin: Origin::Adopted } => {
+            laws.push(("adopts against its policy", object.desired.adoption != AdoptionPolicy::Never));
+            laws.push(("adopts another key", has_key(observed, row)));
+        }
+        Step::Record { row, origin: Origin::Created } => {
+            laws.push(("takes for its own what somebody made", row.admin_create.as_deref() == Some(ACCOUNT)));
+            laws.push(("takes without an intent", object.intent.is_some()));
+            laws.push(("takes another key", has_key(observed, row)));
+        }
+        Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
+    }
+    laws.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+}
+
+fn has_key(observed: &Observed, row: &ras::Broker) -> bool {
+    let object = &observed.object;
+    let site = object.recorded_site().or(object.desired.site_id).unwrap_or(1);
+    RowKey::of(row) == RowKey { site_id: site, name: ServerName::new(&object.desired.server) }
+}
+
+fn rows_with_key<'a>(observed: &Observed, world: &'a World) -> impl Iterator<Item = &'a ras::Broker> {
+    let observed = observed.clone();
+    world.rows.iter().filter(move |row| has_key(&observed, row) && !world.is_hidden(row))
+}
+
+fn is_ours(observed: &Observed, row: Option<&ras::Broker>) -> bool {
+    row.is_some_and(|row| observed.object.owned_id() == Some(row.id) && has_key(observed, row))
+}
+
+fn is_allowed(row: &ras::Broker, fields: &ras_operator::broker::desired::Fields) -> bool {
+    let harm = [(Field::Enabled, Value::Flag(false)), (Field::Standby, Value::Flag(true))];
+    row.priority != Some(0) || harm.iter().all(|(field, value)| fields.get(field) != Some(value))
+}
+
+fn is_orphan(observed: &Observed) -> bool {
+    let object = &observed.object;
+    match object.desired.deletion {
+        Some(DeletionPolicy::Orphan) => true,
+        Some(DeletionPolicy::Delete) => object.desired.requests.force_orphan,
+        None => object.status.origin == Some(Origin::Adopted) || object.desired.requests.force_orphan,
+    }
+}
+
+fn serves_without(world: &World, row: &ras::Broker) -> bool {
+    let serves = |other: &&ras::Broker| {
+        other.site_id == row.site_id
+            && row_fields(other).get(&Field::Enabled) != Some(&Value::Flag(false))
+            && other.marked_for_deletion != Some(true)
+    };
+    !serves(&row) || world.rows.iter().filter(serves).any(|other| other.id != row.id)
+}
