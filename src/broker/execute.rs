@@ -276,8 +276,9 @@ impl Executor<'_> {
                 Ok(Progress::Done)
             }
             Err(error) => {
-                if error.outcome() == Outcome::Unknown {
-                    memory.delete_unanswered = Some(self.clock.now().boot);
+                if let (Outcome::Unknown, FarmView::Up(facts)) = (error.outcome(), &self.observed.farm) {
+                    // An end rather than a beginning: it must hold the finalizer also while the farm is down.
+                    memory.delete_unanswered = Some(self.clock.now().boot + facts.quarantine);
                 }
                 Err(error.into())
             }

@@ -87,7 +87,7 @@ pub struct Rival {
 pub struct Memory {
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
-    /// When a DELETE was sent whose answer did not come.
+    /// Until when a DELETE whose answer did not come may still take effect.
     pub delete_unanswered: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
     pub deleted: Option<i64>,
@@ -210,7 +210,10 @@ impl Memory {
         if self.unapplied.is_some() {
             return;
         }
-        let row = object.status.id.and_then(|id| facts.snapshot.row(id));
+        // A row of another server under the recorded id tells nothing of ours.
+        let is_ours =
+            |row: &&std::sync::Arc<ras::Broker>| ServerName::new(&row.server) == object.desired.name;
+        let row = object.status.id.and_then(|id| facts.snapshot.row(id)).filter(is_ours);
         if let (Some(update), Some(row)) = (&mut self.update, row)
             && update.settled.is_none()
         {

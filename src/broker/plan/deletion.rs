@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ownership::{Ownership, find};
 use super::settled::waiting_failure;
-use super::{Draft, Plan, Released, Step, message};
+use super::{Draft, LISTED_WITHIN, Plan, Released, Step, message};
 use crate::broker::desired::Desired;
 use crate::broker::findings::Findings;
 use crate::broker::observe::{CrdState, ObjectFacts, Observed};
@@ -101,7 +101,7 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
             Plan::silent().then(Step::Record { row: (*row).clone(), origin: Origin::Created })
         }
         // Our row is gone and somebody made another: theirs is left alone.
-        Ownership::Foreign(_) | Ownership::Ambiguous(_) => after_quarantine(observed, now, || {
+        Ownership::Foreign(_) | Ownership::Ambiguous(_) => after_quarantine(observed, facts, now, || {
             Plan::silent().then(Step::Release { outcome: Released::Deleted })
         }),
         // Some farms hide a row as soon as it is deleted; it is gone only once that is applied.
@@ -109,9 +109,9 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
             wait_for_removal(observed, desired, facts, now)
         }
         Ownership::Vanished { id } => {
-            after_quarantine(observed, now, || gone(observed, facts, &key, id, now))
+            after_quarantine(observed, facts, now, || gone(observed, facts, &key, id, now))
         }
-        Ownership::Absent => after_quarantine(observed, now, || {
+        Ownership::Absent => after_quarantine(observed, facts, now, || {
             if facts.snapshot.is_absent(&key) {
                 Plan::silent().then(Step::Release { outcome: Released::NeverCreated })
             } else {
@@ -121,8 +121,8 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
     }
 }
 
-fn after_quarantine(observed: &Observed, now: Now, then: impl FnOnce() -> Plan) -> Plan {
-    match quarantine_left(observed, now) {
+fn after_quarantine(observed: &Observed, facts: &FarmFacts, now: Now, then: impl FnOnce() -> Plan) -> Plan {
+    match unsure_for(observed, facts, now) {
         Some(left) => held(observed, message::deletion_quarantine(), now).after(left).with_list(),
         None => then(),
     }
@@ -214,22 +214,27 @@ fn deleting(observed: &Observed, now: Now) -> Plan {
     Draft::of(&observed.object).shows(Findings::reconciling(message::deleting()), now)
 }
 
-/// How long a request of this object may still take effect in the farm: a POST without an answer, counted from
-/// when this process first saw its intent, or a DELETE without one.
+/// How long a request of this object may still take effect in the farm.
 pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration> {
-    let left = |from: Duration, length: Duration| {
-        (from + length).checked_sub(now.boot).filter(|left| !left.is_zero())
-    };
-    let post = observed.object.unresolved_intent().and_then(|intent| {
+    quarantine_end(observed, now)?.checked_sub(now.boot).filter(|left| !left.is_zero())
+}
+
+/// How long the farm's list may lack what a request of this object did: until the quarantine is over, and from then
+/// on until a list that was asked for after its end. One from before it, however fresh, may be older than the outcome.
+pub(super) fn unsure_for(observed: &Observed, facts: &FarmFacts, now: Now) -> Option<Duration> {
+    let end = quarantine_end(observed, now).filter(|end| facts.snapshot.listed_at < *end)?;
+    Some(end.saturating_sub(now.boot).max(LISTED_WITHIN))
+}
+
+/// When the quarantine ends, or ended: of a POST without an answer, counted from when this process first saw its
+/// intent, or of a DELETE without one.
+fn quarantine_end(observed: &Observed, now: Now) -> Option<Duration> {
+    let post = observed.object.unresolved_intent().map(|intent| {
         // An intent that was never seen before starts its quarantine now.
         let seen = observed.memory.intent_seen.filter(|(attempt, _)| *attempt == intent.attempt);
-        left(seen.map_or(now.boot, |(_, at)| at), intent.quarantine())
+        seen.map_or(now.boot, |(_, at)| at) + intent.quarantine()
     });
-    let delete = observed.memory.delete_unanswered.and_then(|at| {
-        let FarmView::Up(facts) = &observed.farm else { return None };
-        left(at, facts.quarantine)
-    });
-    post.max(delete)
+    post.max(observed.memory.delete_unanswered)
 }
 
 /// Whether a deletion may be sent.

@@ -274,7 +274,7 @@ impl Case<'_> {
     }
 
     fn quarantine(&self) -> Option<Duration> {
-        super::deletion::quarantine_left(self.observed, self.now)
+        super::deletion::unsure_for(self.observed, self.facts, self.now)
     }
 
     /// A lost answer: the list decides meanwhile, and is taken once more when the time is over.
