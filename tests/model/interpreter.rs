@@ -321,7 +321,7 @@ impl World {
         let Some(row) = found else { return };
         match made {
             Made::Created if row.owner == Some(uid) => {}
-            Made::Adopted if row.owner.is_none() => row.owner = Some(uid),
+            Made::Adopted if row.owner.is_none_or(|owner| owner == uid) => row.owner = Some(uid),
             Made::Created | Made::Adopted => self.ghost.broken = Some(Broken::ClaimedForeign),
         }
     }

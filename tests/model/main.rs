@@ -131,3 +131,25 @@ fn without_any_one_rule_something_breaks() {
     }
     assert!(silent.is_empty(), "nothing breaks without {silent:?}");
 }
+
+/// Pairs: all of them with `RAS_OPERATOR_EXPLORE=full`, else the one that `RAS_OPERATOR_SEED` draws.
+#[test]
+fn a_sample_of_pairs_of_faults_is_exhausted() {
+    let pairs: Vec<(Fault, Fault)> = Fault::ALL
+        .into_iter()
+        .enumerate()
+        .flat_map(|(index, first)| Fault::ALL[index + 1..].iter().map(move |second| (first, *second)))
+        .collect();
+    let seed: usize = std::env::var("RAS_OPERATOR_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let count = if is_full() { pairs.len() } else { 1 };
+    println!("pairs drawn with RAS_OPERATOR_SEED={seed}");
+    let mut wrong = Vec::new();
+    // The stride has no factor in common with the 120 pairs, so that none is drawn twice.
+    for index in 0..count {
+        let (first, second) = pairs[(seed * 7 + index * 37) % pairs.len()];
+        let exploration = Exploration::new(Scenario::ONE, &[(first, 1), (second, 1)]);
+        let found = faults_found(&format!("one object, {first:?} and {second:?}"), exploration);
+        wrong.extend(found.into_iter().map(|property| (first, second, property)));
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
