@@ -2,6 +2,21 @@
 //! people, with budgets of faults. `docs/model-check.md` says what is modelled and what is not.
 
 #![allow(unreachable_pub, reason = "the modules of a test binary have no other users")]
+#![allow(
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    clippy::match_wildcard_for_single_variants,
+    clippy::option_option,
+    clippy::struct_excessive_bools,
+    clippy::match_same_arms,
+    clippy::unused_self,
+    clippy::default_trait_access,
+    clippy::needless_for_each,
+    clippy::duration_suboptimal_units,
+    clippy::unchecked_time_subtraction,
+    clippy::cast_lossless,
+    reason = "the interpreter is one table from calls and answers to what follows"
+)]
 
 mod explore;
 mod facts;

@@ -256,8 +256,6 @@ pub enum Broken {
     ChangedForeign,
     ClaimedForeign,
     ReleasedTooEarly,
-    PostWithoutIntent,
-    PostWithoutFinalizer,
 }
 
 /// What may go wrong, or be done by others.
