@@ -162,7 +162,7 @@ impl Exploration {
                 Some(object) if object.deleted.is_none() => actions.push(Action::DeleteObject(slot)),
                 Some(_) => {}
                 None if slot < self.scenario.objects && left(Fault::Recreate) => {
-                    actions.push(Action::Recreate(slot))
+                    actions.push(Action::Recreate(slot));
                 }
                 None => {}
             }

@@ -157,9 +157,8 @@ fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Dec
 
 fn todo(look: &Look, step: Step) -> Todo {
     let row = |row: &ras::Broker| {
-        let rows = look.listed.iter().flat_map(|listed| &listed.rows);
-        rows.filter(|known| i64::from(known.id) == row.id)
-            .next_back()
+        let mut rows = look.listed.iter().flat_map(|listed| &listed.rows);
+        rows.rfind(|known| i64::from(known.id) == row.id)
             .cloned()
             .unwrap_or_else(|| unreachable!("a step names a row that is not listed"))
     };

@@ -23,8 +23,6 @@ impl Scenario {
         Self { objects: 1, servers: [0, 1], adopts: false, unique: false, threshold: 0, broken: None };
     /// Two objects that mean the same broker.
     pub const RIVALS: Self = Self { objects: 2, servers: [0, 0], ..Self::ONE };
-    /// Two objects that mean two brokers.
-    pub const PAIR: Self = Self { objects: 2, ..Self::ONE };
     /// An object that may adopt what it finds, and deletes it in the end.
     pub const ADOPTS: Self = Self { adopts: true, ..Self::ONE };
 

@@ -58,8 +58,8 @@ pub fn next(model: &Exploration, world: &World) -> Option<World> {
     model.natural(world, &mut actions);
     actions.retain(|action| !matches!(action, Action::Exit(_)));
     actions.sort_by_key(|action| rank(world, action));
-    let at_once = actions.iter().filter(|action| rank(world, action) < 9);
-    if let Some(next) = at_once.filter_map(|action| model.step(world, *action)).next() {
+    let mut at_once = actions.iter().filter(|action| rank(world, action) < 9);
+    if let Some(next) = at_once.find_map(|action| model.step(world, *action)) {
         return Some(next);
     }
     // A period passes: time, a list, and a look at each object.
