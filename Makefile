@@ -24,7 +24,7 @@ DEMO_ARGS := $(if $(ONCE),--once) $(if $(YES),--yes) $(if $(CLUSTER),--cluster '
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-parts test check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
+.PHONY: help demo demo-parts test explore check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
 
 help: ## list what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -42,6 +42,10 @@ test: have-cargo ## everything that has to hold: format, lints, docs, unit, prop
 
 check: have-cargo
 	@$(MAKE) -j1 fmt-check lint doc unit
+
+explore: have-cargo ## the model check in full: every single fault in every scenario (optimised; minutes)
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
+	  $(CARGO) test --test model -- --nocapture --test-threads=1
 
 fmt: have-cargo ## format the code
 	$(CARGO) fmt

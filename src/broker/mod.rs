@@ -10,4 +10,4 @@ pub mod intent;
 pub mod observe;
 pub mod plan;
 pub mod reconcile;
-mod rivals;
+pub mod rivals;

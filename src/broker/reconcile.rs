@@ -356,7 +356,8 @@ fn rest(plan: &Plan, period: Duration) -> Action {
     look.map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
 }
 
-fn needs_delete(broker: &RasBroker) -> bool {
+/// Whether an object is being deleted, and its broker with it.
+pub fn needs_delete(broker: &RasBroker) -> bool {
     let status = broker.status.as_ref();
     let orphaned = match broker.spec.deletion_policy {
         Some(crate::crd::DeletionPolicy::Orphan) => true,

@@ -21,7 +21,7 @@ pub(super) fn site_of(broker: &RasBroker, default_site: Option<i64>) -> Option<i
 }
 
 /// Reduces another object to what decides between the two; `None` where it is another machine.
-pub(super) fn rival(own: &RasBroker, other: &RasBroker, facts: &FarmFacts) -> Option<Rival> {
+pub fn rival(own: &RasBroker, other: &RasBroker, facts: &FarmFacts) -> Option<Rival> {
     let (own_name, other_name) = (ServerName::new(&own.spec.server), ServerName::new(&other.spec.server));
     let same_key = own_name == other_name;
     let address = |broker: &RasBroker| broker.spec.ip.as_deref().map(canonical_address).unwrap_or_default();

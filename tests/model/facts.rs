@@ -1,0 +1,477 @@
+//! From the compact state to what the product's decisions are made of, and back. Every decision here is the
+//! product's: `plan`, `settle`, `rival`, `needs_delete`, `Batch`. Decisions are remembered by their inputs, since
+//! many states differ in what one decision does not look at.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ObjectMeta;
+use ras_operator::broker::desired::{Field, Value};
+use ras_operator::broker::intent::{Intent, quarantine_of};
+use ras_operator::broker::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, SentUpdate};
+use ras_operator::broker::plan::{FRESH, Plan, Released, Step, plan};
+use ras_operator::broker::reconcile::needs_delete;
+use ras_operator::broker::rivals::rival;
+use ras_operator::clock::Now;
+use ras_operator::crd::condition::Reason;
+use ras_operator::crd::{
+    AdoptionPolicy, ApplyMode, DeletionPolicy, ObservedBroker, Origin, RasBroker, RasBrokerSpec,
+    RasBrokerStatus, annotation, finalizer,
+};
+use ras_operator::farm::batch::{Batch, Due};
+use ras_operator::farm::snapshot::Snapshot;
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
+use ras_operator::ras;
+
+use crate::scenario::{Rule, Scenario};
+use crate::world::{
+    Gathered, Id, Intended, Listed, Made, Object, Recorded, Remembered, Row, SLOTS, Todo, Uid, Written,
+};
+
+/// One tick is longer than the send deadline, so that whoever sleeps through one is too late.
+pub const TICK: Duration = Duration::from_secs(6);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Ages stop growing here: past every limit that is compared with them.
+pub const OLD: u8 = 4;
+/// How many ticks after it was sent a call may still take effect: request timeout and slack, 13 s.
+pub const LATEST: u8 = 2;
+const FARM: &str = "farm";
+const ACCOUNT: &str = "svc";
+const SITE: i64 = 1;
+
+/// The clocks, at every moment of the model.
+pub fn now() -> Now {
+    Now { wall: Timestamp::constant(1_800_000_000, 0), boot: Duration::from_secs(1_000_000) }
+}
+
+fn ago(age: u8) -> Duration {
+    now().boot - TICK * u32::from(age)
+}
+
+fn age_of(at: Duration) -> u8 {
+    u8::try_from(now().since(at).as_secs() / TICK.as_secs()).unwrap_or(OLD).min(OLD)
+}
+
+/// All that one decision looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Look {
+    pub slot: usize,
+    pub objects: [Option<Object>; SLOTS],
+    pub listed: Option<Listed>,
+    pub down: bool,
+    pub held: bool,
+    pub memory: Remembered,
+    pub unapplied: Option<Written>,
+    pub other_deleted: bool,
+    pub sent: u8,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub memory: Remembered,
+    /// A status that is to be written; `None` where it shows what it showed.
+    pub report: Option<Recorded>,
+    pub todo: Option<Todo>,
+    pub needs_list: bool,
+    /// Why nothing more is done: the reason shown as the strongest, `None` where all is well.
+    pub rests_on: Option<Reason>,
+    /// Whether the object waits for a quarantine to end.
+    pub waits: bool,
+}
+
+thread_local! {
+    static DECIDED: RefCell<HashMap<(Scenario, Look), Decision>> = RefCell::new(HashMap::new());
+}
+
+/// The product's decision on this view.
+pub fn decide(scenario: Scenario, look: &Look) -> Decision {
+    let key = (scenario, look.clone());
+    if let Some(known) = DECIDED.with_borrow(|decided| decided.get(&key).cloned()) {
+        return known;
+    }
+    let decision = decide_anew(scenario, look);
+    DECIDED.with_borrow_mut(|decided| decided.insert(key, decision.clone()));
+    decision
+}
+
+fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
+    let Some(object) = &look.objects[look.slot] else {
+        unreachable!("nothing is decided about an object that is not known")
+    };
+    let broker = broker(scenario, look.slot, object);
+    let facts = ObjectFacts::of(&broker);
+    let view = farm_view(scenario, look);
+    let mut memory = memory(&look.memory);
+    memory.observe(&facts, &view, look.unapplied.map(unapplied), now());
+    let other =
+        look.objects[1 - look.slot].as_ref().map(|object| self::broker(scenario, 1 - look.slot, object));
+    let rivals = match (&view, &other) {
+        (FarmView::Up(farm), Some(other)) if !scenario.breaks(Rule::Rivals) => {
+            rival(&broker, other, farm).into_iter().collect()
+        }
+        _ => Vec::new(),
+    };
+    let own_deleted = memory.deleted.is_some();
+    let unsent = [(Some(&broker), own_deleted), (other.as_ref(), look.other_deleted)];
+    let deletions = unsent
+        .into_iter()
+        .filter_map(|(broker, sent)| broker.filter(|_| !sent))
+        .filter(|broker| ras_operator::broker::observe::has_finalizer(broker) && needs_delete(broker))
+        .filter_map(|broker| broker.metadata.deletion_timestamp.as_ref().map(|time| time.0))
+        .collect();
+    let remembered = remembered(object.uid, &memory);
+    if scenario.breaks(Rule::Quarantine) {
+        memory.intent_seen = memory.intent_seen.map(|(attempt, _)| (attempt, ago(100)));
+    }
+    if scenario.breaks(Rule::DeleteQuarantine) {
+        memory.delete_unanswered = None;
+    }
+    if scenario.breaks(Rule::TwoLists) {
+        memory.confirmed_gone = facts.status.id;
+    }
+    let vanished = usize::from(facts.owned_id().is_some());
+    let observed =
+        Observed { object: facts, farm: view, memory, rivals, deletions, vanished, crd: CrdState::Present };
+    decision(object, look, remembered, plan(&observed, now()))
+}
+
+fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
+    let Plan { step, status, findings, requeue: _, needs_list } = plan;
+    let strongest = findings.held.or(findings.stalled).or(findings.reconciling).or(findings.unsynced);
+    let rests_on = strongest.map(|hold| hold.reason);
+    let shown = status.map(|status| recorded(&status)).filter(|status| *status != object.status);
+    Decision {
+        memory,
+        report: shown,
+        todo: step.map(|step| todo(look, step)),
+        needs_list,
+        rests_on,
+        waits: rests_on == Some(Reason::Quarantine),
+    }
+}
+
+fn todo(look: &Look, step: Step) -> Todo {
+    let row = |row: &ras::Broker| {
+        let mut rows = look.listed.iter().flat_map(|listed| &listed.rows);
+        rows.rfind(|known| i64::from(known.id) == row.id)
+            .cloned()
+            .unwrap_or_else(|| unreachable!("a step names a row that is not listed"))
+    };
+    let id = |id: i64| Id::try_from(id).unwrap_or_default();
+    match step {
+        Step::Create { intent } => Todo::Create(Intended {
+            uid: intent.uid.parse().unwrap_or_default(),
+            attempt: u8::try_from(intent.attempt).unwrap_or(u8::MAX),
+            lost: intent.lost_since.is_some(),
+            refused: intent.refused.is_some(),
+            recreated: intent.recreated.is_some(),
+            replaces: intent.replaces.map(id),
+        }),
+        Step::Claim => Todo::Claim,
+        Step::Record { row: found, origin } => Todo::Record(row(&found), made(origin)),
+        Step::Update { id: found, fields: _ } => Todo::Update(id(found)),
+        Step::Delete { row: found } => Todo::Delete(row(&found)),
+        Step::ConfirmGone { id: found } => Todo::ConfirmGone(id(found)),
+        Step::Release { outcome } => Todo::Release { stays: outcome == Released::Orphaned },
+    }
+}
+
+fn made(origin: Origin) -> Made {
+    match origin {
+        Origin::Created => Made::Created,
+        Origin::Adopted => Made::Adopted,
+    }
+}
+
+fn recorded(status: &RasBrokerStatus) -> Recorded {
+    let time = status.observed.as_ref().and_then(|observed| observed.time_create.as_deref());
+    Recorded {
+        id: status.id.map(|id| Id::try_from(id).unwrap_or_default()),
+        made: time.and_then(|time| time.parse::<Timestamp>().ok()).map(made_at),
+        origin: status.origin.map(made),
+        site: status.site_id.is_some(),
+    }
+}
+
+fn time_of(made: u8) -> Timestamp {
+    Timestamp::constant(1_800_000_000 + made as i64, 0)
+}
+
+fn made_at(time: Timestamp) -> u8 {
+    u8::try_from(time.as_second() - 1_800_000_000).unwrap_or_default()
+}
+
+fn server(server: u8) -> String {
+    format!("s{server}.example")
+}
+
+fn intent(scenario: Scenario, slot: usize, intent: &Intended) -> Intent {
+    Intent {
+        uid: intent.uid.to_string(),
+        attempt: intent.attempt.into(),
+        farm_guid: FARM.into(),
+        site_id: SITE,
+        server: server(scenario.servers[slot]),
+        account: ACCOUNT.into(),
+        farm_time: now().wall,
+        quarantine_seconds: quarantine_of(REQUEST_TIMEOUT).as_secs(),
+        lost_since: intent.lost.then_some(now().wall),
+        refused: intent.refused.then(|| "409".into()),
+        recreated: intent.recreated.then_some(now().wall),
+        replaces: intent.replaces.map(Into::into),
+    }
+}
+
+fn broker(scenario: Scenario, slot: usize, object: &Object) -> RasBroker {
+    let spec: RasBrokerSpec = serde_json::from_value(serde_json::json!({
+        "farmRef": {"name": FARM},
+        "server": server(scenario.servers[slot]),
+        "enabled": true,
+    }))
+    .unwrap_or_else(|_| unreachable!("this spec is valid"));
+    let spec = RasBrokerSpec {
+        adoption_policy: if scenario.adopts { AdoptionPolicy::IfExists } else { AdoptionPolicy::Never },
+        deletion_policy: scenario.adopts.then_some(DeletionPolicy::Delete),
+        ..spec
+    };
+    let note = object.intent.as_ref().map(|noted| intent(scenario, slot, noted));
+    let note = note.and_then(|intent| serde_json::to_string(&intent).ok());
+    let orphan = object.orphan.then(|| (annotation::FORCE_ORPHAN.to_owned(), "true".to_owned()));
+    let status = &object.status;
+    RasBroker {
+        metadata: ObjectMeta {
+            name: Some(format!("b{slot}")),
+            namespace: Some("default".into()),
+            uid: Some(object.uid.to_string()),
+            generation: Some(1),
+            creation_timestamp: Some(Time(time_of(object.uid))),
+            deletion_timestamp: object.deleted.map(|age| {
+                Time(now().wall - jiff::SignedDuration::try_from(TICK * u32::from(age)).unwrap_or_default())
+            }),
+            finalizers: object.finalizer.then(|| vec![finalizer::BROKER.into()]),
+            annotations: Some(
+                note.map(|note| (annotation::CREATE_INTENT.to_owned(), note))
+                    .into_iter()
+                    .chain(orphan)
+                    .collect(),
+            ),
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: Some(RasBrokerStatus {
+            id: status.id.map(Into::into),
+            origin: status.origin.map(|made| match made {
+                Made::Created => Origin::Created,
+                Made::Adopted => Origin::Adopted,
+            }),
+            site_id: status.site.then_some(SITE),
+            farm_guid: status.site.then(|| FARM.into()),
+            observed: status.made.map(|made| ObservedBroker {
+                server: server(scenario.servers[slot]),
+                site_id: SITE,
+                enabled: Some(true),
+                standby: None,
+                description: None,
+                ip: None,
+                alternative_ips: None,
+                time_create: Some(time_of(made).to_string()),
+                admin_create: Some(ACCOUNT.into()),
+                time_last_mod: None,
+                admin_last_mod: None,
+            }),
+            observed_generation: 1,
+            ..RasBrokerStatus::default()
+        }),
+    }
+}
+
+fn unapplied(written: Written) -> Unapplied {
+    match written {
+        Written::Updated => Unapplied::Updated,
+        Written::Created => Unapplied::Created,
+        Written::Deleted => Unapplied::Deleted,
+    }
+}
+
+fn memory(known: &Remembered) -> Memory {
+    let enabled = |enabled: bool| [(Field::Enabled, Value::Flag(enabled))].into();
+    Memory {
+        // Only an annotation that is taken off is remembered by it, and nobody takes one off here.
+        intent: None,
+        intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
+        delete_unanswered: known.delete_unanswered.map(|age| ago(age) + quarantine_of(REQUEST_TIMEOUT)),
+        deleted: known.deleted.map(Into::into),
+        update: known.update.map(|settled| SentUpdate {
+            generation: 1,
+            fields: enabled(true),
+            settled: settled.map(enabled),
+        }),
+        failure: known.failure.map(|left| Failure {
+            generation: 1,
+            hold: Hold::new(Reason::WaitingForFarm, "It failed."),
+            retry_at: now().boot + TICK * u32::from(left),
+            count: 1,
+        }),
+        unapplied: None,
+        asked: None,
+        confirmed_gone: known.confirmed_gone.map(Into::into),
+    }
+}
+
+fn remembered(uid: Uid, memory: &Memory) -> Remembered {
+    let Memory {
+        intent: _,
+        intent_seen,
+        delete_unanswered,
+        deleted,
+        update,
+        failure,
+        unapplied: _,
+        asked: _,
+        confirmed_gone,
+    } = memory;
+    let id = |id: i64| Id::try_from(id).unwrap_or_default();
+    let settled = |sent: &SentUpdate| {
+        sent.settled.as_ref().map(|fields| fields.get(&Field::Enabled) == Some(&Value::Flag(true)))
+    };
+    Remembered {
+        uid,
+        intent_seen: intent_seen.map(|(attempt, at)| (u8::try_from(attempt).unwrap_or(u8::MAX), age_of(at))),
+        delete_unanswered: delete_unanswered
+            .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),
+        deleted: deleted.map(id),
+        confirmed_gone: confirmed_gone.map(id),
+        // A pause of a minute is cut to two ticks: nothing else in the model lasts so long.
+        failure: failure.as_ref().map(|failure| {
+            let left = failure.retry_at.saturating_sub(now().boot).as_secs().div_ceil(TICK.as_secs());
+            u8::try_from(left).unwrap_or(2).min(2)
+        }),
+        update: update.as_ref().map(settled),
+    }
+}
+
+fn row(scenario: Scenario, row: &Row) -> ras::Broker {
+    let by_us = row.by_us || scenario.breaks(Rule::Mark);
+    ras::Broker {
+        id: row.id.into(),
+        server: server(row.server),
+        site_id: SITE,
+        enabled: Some(row.enabled),
+        marked_for_deletion: Some(row.marked),
+        priority: Some(1),
+        admin_create: Some(if by_us { ACCOUNT } else { "alice" }.into()),
+        time_create: Some(time_of(row.made).to_string()),
+        ..ras::Broker::default()
+    }
+}
+
+/// The primary, which is always there and nobody's concern.
+fn primary() -> ras::Broker {
+    ras::Broker {
+        id: 99,
+        server: "primary.example".into(),
+        site_id: SITE,
+        enabled: Some(true),
+        priority: Some(0),
+        ..ras::Broker::default()
+    }
+}
+
+fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
+    let with_primary = |rows: Vec<ras::Broker>| rows.into_iter().chain([primary()]).collect();
+    let mut before = Snapshot::default();
+    if listed.lists > 1 {
+        let stand_ins = listed.previous.iter().enumerate().filter(|(_, there)| **there).map(|(server, _)| {
+            let server = u8::try_from(server).unwrap_or_default();
+            let row = Row {
+                id: server + 1,
+                made: 0,
+                server,
+                by_us: false,
+                enabled: true,
+                marked: false,
+                owner: None,
+            };
+            self::row(scenario, &row)
+        });
+        before = before.next(with_primary(stand_ins.collect()), ago(OLD), None);
+    }
+    let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
+    let age = if scenario.breaks(Rule::FreshList) { 0 } else { listed.age };
+    let mut next = before.next(with_primary(rows), ago(age), None);
+    if scenario.breaks(Rule::TwoLists) {
+        let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
+        next = next.next(with_primary(rows), ago(age), None);
+    }
+    next
+}
+
+fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
+    let Some(listed) = &look.listed else { return FarmView::Starting };
+    if look.down {
+        let hold = Hold::new(Reason::FarmUnreachable, "It does not answer.");
+        return FarmView::Down(Outage { hold, overdue: false });
+    }
+    FarmView::Up(Arc::new(FarmFacts {
+        identity: FARM.into(),
+        default_site: Some(SITE),
+        sites: Vec::new(),
+        snapshot: Arc::new(snapshot(scenario, listed)),
+        account: ACCOUNT.into(),
+        learnt_account: None,
+        farm_time: now().wall,
+        quarantine: quarantine_of(REQUEST_TIMEOUT),
+        separator: ',',
+        hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
+        terminating: false,
+        mode: ApplyMode::Auto,
+        applied_at: None,
+        deletions: DeletionLimits {
+            threshold: scenario.threshold.into(),
+            window: Duration::from_secs(600),
+            allowed_before: None,
+            sent: vec![now().wall; look.sent.into()],
+        },
+    }))
+}
+
+/// Whether a POST may be decided on a list of this age.
+pub fn is_fresh(scenario: Scenario, age: u8) -> bool {
+    scenario.breaks(Rule::FreshList) || TICK * u32::from(age) <= FRESH
+}
+
+/// The real batch, brought to where the compact one stands.
+fn batch(gathered: Gathered, in_flight: usize) -> Batch {
+    let start = now().boot;
+    let mut batch = Batch::default();
+    match gathered {
+        Gathered::Closed => {}
+        Gathered::Open { dirty, wait } => batch.open(start + TICK * u32::from(wait), dirty),
+        Gathered::Applying => {
+            batch.open(start, true);
+            batch.applying();
+        }
+        Gathered::Failed => {
+            batch.open(start, true);
+            batch.applying();
+            batch.apply_failed(start, true);
+        }
+    }
+    (0..in_flight).for_each(|_| batch.begin());
+    batch
+}
+
+/// Whether another write may be sent.
+pub fn admits(gathered: Gathered) -> bool {
+    batch(gathered, 0).admits(now().boot, ApplyMode::Auto)
+}
+
+/// What the batch does once nothing has happened for a while that is short beside a tick.
+pub fn due(gathered: Gathered, in_flight: usize) -> Due {
+    batch(gathered, in_flight).due(now().boot + Duration::from_secs(3), 0, ApplyMode::Auto, false)
+}

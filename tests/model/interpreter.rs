@@ -1,0 +1,667 @@
+//! What `src/broker/execute.rs` and the parts of `src/broker/reconcile.rs` and `src/farm/{handle,actor,state}.rs`
+//! around it do with a decision, call by call. It corresponds line by line: [`World::reconcile`] to
+//! `Context::reconcile`, [`World::begin`] to the first call of each of the executor's methods, [`World::answered`]
+//! to what each does with an answer, [`World::unanswered`] to what it does without one; `take_list` and
+//! `everything_applied` to the methods of those names. It decides nothing but the order of calls.
+
+use crate::facts::{Decision, LATEST, Look, OLD, admits, decide, is_fresh};
+use crate::scenario::{Rule, Scenario};
+use crate::world::{
+    Answer, Broken, Call, Flow, Gathered, Intended, Known, Late, LateCall, Listed, Made, Object, Process,
+    Recorded, Remembered, Row, SLOTS, Todo, Uid, World, Written,
+};
+
+/// Quarantine in ticks: 18 s.
+const QUARANTINE: u8 = 3;
+
+impl Process {
+    /// A process that has just started: its caches are in step, and it remembers nothing.
+    pub fn started(store: &[Option<Object>; SLOTS]) -> Self {
+        Self {
+            may_act: true,
+            stopped: false,
+            lagging: false,
+            known: store.clone().map(|object| object.map(|object| Known { object, current: true })),
+            memory: Default::default(),
+            listed: None,
+            listing: None,
+            list_asked: false,
+            down: false,
+            batch: Gathered::Closed,
+            unapplied: [None; SLOTS],
+            settling: [None; SLOTS],
+            unanswered: None,
+            own_deletes: false,
+            confirming: 0,
+            sent: 0,
+            flows: Default::default(),
+        }
+    }
+
+    fn put_row(&mut self, row: &Row) {
+        let row = Row { owner: None, ..row.clone() };
+        if let Some(listing) = &mut self.listing {
+            listing.written.retain(|other| other.id != row.id);
+            listing.written.push(row.clone());
+        }
+        if let Some(listed) = &mut self.listed {
+            overlay(&mut listed.rows, row);
+        }
+    }
+
+    fn remove_row(&mut self, id: u8) {
+        if let Some(listed) = &mut self.listed {
+            listed.rows.retain(|row| row.id != id);
+        }
+    }
+
+    /// A write may have reached the farm.
+    fn touch(&mut self) {
+        if let Gathered::Open { dirty, .. } = &mut self.batch {
+            *dirty = true;
+        }
+    }
+
+    /// Calls that hold a permit.
+    pub fn in_flight(&self) -> usize {
+        let holds = |flow: &&Flow| match flow.call {
+            Call::Report(..) | Call::Claim | Call::Release { .. } => false,
+            Call::Intent(_)
+            | Call::BeforePost(..)
+            | Call::Post(_)
+            | Call::Identity(..)
+            | Call::Refusal(_)
+            | Call::Put(_)
+            | Call::Read(_)
+            | Call::Delete(_)
+            | Call::Gone(_) => true,
+        };
+        self.flows.iter().flatten().filter(holds).count()
+    }
+}
+
+fn overlay(rows: &mut Vec<Row>, row: Row) {
+    rows.retain(|other| other.id != row.id);
+    rows.push(row);
+    rows.sort();
+}
+
+impl World {
+    fn process(&mut self, p: usize) -> &mut Process {
+        self.processes[p].as_mut().unwrap_or_else(|| unreachable!("a process that is gone does nothing"))
+    }
+
+    /// What a pass over `slot` looks at.
+    pub fn look(&self, p: usize, slot: usize) -> Option<Look> {
+        let process = self.processes[p].as_ref()?;
+        let object = &process.known[slot].as_ref()?.object;
+        let remembered = &process.memory[slot];
+        let memory = if remembered.uid == object.uid {
+            remembered.clone()
+        } else {
+            Remembered { uid: object.uid, ..Remembered::default() }
+        };
+        let other = &process.memory[1 - slot];
+        let is_other = |known: &Known| known.object.uid == other.uid && other.deleted.is_some();
+        Some(Look {
+            slot,
+            objects: process.known.clone().map(|known| known.map(|known| known.object)),
+            listed: process.listed.clone(),
+            down: process.down,
+            held: process.batch == Gathered::Failed,
+            memory,
+            unapplied: process.unapplied[slot].or(process.settling[slot]),
+            other_deleted: process.known[1 - slot].as_ref().is_some_and(is_other),
+            sent: process.sent,
+        })
+    }
+
+    /// One pass: observe, plan, report, and the first call of the step.
+    pub fn reconcile(&mut self, scenario: Scenario, p: usize, slot: usize) -> Option<Decision> {
+        let decision = decide(scenario, &self.look(p, slot)?);
+        let process = self.process(p);
+        process.memory[slot] = decision.memory.clone();
+        process.list_asked |= decision.needs_list;
+        match (decision.report, decision.todo.clone()) {
+            (Some(status), todo) => self.send(p, slot, Call::Report(status, todo)),
+            (None, Some(todo)) => self.begin(scenario, p, slot, todo),
+            (None, None) => {}
+        }
+        Some(decision)
+    }
+
+    fn send(&mut self, p: usize, slot: usize, call: Call) {
+        let process = self.process(p);
+        let Some(known) = &process.known[slot] else { return };
+        let flow = Flow { uid: known.object.uid, call, current: known.current, answer: None };
+        process.flows[slot] = Some(flow);
+    }
+
+    fn begin(&mut self, scenario: Scenario, p: usize, slot: usize, todo: Todo) {
+        match todo {
+            Todo::Create(intent) => {
+                let fresh =
+                    self.process(p).listed.as_ref().is_some_and(|listed| is_fresh(scenario, listed.age));
+                self.process(p).list_asked |= !fresh;
+                if !(self.permit(p, true) && fresh) {
+                    return;
+                }
+                if scenario.breaks(Rule::IntentFirst) {
+                    self.post(p, slot, intent);
+                } else {
+                    self.send(p, slot, Call::Intent(intent));
+                }
+            }
+            Todo::Claim if self.permit(p, true) => self.send(p, slot, Call::Claim),
+            Todo::Record(row, made) => self.send(p, slot, Call::Identity(row, made)),
+            Todo::Update(id) if self.permit(p, true) => self.send(p, slot, Call::Put(id)),
+            Todo::Delete(row) if self.permit(p, true) => {
+                if scenario.breaks(Rule::ReadBeforeDelete) {
+                    self.delete(p, slot, row);
+                } else {
+                    self.send(p, slot, Call::Read(row));
+                }
+            }
+            Todo::ConfirmGone(id) if self.permit(p, false) => self.send(p, slot, Call::Gone(id)),
+            Todo::Release { stays } => self.send(p, slot, Call::Release { stays }),
+            Todo::Claim | Todo::Update(_) | Todo::Delete(_) | Todo::ConfirmGone(_) => {}
+        }
+    }
+
+    /// `Farm::admit`, where a batch that is wanted is opened at once.
+    fn permit(&mut self, p: usize, writes: bool) -> bool {
+        let pending = self.pending;
+        let process = self.process(p);
+        if !process.may_act || process.down || process.listed.is_none() {
+            return false;
+        }
+        if writes && process.batch == Gathered::Closed {
+            process.batch = Gathered::Open { dirty: pending, wait: 0 };
+            self.pending = true;
+        }
+        !writes || admits(self.process(p).batch)
+    }
+
+    /// Sends the POST; it counts until it is known to be lost or refused.
+    fn post(&mut self, p: usize, slot: usize, intent: Intended) {
+        self.ghost.surplus[usize::from(intent.uid)] += 1;
+        let uid = intent.uid;
+        let current = self.process(p).flows[slot].as_ref().is_some_and(|flow| flow.current);
+        self.process(p).flows[slot] = Some(Flow { uid, call: Call::Post(intent), current, answer: None });
+    }
+
+    fn delete(&mut self, p: usize, slot: usize, row: Row) {
+        self.send(p, slot, Call::Delete(row));
+        let process = self.process(p);
+        process.unapplied[slot] = Some(Written::Deleted);
+        process.own_deletes = true;
+        process.sent += 1;
+    }
+
+    /// Resumed between the intent's answer and its POST.
+    pub fn proceed(&mut self, scenario: Scenario, p: usize, slot: usize) {
+        let may_act = self.process(p).may_act;
+        let Some(flow) = &mut self.process(p).flows[slot] else { return };
+        let Call::BeforePost(intent, age) = flow.call.clone() else { return };
+        if (may_act && age == 0) || scenario.breaks(Rule::SendDeadline) {
+            self.post(p, slot, intent);
+        } else {
+            flow.call = Call::Refusal(intent);
+        }
+    }
+
+    /// The API server or the farm does what it is asked for.
+    pub fn execute(
+        &mut self,
+        scenario: Scenario,
+        slot: usize,
+        uid: Uid,
+        call: &Call,
+        current: bool,
+    ) -> Answer {
+        match call {
+            Call::Report(..)
+            | Call::Intent(_)
+            | Call::Identity(..)
+            | Call::Refusal(_)
+            | Call::Claim
+            | Call::Release { .. } => self.write(scenario, slot, uid, call, current),
+            Call::Post(intent) => self.create_row(scenario, slot, intent),
+            Call::Put(id) => match self.rows.iter_mut().find(|row| row.id == *id) {
+                Some(row) => {
+                    row.enabled = true;
+                    if row.owner != Some(uid) {
+                        self.ghost.broken = Some(Broken::ChangedForeign);
+                    }
+                    Answer::Done
+                }
+                None => Answer::NotFound,
+            },
+            Call::Delete(wanted) => match self.rows.iter_mut().find(|row| row.id == wanted.id) {
+                Some(row) => {
+                    row.marked = true;
+                    if row.owner != Some(uid) {
+                        self.ghost.broken = Some(Broken::DeletedForeign);
+                    }
+                    Answer::Done
+                }
+                None => Answer::NotFound,
+            },
+            Call::Read(Row { id, .. }) | Call::Gone(id) => {
+                Answer::Row(self.rows.iter().find(|row| row.id == *id).cloned())
+            }
+            Call::BeforePost(..) => Answer::Done,
+        }
+    }
+
+    fn create_row(&mut self, scenario: Scenario, slot: usize, intent: &Intended) -> Answer {
+        let server = scenario.servers[slot];
+        if scenario.unique && self.rows.iter().any(|row| row.server == server) {
+            return Answer::Refused;
+        }
+        let row = self.new_row(server, Some(intent.uid));
+        self.rows.push(row.clone());
+        Answer::Row(Some(row))
+    }
+
+    /// A row with the next number.
+    pub fn new_row(&mut self, server: u8, owner: Option<Uid>) -> Row {
+        self.next_made += 1;
+        let made = self.next_made;
+        Row { id: made, made, server, by_us: owner.is_some(), enabled: true, marked: false, owner }
+    }
+
+    fn write(&mut self, scenario: Scenario, slot: usize, uid: Uid, call: &Call, current: bool) -> Answer {
+        let fenced = current || scenario.breaks(Rule::Fence);
+        let Some(mut object) = self.store[slot].clone().filter(|_| fenced) else { return Answer::Conflict };
+        match call {
+            Call::Report(status, _) => object.status = *status,
+            Call::Intent(intent) => {
+                object.intent = Some(intent.clone());
+                object.finalizer |= !scenario.breaks(Rule::FinalizerFirst);
+            }
+            Call::Identity(row, made) => {
+                object.status =
+                    Recorded { id: Some(row.id), made: Some(row.made), origin: Some(*made), site: true };
+                self.claim_row(object.uid, row, *made);
+                object.finalizer |= scenario.breaks(Rule::FinalizerFirst);
+            }
+            Call::Refusal(intent) => {
+                object.intent = Some(Intended { refused: true, ..intent.clone() });
+                object.finalizer = true;
+            }
+            Call::Claim => object.finalizer = true,
+            Call::Release { stays } => {
+                object.finalizer = false;
+                if *stays {
+                    // Whoever lets go owns nothing: a call that still changes it changes a stranger's.
+                    self.rows
+                        .iter_mut()
+                        .filter(|row| row.owner == Some(uid))
+                        .for_each(|row| row.owner = None);
+                } else if self.rows.iter().any(|row| row.owner == Some(uid)) {
+                    self.ghost.broken = Some(Broken::ReleasedTooEarly);
+                }
+            }
+            Call::BeforePost(..)
+            | Call::Post(_)
+            | Call::Put(_)
+            | Call::Read(_)
+            | Call::Delete(_)
+            | Call::Gone(_) => unreachable!("this is no write to the API server"),
+        }
+        let gone = object.deleted.is_some() && !object.finalizer;
+        self.set_object(slot, Some(object).filter(|_| !gone));
+        Answer::Written(self.store[slot].clone())
+    }
+
+    /// Keeps the book of whose a row is; a row that is claimed wrongly is noted.
+    fn claim_row(&mut self, uid: Uid, claimed: &Row, made: Made) {
+        let found = self.rows.iter_mut().find(|row| row.id == claimed.id && row.made == claimed.made);
+        let Some(row) = found else { return };
+        match made {
+            Made::Created if row.owner == Some(uid) => {}
+            Made::Adopted if row.owner.is_none_or(|owner| owner == uid) => row.owner = Some(uid),
+            Made::Created | Made::Adopted => self.ghost.broken = Some(Broken::ClaimedForeign),
+        }
+    }
+
+    /// Another version of an object: watches show it, unless they are silent, and older writes no longer go through.
+    pub fn set_object(&mut self, slot: usize, object: Option<Object>) {
+        self.store[slot] = object;
+        for process in self.processes.iter_mut().flatten() {
+            if let Some(known) = &mut process.known[slot] {
+                known.current = false;
+            }
+            if let Some(flow) = &mut process.flows[slot] {
+                flow.current = false;
+            }
+        }
+        for late in self.late.iter_mut().filter(|late| usize::from(late.slot) == slot) {
+            late.current = false;
+        }
+        self.watch();
+    }
+
+    /// Watches show what is stored.
+    pub fn watch(&mut self) {
+        let store = self.store.clone();
+        for process in
+            self.processes.iter_mut().flatten().filter(|process| !process.lagging && !process.stopped)
+        {
+            process.known = store.clone().map(|object| object.map(|object| Known { object, current: true }));
+        }
+    }
+
+    /// Reads the object again after a conflict.
+    fn refresh(&mut self, p: usize, slot: usize) {
+        let object = self.store[slot].clone();
+        self.process(p).known[slot] = object.map(|object| Known { object, current: true });
+    }
+
+    /// What the executor does with an answer.
+    pub fn answered(&mut self, scenario: Scenario, p: usize, slot: usize, answer: Answer) {
+        let Some(flow) = self.process(p).flows[slot].take() else { return };
+        if let Answer::Written(written) = &answer
+            && self.process(p).lagging
+        {
+            let known = written.clone().map(|object| Known { object, current: flow.current });
+            self.process(p).known[slot] = known;
+        }
+        self.process(p).memory[slot].failure = None;
+        let may_act = self.process(p).may_act;
+        let uid = flow.uid;
+        let next = |call| Some(Flow { uid, call, current: flow.current, answer: None });
+        match (flow.call.clone(), answer) {
+            (Call::Report(_, Some(todo)), Answer::Written(Some(_))) => {
+                self.begin(scenario, p, slot, todo);
+                // Fenced by the version that the report made.
+                if let Some(next) = &mut self.process(p).flows[slot] {
+                    next.current = flow.current;
+                    next.uid = uid;
+                }
+            }
+            (Call::Intent(intent), Answer::Written(_)) => {
+                self.process(p).memory[slot] = Remembered {
+                    uid,
+                    intent_seen: Some((intent.attempt, 0)),
+                    ..self.process(p).memory[slot].clone()
+                };
+                if may_act || scenario.breaks(Rule::SendDeadline) {
+                    self.process(p).flows[slot] = next(Call::Post(intent.clone()));
+                    self.post(p, slot, intent);
+                } else {
+                    self.process(p).flows[slot] = next(Call::Refusal(intent));
+                }
+            }
+            (Call::Post(_), Answer::Row(Some(row))) => {
+                let process = self.process(p);
+                process.touch();
+                process.put_row(&row);
+                process.unapplied[slot] = Some(Written::Created);
+                process.flows[slot] = next(Call::Identity(Row { owner: None, ..row }, Made::Created));
+            }
+            (Call::Post(intent), Answer::Refused) => {
+                self.ghost.surplus[usize::from(uid)] -= 1;
+                self.process(p).flows[slot] = next(Call::Refusal(intent));
+            }
+            (Call::Refusal(_), Answer::Written(_)) => self.process(p).memory[slot].failure = Some(1),
+            (Call::Identity(row, made), Answer::Conflict) => {
+                // Somebody touched the object: the id must not be lost for that.
+                self.refresh(p, slot);
+                if self.store[slot].as_ref().is_some_and(|object| object.uid == uid) {
+                    let call = Call::Identity(row, made);
+                    self.process(p).flows[slot] = Some(Flow { uid, call, current: true, answer: None });
+                }
+            }
+            (Call::Put(id), Answer::Done) => {
+                let process = self.process(p);
+                process.touch();
+                let row =
+                    process.listed.iter().flat_map(|listed| &listed.rows).find(|row| row.id == id).cloned();
+                if let Some(row) = row {
+                    process.put_row(&Row { enabled: true, ..row });
+                }
+                process.unapplied[slot].get_or_insert(Written::Updated);
+                process.memory[slot].update = Some(None);
+            }
+            (Call::Read(wanted), Answer::Row(found)) => {
+                self.take_read(p, wanted.id, found.as_ref());
+                let is_same = |row: &Row| row.server == wanted.server && row.made == wanted.made;
+                if found.as_ref().is_some_and(is_same) {
+                    self.delete(p, slot, wanted);
+                }
+            }
+            (Call::Delete(row), Answer::Done) => {
+                self.process(p).touch();
+                self.process(p).memory[slot].deleted = Some(row.id);
+            }
+            (Call::Gone(id), Answer::Row(found)) => {
+                self.take_read(p, id, found.as_ref());
+                let is_other = found.is_none_or(|row| row.server != scenario.servers[slot]);
+                self.process(p).memory[slot].confirmed_gone = is_other.then_some(id);
+            }
+            (Call::Delete(_), Answer::NotFound | Answer::Refused) => {
+                let process = self.process(p);
+                process.unapplied[slot] = None;
+                process.own_deletes = false;
+                process.sent = process.sent.saturating_sub(1);
+                process.memory[slot].failure = Some(1);
+            }
+            (Call::Put(_), Answer::NotFound | Answer::Refused) => {
+                self.process(p).memory[slot].failure = Some(1);
+            }
+            (_, Answer::Conflict) => self.refresh(p, slot),
+            (
+                Call::Report(..)
+                | Call::Identity(..)
+                | Call::Claim
+                | Call::Release { .. }
+                | Call::BeforePost(..),
+                Answer::Written(_) | Answer::Done,
+            ) => {}
+            (call, answer) => unreachable!("{call:?} is not answered with {answer:?}"),
+        }
+    }
+
+    fn take_read(&mut self, p: usize, id: u8, found: Option<&Row>) {
+        match found {
+            Some(row) => self.process(p).put_row(row),
+            None => self.process(p).remove_row(id),
+        }
+    }
+
+    /// What the executor does without an answer.
+    pub fn unanswered(&mut self, p: usize, slot: usize) {
+        let Some(flow) = self.process(p).flows[slot].take() else { return };
+        let wrote = match flow.call {
+            Call::Report(..)
+            | Call::Intent(_)
+            | Call::Identity(..)
+            | Call::Refusal(_)
+            | Call::Claim
+            | Call::Release { .. }
+            | Call::BeforePost(..) => return,
+            Call::Post(_) => {
+                self.ghost.surplus[usize::from(flow.uid)] -= 1;
+                true
+            }
+            Call::Delete(_) => {
+                self.process(p).memory[slot].delete_unanswered = Some(0);
+                true
+            }
+            Call::Put(_) => true,
+            Call::Read(_) | Call::Gone(_) => false,
+        };
+        let process = self.process(p);
+        process.list_asked = true;
+        process.memory[slot].failure = Some(1);
+        if wrote {
+            process.touch();
+            process.unanswered = Some(0);
+        }
+    }
+
+    /// `FarmState::take_list`, and what a first list sets going.
+    pub fn take_list(&mut self, p: usize, rows: Vec<Row>, written: Vec<Row>, age: u8) {
+        let pending = self.pending;
+        let process = self.process(p);
+        let old = process.listed.take();
+        let mut previous = [false; SLOTS];
+        for row in old.iter().flat_map(|old| &old.rows) {
+            previous[usize::from(row.server)] = true;
+        }
+        let mut rows: Vec<Row> = rows.into_iter().map(|row| Row { owner: None, ..row }).collect();
+        for row in written {
+            overlay(&mut rows, row);
+        }
+        rows.sort();
+        let lists = old.as_ref().map_or(1, |_| 2);
+        if old.is_none() && pending && process.batch == Gathered::Closed {
+            // Written before a restart and not applied yet: it is ours.
+            process.batch = Gathered::Open { dirty: true, wait: 0 };
+        }
+        process.listed = Some(Listed { rows, previous, lists, age });
+        process.list_asked = false;
+        process.down = false;
+        if process.confirming > 0 {
+            process.confirming -= 1;
+            if process.confirming == 0 {
+                process.settling = [None; SLOTS];
+            }
+        }
+    }
+
+    /// The farm applies: what is marked goes.
+    pub fn apply_in_farm(&mut self) {
+        self.rows.retain(|row| !row.marked);
+    }
+
+    /// `Actor::everything_applied`.
+    pub fn everything_applied(&mut self, p: usize) {
+        let process = self.process(p);
+        match process.unanswered.take() {
+            // A write without an answer may still arrive: another Apply follows when it no longer can.
+            Some(age) if age < QUARANTINE => {
+                process.batch = Gathered::Open { dirty: true, wait: QUARANTINE - age };
+            }
+            Some(_) | None => {
+                process.batch = Gathered::Closed;
+                self.pending = false;
+            }
+        }
+        let process = self.process(p);
+        for slot in 0..SLOTS {
+            process.settling[slot] = process.unapplied[slot].take().or(process.settling[slot]);
+        }
+        process.confirming = if process.own_deletes { 2 } else { 1 };
+        process.own_deletes = false;
+        process.list_asked = true;
+    }
+
+    /// The process is gone: what it sent and was not done may still be, and no answer is read.
+    pub fn end(&mut self, p: usize) {
+        let Some(process) = self.processes[p].take() else { return };
+        for (slot, flow) in process.flows.into_iter().enumerate() {
+            let Some(flow) = flow else { continue };
+            if matches!(flow.call, Call::Post(_)) {
+                self.ghost.surplus[usize::from(flow.uid)] -= 1;
+            }
+            if flow.answer.is_none() {
+                self.leave(slot, flow);
+            }
+        }
+    }
+
+    /// A call that nobody waits for any more.
+    pub fn leave(&mut self, slot: usize, flow: Flow) {
+        let Flow { uid, call, current, answer: _ } = flow;
+        let slot = u8::try_from(slot).unwrap_or_default();
+        self.late.push(Late { slot, uid, call: LateCall::One(call), current, age: 0 });
+    }
+
+    /// Brings equal worlds into one form.
+    pub fn tidy(&mut self, scenario: Scenario) {
+        let matters = |late: &Late| match &late.call {
+            LateCall::Apply => true,
+            LateCall::One(Call::Post(_) | Call::Put(_) | Call::Delete(_)) => true,
+            LateCall::One(Call::Read(_) | Call::Gone(_) | Call::BeforePost(..)) => false,
+            LateCall::One(_) => late.current || scenario.breaks(Rule::Fence),
+        };
+        self.late.retain(matters);
+        self.late.sort();
+        self.rows.sort();
+        for process in &mut self.processes {
+            let over = process.as_ref().is_some_and(|process| {
+                !process.may_act
+                    && process.flows.iter().all(Option::is_none)
+                    && process.batch != Gathered::Applying
+            });
+            if over {
+                *process = None;
+            }
+        }
+        if self.processes[0].is_none() {
+            self.processes.swap(0, 1);
+        }
+    }
+
+    /// Whether nothing is on its way that takes less than a tick.
+    pub fn may_tick(&self) -> bool {
+        self.processes.iter().flatten().all(|process| {
+            let settled = |flow: &Flow| {
+                process.stopped && (flow.answer.is_some() || matches!(flow.call, Call::BeforePost(..)))
+            };
+            process.flows.iter().flatten().all(settled)
+                && (process.stopped || (process.listing.is_none() && process.batch != Gathered::Applying))
+        })
+    }
+
+    /// Time goes by.
+    pub fn tick(&mut self) {
+        let older = |age: &mut u8, most: u8| *age = (*age + 1).min(most);
+        for object in self.store.iter_mut().flatten() {
+            object.deleted.iter_mut().for_each(|age| older(age, 2));
+        }
+        for late in &mut self.late {
+            late.age += 1;
+        }
+        self.late.retain(|late| late.age <= LATEST);
+        let mut closes = false;
+        for process in self.processes.iter_mut().flatten() {
+            for known in process.known.iter_mut().flatten() {
+                known.object.deleted.iter_mut().for_each(|age| older(age, 2));
+            }
+            for memory in &mut process.memory {
+                memory.intent_seen.iter_mut().for_each(|(_, age)| older(age, OLD));
+                memory.delete_unanswered.iter_mut().for_each(|age| older(age, OLD));
+                memory.delete_unanswered = memory.delete_unanswered.filter(|age| *age < OLD);
+                memory.failure = memory.failure.map(|left| left.saturating_sub(1));
+            }
+            process.listed.iter_mut().for_each(|listed| older(&mut listed.age, 2));
+            process.listing.iter_mut().for_each(|listing| older(&mut listing.age, 2));
+            process.unanswered.iter_mut().for_each(|age| older(age, OLD));
+            for flow in process.flows.iter_mut().flatten() {
+                if let Call::BeforePost(_, age) = &mut flow.call {
+                    older(age, 1);
+                }
+                if let Some(Answer::Written(Some(object))) = &mut flow.answer {
+                    object.deleted.iter_mut().for_each(|age| older(age, 2));
+                }
+            }
+            let idle = process.flows.iter().all(Option::is_none);
+            match &mut process.batch {
+                // Nothing reached the farm: there is nothing to apply.
+                Gathered::Open { dirty: false, .. } if idle => {
+                    process.batch = Gathered::Closed;
+                    closes = true;
+                }
+                Gathered::Open { wait, .. } => *wait = wait.saturating_sub(1),
+                Gathered::Closed | Gathered::Applying | Gathered::Failed => {}
+            }
+        }
+        if closes {
+            self.pending = false;
+        }
+    }
+}

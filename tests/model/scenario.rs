@@ -1,0 +1,65 @@
+//! What is explored: the objects, the farm's manners, and the rule that is switched off.
+
+/// One setting. Budgets of faults are part of the initial state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scenario {
+    /// Objects there are at the start.
+    pub objects: usize,
+    /// The server that each object names.
+    pub servers: [u8; 2],
+    /// Adoption `IfExists` with deletion `Delete`, rather than the defaults.
+    pub adopts: bool,
+    /// Whether the farm refuses a second broker with the same key.
+    pub unique: bool,
+    /// `deletionProtection.threshold`.
+    pub threshold: u8,
+    /// The rule that is switched off.
+    pub broken: Option<Rule>,
+}
+
+impl Scenario {
+    /// One object, in a farm that would make two brokers of two POSTs.
+    pub const ONE: Self =
+        Self { objects: 1, servers: [0, 1], adopts: false, unique: false, threshold: 0, broken: None };
+    /// Two objects that mean the same broker.
+    pub const RIVALS: Self = Self { objects: 2, servers: [0, 0], ..Self::ONE };
+    /// An object that may adopt what it finds, and deletes it in the end.
+    pub const ADOPTS: Self = Self { adopts: true, ..Self::ONE };
+
+    /// The same without a rule.
+    pub const fn without(self, rule: Rule) -> Self {
+        Self { broken: Some(rule), ..self }
+    }
+
+    /// Whether `rule` is switched off.
+    pub fn breaks(self, rule: Rule) -> bool {
+        self.broken == Some(rule)
+    }
+}
+
+/// A rule of the protocol that can be switched off, to see that the exploration notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// The intent is written before the POST.
+    IntentFirst,
+    /// The finalizer is written before the POST.
+    FinalizerFirst,
+    /// After a lost answer nothing is sent, and nothing released, until the quarantine is over.
+    Quarantine,
+    /// An unanswered DELETE holds the finalizer.
+    DeleteQuarantine,
+    /// A row is ours only with our mark.
+    Mark,
+    /// A POST needs a fresh list.
+    FreshList,
+    /// Absent means absent from two lists, and by id.
+    TwoLists,
+    /// A fresh read precedes each DELETE.
+    ReadBeforeDelete,
+    /// Of two objects with one key only one acts.
+    Rivals,
+    /// Writes to the API server are fenced by the resource version.
+    Fence,
+    /// A POST is sent only by who may act, and in time.
+    SendDeadline,
+}

@@ -1,0 +1,129 @@
+//! "Settles once faults stop": from a state, one fair schedule without faults must come to rest within a bounded
+//! number of steps, and rest on something that is an end. What was shown of a state is remembered, so that the
+//! schedule is followed only up to a state that is known.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use ras_operator::crd::condition::Reason;
+
+use crate::explore::{Action, Exploration, rest};
+use crate::scenario::Scenario;
+use crate::world::{Fault, SLOTS, World};
+
+/// The property's name.
+pub const NAME: &str = "settles once faults stop";
+/// More steps than any schedule needs; the longest that was met is printed.
+pub const MOST: u16 = 250;
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<(Scenario, World), u16>> = RefCell::new(HashMap::new());
+}
+pub static LONGEST: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+
+/// Whether `world` settles.
+pub fn settles(model: &Exploration, world: &World) -> bool {
+    steps_to_rest(model, world).is_some()
+}
+
+fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
+    let scenario = model.scenario;
+    let mut world = World { budget: [0; Fault::COUNT], ghost: Default::default(), ..world.clone() };
+    let mut path = Vec::new();
+    let rest = loop {
+        if let Some(known) = KNOWN.with_borrow(|known| known.get(&(scenario, world.clone())).copied()) {
+            break Some(known);
+        }
+        if path.len() >= usize::from(MOST) {
+            break None;
+        }
+        path.push(world.clone());
+        match next(model, &world) {
+            Some(after) => world = after,
+            None => break is_end(scenario, &world).then_some(0),
+        }
+    }?;
+    let mut steps = rest;
+    for world in path.into_iter().rev() {
+        steps += 1;
+        KNOWN.with_borrow_mut(|known| known.insert((scenario, world), steps));
+    }
+    LONGEST.fetch_max(steps, std::sync::atomic::Ordering::Relaxed);
+    Some(steps)
+}
+
+/// The next state of the fair schedule: whatever can go on goes on, and time passes only where nothing can.
+pub fn next(model: &Exploration, world: &World) -> Option<World> {
+    let mut actions = Vec::new();
+    model.natural(world, &mut actions);
+    actions.retain(|action| !matches!(action, Action::Exit(_)));
+    actions.sort_by_key(|action| rank(world, action));
+    let mut at_once = actions.iter().filter(|action| rank(world, action) < 9);
+    if let Some(next) = at_once.find_map(|action| model.step(world, *action)) {
+        return Some(next);
+    }
+    // A period passes: time, a list, and a look at each object.
+    let mut next = world.clone();
+    if next.may_tick() {
+        next = model.step(&next, Action::Tick).unwrap_or(next);
+    }
+    next = model.step(&next, Action::List(0)).unwrap_or(next);
+    (next != *world).then_some(next)
+}
+
+fn rank(world: &World, action: &Action) -> u8 {
+    match action {
+        Action::Resume(_) | Action::CatchUp(_) => 0,
+        Action::Call(..) | Action::Do(..) | Action::Read(..) | Action::ReadList(_) | Action::ReadApply(_) => {
+            1
+        }
+        Action::Reconcile(..) => 2,
+        Action::Apply(_) => 3,
+        Action::List(p) => {
+            let process = world.processes[*p].as_ref();
+            let wanted = |process: &crate::world::Process| {
+                process.down
+                    || process.confirming > 0
+                    || process.listed.as_ref().is_none_or(|listed| listed.age > 0 || listed.lists < 2)
+            };
+            if process.is_some_and(wanted) { 4 } else { 9 }
+        }
+        _ => 9,
+    }
+}
+
+/// Whether all that is left waits for nothing but a person.
+fn is_end(scenario: Scenario, world: &World) -> bool {
+    (0..SLOTS).all(|slot| {
+        let Some(decision) = rest(scenario, world, slot) else { return true };
+        let ends = match decision.rests_on {
+            None => true,
+            Some(reason) => matches!(
+                reason,
+                Reason::AlreadyExists
+                    | Reason::ResourceConflict
+                    | Reason::ExternallyDeleted
+                    | Reason::MassDeletionBreaker
+            ),
+        };
+        ends && decision.todo.is_none()
+    })
+}
+
+/// Prints where the schedule leads.
+pub fn tell(model: &Exploration, world: &World) {
+    let mut world = World { budget: [0; Fault::COUNT], ghost: Default::default(), ..world.clone() };
+    let mut count = 0;
+    println!("{world:?}");
+    while let Some(after) = next(model, &world) {
+        world = after;
+        count += 1;
+        if count > MOST {
+            break;
+        }
+    }
+    println!("after {count}: {world:?}");
+    for slot in 0..SLOTS {
+        println!("{:?}", rest(model.scenario, &world, slot));
+    }
+}
