@@ -27,8 +27,10 @@ use crate::world::{World, server};
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request may take effect after its intent was written: send deadline, timeout, slack.
 const QUARANTINE: Duration = Duration::from_secs(5 + 2 + 10);
+/// The same as seen by the farm: the quarantine begins with the intent, a moment before the request.
+const SEEN_QUARANTINE: Duration = Duration::from_secs(16);
 /// How long a scenario waits for something that a quarantine, a restart and a pause may come before.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 
 const BROKERS: &str = "/api/Broker";
 const BROKER: &str = "/api/Broker/{id}";
@@ -83,7 +85,7 @@ async fn requested(world: &World, method: &str, route: &str, count: usize) {
 
 /// Waits until the broker is ready, and gives its id and the row's, which must be one.
 async fn ready(world: &World, name: &str) -> i64 {
-    let broker = shown(world, name, LATER, |broker| is_ready(broker)).await;
+    let broker = shown(world, name, LATER, is_ready).await;
     let rows: Vec<_> = world.farm().brokers().into_iter().filter(|row| row.server == server(name)).collect();
     assert_eq!(rows.len(), 1, "one row of {name}: {rows:#?}");
     let status = broker.status.expect("a status");

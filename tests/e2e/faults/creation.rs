@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::invariants::Watch;
 use super::{BROKERS, late, on_post, posts, ready, requested, requests, shown, strip, world};
-use super::{LATER, QUARANTINE, TIMEOUT};
+use super::{LATER, QUARANTINE, SEEN_QUARANTINE, TIMEOUT};
 use crate::world::{World, condition, server};
 
 #[tokio::test]
@@ -74,9 +74,7 @@ fn assert_second_after_quarantine(world: &World, name: &str) {
     let posts = posts(world, name);
     assert_eq!(posts.len(), 2, "{posts:#?}");
     let between = posts[1].farm_time.duration_since(posts[0].farm_time);
-    // The quarantine begins with the intent, a moment before the first POST.
-    let least = QUARANTINE - Duration::from_secs(1);
-    assert!(between.unsigned_abs() >= least, "{name}: only {between} between two POSTs");
+    assert!(between.unsigned_abs() >= SEEN_QUARANTINE, "{name}: only {between} between two POSTs");
 }
 
 #[tokio::test]

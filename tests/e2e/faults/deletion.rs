@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use ras_operator::crd::annotation;
 use ras_operator::simulator::{Effect, Fault};
 use serde_json::json;
 
 use super::invariants::Watch;
-use super::{BROKER, BROKERS, QUARANTINE, gone, late, on_post, ready, requested, requests, world};
+use super::{BROKER, BROKERS, SEEN_QUARANTINE, gone, late, on_post, ready, requested, requests, world};
 use super::{kill, posts};
 use crate::support::{eventually, stays};
 use crate::world::{SOON, World, server};
@@ -32,8 +31,8 @@ async fn nothing_is_left(world: &World, name: &str) {
 fn assert_held(world: &World) {
     let sent = requests(world, "DELETE", BROKER);
     let unanswered = sent.iter().rfind(|entry| entry.fault.is_some()).expect("a lost DELETE");
-    let held = Timestamp::now().duration_since(unanswered.farm_time).unsigned_abs();
-    assert!(held >= QUARANTINE - Duration::from_secs(1), "gone after {held:?}");
+    let held = world.farm().now().duration_since(unanswered.farm_time).unsigned_abs();
+    assert!(held >= SEEN_QUARANTINE, "gone after {held:?}");
 }
 
 #[tokio::test]
@@ -112,15 +111,15 @@ async fn an_object_deleted_while_its_post_is_in_quarantine_goes_only_afterwards_
         world.create_broker(name, json!({})).await;
     }
     requested(&world, "POST", BROKERS, 2).await;
-    let posted = Timestamp::now();
     for name in ["cb1", "cb2"] {
         world.delete_broker(name).await;
     }
     for name in ["cb1", "cb2"] {
         gone(&world, name).await;
     }
-    let held = Timestamp::now().duration_since(posted).unsigned_abs();
-    assert!(held >= QUARANTINE - Duration::from_secs(2), "gone after {held:?}");
+    let posted = requests(&world, "POST", BROKERS)[1].farm_time;
+    let held = world.farm().now().duration_since(posted).unsigned_abs();
+    assert!(held >= SEEN_QUARANTINE, "gone after {held:?}");
     for name in ["cb1", "cb2"] {
         nothing_is_left(&world, name).await;
         assert_eq!(posts(&world, name).len(), 1);

@@ -4,7 +4,9 @@ use ras_operator::simulator::{Effect, NewRow};
 use serde_json::json;
 
 use super::invariants::Watch;
-use super::{BROKER, LATER, QUARANTINE, forge_status, gone, lose_status, on_post, posts, ready, requests};
+use super::{
+    BROKER, LATER, SEEN_QUARANTINE, forge_status, gone, lose_status, on_post, posts, ready, requests,
+};
 use super::{shown, world};
 use crate::support::eventually;
 use crate::world::{World, server};
@@ -110,7 +112,7 @@ async fn a_lost_answer_while_a_vanished_broker_is_created_again_needs_no_person(
     super::requested(&world, "POST", super::BROKERS, 3).await;
     let posts = posts(&world, "cb1");
     let between = posts[2].farm_time.duration_since(posts[1].farm_time).unsigned_abs();
-    assert!(between >= QUARANTINE - std::time::Duration::from_secs(1), "{between:?}");
+    assert!(between >= SEEN_QUARANTINE, "{between:?}");
     let row = world.farm().broker_named(&server("cb1")).expect("a row");
     records(&world, "cb1", row.id).await;
     ready(&world, "cb1").await;

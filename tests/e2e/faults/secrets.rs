@@ -139,7 +139,8 @@ fn base64(bytes: &[u8]) -> String {
 /// The simulator's tokens are a function of farm and session.
 fn token(guid: &str, session: i64) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, format!("{guid}/{session}").as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 #[test]
