@@ -1,4 +1,4 @@
-//! Sends calls, in one place: [`Client::exchange`] holds the one timeout, the one redaction, the one count.
+//! Sends calls, in one place: `Client::exchange` holds the one timeout, the one redaction, the one count.
 
 use std::fmt;
 use std::sync::Arc;
