@@ -46,9 +46,12 @@ async fn a_change_made_in_the_farm_is_recorded_and_undone() {
     .await;
     let broker = world.ready("cb1").await;
     assert_eq!(condition(&broker, "Drifted"), None);
-    let events =
-        world.plane.cluster().kubectl(["get", "events", "-n", &world.namespace]).await.expect("events");
-    assert!(events.contains("DriftDetected") && events.contains("alice"), "{events}");
+    eventually("the events say who did it", SOON, async || {
+        let events = world.plane.cluster().kubectl(["get", "events", "-n", &world.namespace]).await;
+        let events = events.map_err(|failure| failure.chain())?;
+        if events.contains("DriftDetected") && events.contains("alice") { Ok(()) } else { Err(events) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use ras_operator::simulator::BrokerConfig;
 use serde_json::json;
 
 use super::{
-    added_by, broker_writes, events, farm_is_left_alone, farm_with, id_of, message, object_is, run_line_of,
+    added_by, broker_writes, count, farm_is_left_alone, farm_with, id_of, message, object_is, run_line_of,
+    told,
 };
 use crate::world::{World, condition, server};
 
@@ -34,7 +35,7 @@ async fn an_existing_broker_is_left_alone_until_the_line_in_the_message_is_run()
     let status = broker.status.clone().expect("a status");
     assert_eq!((status.id, status.origin), (Some(id), Some(Origin::Adopted)));
     assert_eq!(broker_writes(&world), 0, "equal already: {:?}", world.writes());
-    assert_eq!(events(&world, "cb1").await, ["AdoptedExternalResource"]);
+    told(&world, "cb1", |told| told == ["AdoptedExternalResource"]).await;
 
     world.delete_broker("cb1").await;
     world.gone("cb1").await;
@@ -64,7 +65,7 @@ async fn an_adopted_broker_is_brought_to_the_spec_and_deleted_where_that_is_aske
     world.gone("cb2").await;
     assert!(world.farm().broker(id_of(&adopted)).is_none(), "Delete");
     assert!(world.farm().broker(id_of(&created)).is_some(), "Orphan");
-    assert!(events(&world, "cb2").await.contains(&"OrphanedExternalResource".to_owned()));
+    told(&world, "cb2", |told| count(told, "OrphanedExternalResource") == 1).await;
 }
 
 #[tokio::test]

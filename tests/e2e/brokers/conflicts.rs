@@ -3,7 +3,7 @@
 use ras_operator::simulator::{BrokerConfig, FarmConfig, SiteConfig};
 use serde_json::json;
 
-use super::{broker_writes, events, farm_is_left_alone, farm_with, id_of, message, removed_by};
+use super::{broker_writes, farm_is_left_alone, farm_with, id_of, message, removed_by, told};
 use crate::world::{World, server};
 
 #[tokio::test]
@@ -15,7 +15,7 @@ async fn of_two_objects_with_one_identity_one_acts_and_the_other_takes_over_afte
     world.create_broker("twin", twin).await;
     let broker = world.broker_shows("twin", "Stalled", "True", "ResourceConflict").await;
     assert!(message(&broker, "Stalled").contains("\"cb1\""));
-    assert_eq!(events(&world, "twin").await, ["ResourceConflict"]);
+    told(&world, "twin", |told| told == ["ResourceConflict"]).await;
     farm_is_left_alone(&world).await;
     assert_eq!(world.farm().broker(id).expect("the row").description, "first");
 

@@ -3,7 +3,9 @@
 use ras_operator::simulator::{DeletedRow, FarmConfig, SiteConfig, Switch};
 use serde_json::json;
 
-use super::{added_by, broker_writes, events, farm_is_left_alone, farm_with, id_of, message, run_line_of};
+use super::{
+    added_by, broker_writes, count, farm_is_left_alone, farm_with, id_of, message, run_line_of, told,
+};
 use crate::support::eventually;
 use crate::world::{SOON, World, condition, server};
 
@@ -32,11 +34,7 @@ async fn the_primary_is_not_deleted_and_can_be_let_go() {
     world.annotate_broker("cb0", "ras-operator.dev/skip-availability-check", "true").await;
     farm_is_left_alone(&world).await;
     assert_eq!(broker_writes(&world), 0);
-    assert_eq!(
-        events(&world, "cb0").await.iter().filter(|reason| *reason == "DeletionHeld").count(),
-        1,
-        "on the transition only"
-    );
+    told(&world, "cb0", |told| count(told, "DeletionHeld") == 1).await;
     run_line_of(&world, &message(&broker, "DeletionHeld")).await;
     world.gone("cb0").await;
     assert!(world.farm().broker(id).is_some());

@@ -92,6 +92,20 @@ async fn run_line_of(world: &World, message: &str) {
 }
 
 /// The reasons of the events on this object, in order.
+/// Waits until the events of a broker are as they should be: they are published beside the work, not before it.
+async fn told(world: &World, name: &str, are_right: impl Fn(&[String]) -> bool) {
+    eventually(&format!("the events of {name} are told"), SOON, async || {
+        let told = events(world, name).await;
+        if are_right(&told) { Ok(()) } else { Err(told) }
+    })
+    .await;
+}
+
+/// How many of these events have this reason.
+fn count(told: &[String], reason: &str) -> usize {
+    told.iter().filter(|other| *other == reason).count()
+}
+
 async fn events(world: &World, name: &str) -> Vec<String> {
     let api = Api::<Event>::namespaced(world.client(), &world.namespace);
     let mut all = api.list(&ListParams::default()).await.expect("events").items;

@@ -6,7 +6,7 @@ use ras_operator::simulator::{BrokerConfig, Edit};
 use serde_json::json;
 
 use super::{
-    added_by, broker_writes, edited_by, events, farm_is_left_alone, farm_with, id_of, object_is, row_is,
+    added_by, broker_writes, count, edited_by, farm_is_left_alone, farm_with, id_of, object_is, row_is, told,
 };
 use crate::world::{World, condition, server};
 
@@ -47,7 +47,7 @@ async fn switching_to_observing_lets_go_and_switching_back_takes_up_again() {
     world.edit_broker("cb1", json!({"managementPolicy": "ObserveOnly"})).await;
     let broker = object_is(&world, "cb1", "it is let go", |broker| broker.finalizers().is_empty()).await;
     assert_eq!(broker.status.as_ref().and_then(|status| status.origin), None);
-    assert!(events(&world, "cb1").await.contains(&"OrphanedExternalResource".to_owned()));
+    told(&world, "cb1", |told| count(told, "OrphanedExternalResource") == 1).await;
     edited_by(&world, "alice", id, Edit { description: Some("hers".into()), ..Edit::default() });
     farm_is_left_alone(&world).await;
     assert_eq!(world.farm().broker(id).expect("the row").description, "hers");

@@ -4,7 +4,7 @@ use ras_operator::simulator::{Edit, FarmConfig};
 use serde_json::json;
 
 use super::{
-    broker_writes, edited_by, events, farm_is_left_alone, id_of, message, object_is, object_writes, row_is,
+    broker_writes, edited_by, farm_is_left_alone, id_of, message, object_is, object_writes, row_is, told,
 };
 use crate::support::kubectl;
 use crate::world::{World, condition, server};
@@ -100,8 +100,8 @@ async fn kubectl_waits_for_ready_and_describe_tells_the_story_once() {
     for line in ["CreatedExternalResource", "UpdatedExternalResource", "Available", &server("cb1")] {
         assert!(text.contains(line), "{line}: {text}");
     }
-    let told = events(&world, "cb1").await;
-    assert_eq!(told.len(), 3, "created, its field, the edit: {told:?}");
+    // Created, its field, the edit.
+    told(&world, "cb1", |told| told.len() == 3).await;
 }
 
 #[tokio::test]
