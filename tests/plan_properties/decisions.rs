@@ -113,6 +113,14 @@ fn facts(observed: &mut Observed, change: impl FnOnce(&mut FarmFacts)) {
     observed.farm = FarmView::Up(changed.into());
 }
 
+/// The farm is listed again, and nothing has changed in it.
+fn listed_again(observed: &mut Observed, now: Now) {
+    facts(observed, |facts| {
+        let rows = facts.snapshot.rows().map(|row| row.as_ref().clone()).collect();
+        facts.snapshot = facts.snapshot.next(rows, now.boot, None).into();
+    });
+}
+
 fn lost_intent() -> Intent {
     Intent {
         uid: "uid-1".into(),
@@ -150,6 +158,9 @@ fn after_a_lost_answer_nothing_is_sent_before_the_quarantine_is_over() {
     let mut later = Now { boot: now.boot + Duration::from_secs(44), ..now };
     assert_waits(&plan(&observed, later), ConditionType::Reconciling, Reason::Quarantine);
     later.boot += Duration::from_secs(1);
+    // What arrived at the very end is only in a list from after it.
+    assert_waits(&plan(&observed, later), ConditionType::Reconciling, Reason::Quarantine);
+    listed_again(&mut observed, later);
     let Some(Step::Create { intent }) = plan(&observed, later).step else { panic!("a new attempt") };
     assert_eq!((intent.attempt, intent.lost_since), (2, Some(start())));
 
@@ -197,6 +208,7 @@ fn a_row_is_ours_only_by_account_and_time() {
         observed.object.intent = Some(Intent { refused: None, ..lost_intent() });
         let later = Now { boot: now.boot + Duration::from_mins(2), ..now };
         observed.memory.intent_seen = Some((1, now.boot));
+        listed_again(&mut observed, later);
         let decided = plan(&observed, later);
         assert_eq!(shows(&decided, ConditionType::Stalled), Some(("True", "AlreadyExists")), "{what}");
     }
