@@ -13,7 +13,7 @@ FAST_TESTS := --lib --bins $(addprefix --test ,$(filter-out e2e,\
   $(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))))
 
 # These tests mostly wait, for periods and quarantines to pass: more at a time than there are cores.
-E2E_THREADS ?= 6
+E2E_THREADS ?= 12
 
 KEPT := $(CURDIR)/.control-plane
 STAMP := $(KEPT)/stamp
