@@ -97,7 +97,6 @@ mod tests {
             hold: None,
             terminating: false,
             mode: ApplyMode::Auto,
-            applied_at: None,
             deletions: DeletionLimits::default(),
         }
     }

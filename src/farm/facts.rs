@@ -66,7 +66,6 @@ impl FarmState {
             hold: self.hold(),
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
-            applied_at: self.applied_at,
             deletions: self.deletion_limits(),
         }
     }

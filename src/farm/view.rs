@@ -74,8 +74,6 @@ pub struct FarmFacts {
     pub terminating: bool,
     /// How pending changes are applied.
     pub mode: ApplyMode,
-    /// When, of the last Apply, the answer came; with `snapshot.listed_at` it says whether a view is from after it.
-    pub applied_at: Option<Duration>,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
 }

@@ -430,7 +430,6 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
         terminating: false,
         mode: ApplyMode::Auto,
-        applied_at: None,
         deletions: DeletionLimits {
             threshold: scenario.threshold.into(),
             window: Duration::from_secs(600),

@@ -147,7 +147,6 @@ impl World {
             hold: self.hold.clone(),
             terminating: false,
             mode: self.mode,
-            applied_at: None,
             deletions: DeletionLimits {
                 threshold: self.threshold,
                 window: Duration::from_mins(10),
