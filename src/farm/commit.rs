@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::actor::Actor;
 use super::connect::{self, NotConnected};
 use super::report;
-use crate::crd::{ApplyMode, PendingApply, finalizer};
+use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::metrics::ApplyOutcome;
 use crate::ras::{self, Outcome};
@@ -179,7 +179,7 @@ impl Actor {
                 Some(until) => state.batch.open(until, true),
                 None => state.pending = None,
             }
-            state.applied_at = Some(now.boot);
+            state.capabilities.note(Capability::Apply, Ok(()));
             state.apply_trouble = None;
             state.unreported = true;
             // What is written from now on belongs to the next Apply.

@@ -73,7 +73,12 @@ fn client(
 
 fn api_paths(spec: &RasFarmSpec) -> ApiPaths {
     let mut paths = ApiPaths::default();
-    let overrides = [(&spec.api.apply, &mut paths.apply), (&spec.api.priority, &mut paths.priority)];
+    let overrides = [
+        (&spec.api.apply, &mut paths.apply),
+        (&spec.api.priority, &mut paths.priority),
+        (&spec.api.promote, &mut paths.promote),
+        (&spec.api.status, &mut paths.status),
+    ];
     for (given, used) in overrides {
         let Some(given) = given else { continue };
         used.path.clone_from(&given.path);

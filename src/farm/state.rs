@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::Batch;
 use super::breaker::{Breaker, BreakerConfig};
+use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::queue::Queue;
 use super::snapshot::{RowKey, Snapshot};
@@ -124,7 +125,7 @@ pub(super) struct FarmState {
     pub(super) guard_works: Option<bool>,
     pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
-    pub(super) applied_at: Option<Duration>,
+    pub(super) capabilities: Capabilities,
     pub(super) apply_handled: Option<String>,
     pub(super) reconcile_handled: Option<String>,
     pub(super) polled_at: Option<Duration>,
@@ -185,7 +186,7 @@ impl FarmState {
             guard_works: None,
             pending: status.pending_apply,
             learnt_account: status.account,
-            applied_at: None,
+            capabilities: Capabilities::new(&status.capabilities),
             apply_handled: status.last_handled_apply_at,
             reconcile_handled: status.last_handled_reconcile_at,
             polled_at: None,
@@ -219,6 +220,7 @@ impl FarmState {
     pub(super) fn start_over(&mut self) {
         self.session_expired = true;
         self.starting_over = true;
+        self.capabilities.forget_lacks();
         self.breaker = Breaker::new(BREAKER);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = Duration::ZERO;
@@ -262,7 +264,7 @@ impl FarmState {
     fn forget_farm(&mut self) {
         self.snapshot = Arc::default();
         self.polled_at = None;
-        self.applied_at = None;
+        self.capabilities = Capabilities::default();
         self.written.clear();
         self.unapplied.clear();
         self.unanswered.clear();
