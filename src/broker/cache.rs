@@ -1,13 +1,14 @@
 //! The brokers as this process knows them: what was watched, overlaid by what its own writes were answered with,
 //! and the indices that make a look-up cost what it finds.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use parking_lot::RwLock;
 
 use super::canonical::{ServerName, canonical_address};
+use super::order::{SiteKey, Stated, stated};
 use crate::crd::RasBroker;
 use crate::kubernetes::ObjectKey;
 
@@ -22,6 +23,9 @@ struct Inner {
     objects: HashMap<ObjectKey, Arc<RasBroker>>,
     by_farm: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     by_token: HashMap<String, BTreeSet<ObjectKey>>,
+    stated: HashMap<SiteKey, BTreeMap<ObjectKey, Stated>>,
+    /// Sites where what is stated has changed since somebody asked.
+    restated: HashSet<SiteKey>,
 }
 
 impl Brokers {
@@ -36,6 +40,7 @@ impl Brokers {
         let key = ObjectKey::of(broker);
         let is_same = |known: &Arc<RasBroker>| known.metadata.uid == broker.metadata.uid;
         if inner.objects.get(&key).is_some_and(is_same) {
+            inner.note_restated(Some(broker), None);
             inner.forget(&key);
         }
     }
@@ -69,6 +74,19 @@ impl Brokers {
             .collect()
     }
 
+    /// The brokers of a site that state a priority, whichever `RasFarm` they name.
+    pub fn stated(&self, site: &SiteKey) -> Vec<Stated> {
+        self.inner.read().stated.get(site).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// The sites where what is stated has changed since this was asked last.
+    pub fn take_restated(&self) -> HashSet<SiteKey> {
+        if self.inner.read().restated.is_empty() {
+            return HashSet::new();
+        }
+        std::mem::take(&mut self.inner.write().restated)
+    }
+
     /// Other brokers that may mean the same machine, in any farm.
     pub fn similar(&self, broker: &RasBroker) -> Vec<Arc<RasBroker>> {
         let own = ObjectKey::of(broker);
@@ -89,12 +107,23 @@ impl Inner {
         if self.objects.get(&key).is_some_and(|known| version(known) > version(&broker)) {
             return;
         }
+        self.note_restated(self.objects.get(&key).map(Arc::clone).as_deref(), Some(&broker));
         self.forget(&key);
         self.by_farm.entry(farm_of(&broker)).or_default().insert(key.clone());
         for token in tokens(&broker) {
             self.by_token.entry(token).or_default().insert(key.clone());
         }
+        if let Some((site, stated)) = stated(&broker) {
+            self.stated.entry(site).or_default().insert(key.clone(), stated);
+        }
         self.objects.insert(key, broker);
+    }
+
+    fn note_restated(&mut self, before: Option<&RasBroker>, after: Option<&RasBroker>) {
+        let (before, after) = (before.and_then(stated), after.and_then(stated));
+        if before != after {
+            self.restated.extend([before, after].into_iter().flatten().map(|(site, _)| site));
+        }
     }
 
     fn forget(&mut self, key: &ObjectKey) {
@@ -102,6 +131,14 @@ impl Inner {
         unlink(&mut self.by_farm, &farm_of(&broker), key);
         for token in tokens(&broker) {
             unlink(&mut self.by_token, &token, key);
+        }
+        if let Some((site, _)) = stated(&broker)
+            && let Some(others) = self.stated.get_mut(&site)
+        {
+            others.remove(key);
+            if others.is_empty() {
+                self.stated.remove(&site);
+            }
         }
     }
 }
