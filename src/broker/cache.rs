@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use parking_lot::RwLock;
 
 use super::canonical::{ServerName, canonical_address};
-use super::order::{SiteKey, Stated, stated};
+use super::order::{SiteKey, Stated, is_new, stated};
 use crate::crd::RasBroker;
 use crate::kubernetes::ObjectKey;
 
@@ -24,6 +24,8 @@ struct Inner {
     by_farm: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     by_token: HashMap<String, BTreeSet<ObjectKey>>,
     stated: HashMap<SiteKey, BTreeMap<ObjectKey, Stated>>,
+    /// By farm, those that state a priority and of which nothing has been said yet.
+    new: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// Sites where what is stated has changed since somebody asked.
     restated: HashSet<SiteKey>,
 }
@@ -79,6 +81,11 @@ impl Brokers {
         self.inner.read().stated.get(site).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
+    /// Whether a broker of this farm states a priority and has not been looked at yet.
+    pub fn awaits_more(&self, farm: &ObjectKey) -> bool {
+        self.inner.read().new.contains_key(farm)
+    }
+
     /// The sites where what is stated has changed since this was asked last.
     pub fn take_restated(&self) -> HashSet<SiteKey> {
         if self.inner.read().restated.is_empty() {
@@ -113,6 +120,9 @@ impl Inner {
         for token in tokens(&broker) {
             self.by_token.entry(token).or_default().insert(key.clone());
         }
+        if is_new(&broker) {
+            self.new.entry(farm_of(&broker)).or_default().insert(key.clone());
+        }
         if let Some((site, stated)) = stated(&broker) {
             self.stated.entry(site).or_default().insert(key.clone(), stated);
         }
@@ -129,6 +139,7 @@ impl Inner {
     fn forget(&mut self, key: &ObjectKey) {
         let Some(broker) = self.objects.remove(key) else { return };
         unlink(&mut self.by_farm, &farm_of(&broker), key);
+        unlink(&mut self.new, &farm_of(&broker), key);
         for token in tokens(&broker) {
             unlink(&mut self.by_token, &token, key);
         }

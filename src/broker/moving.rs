@@ -23,7 +23,8 @@ impl Context {
             return None;
         }
         let stated = self.brokers.stated(&site);
-        order::place(&facts.snapshot, site.site_id, own.id, &stated, facts.moves.form)
+        let place = order::place(&facts.snapshot, site.site_id, own.id, &stated, facts.moves.form)?;
+        Some(Place { gathers: self.brokers.awaits_more(&farm_of(broker)), ..place })
     }
 
     /// Whoever moves next in this broker's site is woken, unless it is this broker.
@@ -34,16 +35,15 @@ impl Context {
         }
     }
 
-    /// The same in each site where what is asked has changed.
-    pub(super) fn wake_movers(&self) {
+    /// Where what is asked of a site has changed, all whom that concerns are woken.
+    pub(super) fn wake_restated(&self) {
         for site in self.brokers.take_restated() {
             let stated = self.brokers.stated(&site);
             let any = stated.first().and_then(|stated| self.brokers.get(&stated.key));
             let farm = any.and_then(|any| self.farms.get(&farm_of(&any)));
-            if let Some(FarmView::Up(facts)) = farm.map(|farm| farm.view())
-                && let Some(turn) = order::turn(&facts.snapshot, site.site_id, &stated, facts.moves.form)
-            {
-                self.farms.wake(turn.key);
+            if let Some(FarmView::Up(facts)) = farm.map(|farm| farm.view()) {
+                let keys = order::concerned(&facts.snapshot, site.site_id, &stated, facts.moves.form);
+                keys.into_iter().for_each(|key| self.farms.wake(key));
             }
         }
     }

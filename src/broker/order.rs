@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::canonical::ServerName;
 use super::observe::ObjectFacts;
-use crate::crd::{ManagementPolicy, MoveForm, RasBroker};
+use crate::crd::{ManagementPolicy, MoveForm, NEVER_OBSERVED, RasBroker};
 use crate::farm::snapshot::{RowKey, Snapshot};
 use crate::kubernetes::ObjectKey;
 use crate::ras;
@@ -48,6 +48,9 @@ pub struct Place {
     pub turn: Option<Turn>,
     /// The objects whose brokers are out of their place, or change it with that move.
     pub concerned: Vec<ObjectKey>,
+    /// Whether an object of the farm that states a priority has not been looked at yet: where brokers come in a crowd,
+    /// the order is made of all of them.
+    pub gathers: bool,
     /// The secondaries' ids in the order on which this was decided.
     pub order: Arc<[i64]>,
 }
@@ -74,6 +77,12 @@ pub fn stated(broker: &RasBroker) -> Option<(SiteKey, Stated)> {
     Some((site, Stated { key: ObjectKey::of(broker), id, name: object.desired.name, priority, rests }))
 }
 
+/// Whether an object states a priority and nothing has been said of it yet.
+pub fn is_new(broker: &RasBroker) -> bool {
+    let is_seen = broker.status.as_ref().is_some_and(|status| status.observed_generation != NEVER_OBSERVED);
+    broker.spec.priority.is_some() && broker.metadata.deletion_timestamp.is_none() && !is_seen
+}
+
 /// Where the row `id` belongs among the secondaries of its site; `None` where it has no place to be judged by.
 pub fn place(snapshot: &Snapshot, site_id: i64, id: i64, stated: &[Stated], form: MoveForm) -> Option<Place> {
     let order = snapshot.order(site_id);
@@ -83,14 +92,15 @@ pub fn place(snapshot: &Snapshot, site_id: i64, id: i64, stated: &[Stated], form
     let next = site.next(&order, form);
     let concerned = next.map(|(id, to)| site.concerned(&moved(&order, id, to))).unwrap_or_default();
     let turn = next.and_then(|next| site.turn(next));
-    Some(Place { wanted, turn, concerned, order })
+    Some(Place { wanted, turn, concerned, gathers: false, order })
 }
 
-/// Whose turn it is in a site that is out of order.
-pub fn turn(snapshot: &Snapshot, site_id: i64, stated: &[Stated], form: MoveForm) -> Option<Turn> {
+/// The objects that have to look at their place: those that are out of it, and the one that is moved next. None in a
+/// site that is in order.
+pub fn concerned(snapshot: &Snapshot, site_id: i64, stated: &[Stated], form: MoveForm) -> Vec<ObjectKey> {
     let order = snapshot.order(site_id);
     let site = Site::new(snapshot, &order, stated);
-    site.next(&order, form).and_then(|next| site.turn(next))
+    site.next(&order, form).map(|(id, to)| site.concerned(&moved(&order, id, to))).unwrap_or_default()
 }
 
 /// The secondaries of a site that count, as they are and as they should be.

@@ -84,7 +84,7 @@ impl Context {
                 return Ok(Action::await_change());
             }
             let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
-            self.wake_movers();
+            self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
             let now = self.clock.now();
@@ -207,7 +207,7 @@ impl Context {
         if is_news && known.is_some_and(|known| known.status != watched.status) {
             self.farms.wake(key);
         }
-        self.wake_movers();
+        self.wake_restated();
         self.touch(&farm);
     }
 
@@ -218,7 +218,7 @@ impl Context {
             self.memories.lock().remove(uid);
         }
         self.wake_rivals(broker);
-        self.wake_movers();
+        self.wake_restated();
         if let Some(farm) = self.farms.get(&farm_of(broker)) {
             farm.withdraw(&ObjectKey::of(broker));
             farm.touch();

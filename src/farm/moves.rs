@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::actor::Actor;
 use super::snapshot::RowKey;
 use super::state::FarmState;
-use super::view::Unapplied;
+use super::view::{FarmView, Unapplied};
 use crate::broker::intent::quarantine_of;
+use crate::broker::order::{self, SiteKey};
 use crate::clock::Now;
 use crate::crd::Capability;
 use crate::kubernetes::ObjectKey;
@@ -39,6 +41,21 @@ pub struct Moving {
     pub to: ras::Move,
     /// The objects that are in their place only once the site's moves are applied.
     pub concerned: Vec<ObjectKey>,
+}
+
+impl Actor {
+    /// A row may be out of its place by the change of another.
+    pub(super) fn wake_misplaced(&self, changed: &HashSet<RowKey>) {
+        let view = self.farm.view();
+        let FarmView::Up(facts) = view else { return };
+        let sites: BTreeSet<i64> = changed.iter().map(|key| key.site_id).collect();
+        for site_id in sites {
+            let stated = self.brokers.stated(&SiteKey { identity: facts.identity.clone(), site_id });
+            if !stated.is_empty() {
+                self.wake_brokers(order::concerned(&facts.snapshot, site_id, &stated, facts.moves.form));
+            }
+        }
+    }
 }
 
 impl FarmState {

@@ -162,7 +162,12 @@ fn site(order: [i64; 4]) -> Snapshot {
 }
 
 fn turn_in(order: [i64; 4], stated: &[Stated]) -> Option<(String, ras::Move)> {
-    turn(&site(order), 1, stated, MoveForm::Number).map(|turn| (turn.key.name, turn.to))
+    let (snapshot, number) = (site(order), MoveForm::Number);
+    let order = snapshot.order(1);
+    let site = Site::new(&snapshot, &order, stated);
+    let turn = site.next(&order, number).and_then(|next| site.turn(next));
+    assert_eq!(turn.is_none(), concerned(&snapshot, 1, stated, number).is_empty());
+    turn.map(|turn| (turn.key.name, turn.to))
 }
 
 #[test]
@@ -201,7 +206,7 @@ fn a_forged_id_and_a_row_on_its_way_out_do_not_count() {
     assert_eq!(turn_in([2, 3, 4, 5], &[forged]), None);
     let rows = vec![row(1, 0), ras::Broker { marked_for_deletion: Some(true), ..row(2, 1) }, row(3, 2)];
     let snapshot = Snapshot::default().next(rows, std::time::Duration::ZERO, None);
-    assert_eq!(turn(&snapshot, 1, &[says(3, 1)], MoveForm::Step), None);
+    assert_eq!(concerned(&snapshot, 1, &[says(3, 1)], MoveForm::Step), []);
 }
 
 #[test]

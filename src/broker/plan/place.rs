@@ -26,6 +26,8 @@ pub(super) enum Placing {
     Move(ras::Move),
     /// Others are moved first.
     Waits,
+    /// It is its turn once others have come of which nothing is known yet.
+    Gathers,
     /// Nothing for this long: a move without an answer may still take effect.
     InDoubt(Duration),
     /// Nothing: the farm took the move, and shows another place.
@@ -68,13 +70,13 @@ impl Placing {
         if now.boot < certain || facts.snapshot.listed_at < certain {
             return Self::InDoubt(certain.saturating_sub(now.boot));
         }
-        Self::Move(to)
+        if place.gathers { Self::Gathers } else { Self::Move(to) }
     }
 
     /// Whether moves are to come that put the broker in its place.
     pub(super) fn is_under_way(self) -> bool {
         match self {
-            Self::Move(_) | Self::Waits => true,
+            Self::Move(_) | Self::Waits | Self::Gathers => true,
             Self::Kept | Self::Primary | Self::InDoubt(_) | Self::Ignored | Self::Unsupported => false,
         }
     }
@@ -88,7 +90,12 @@ impl Placing {
         match self {
             Self::Kept if memory.unapplied.is_some() => return known.cloned(),
             Self::Kept | Self::Primary => return None,
-            Self::Move(_) | Self::Waits | Self::InDoubt(_) | Self::Ignored | Self::Unsupported => {}
+            Self::Move(_)
+            | Self::Waits
+            | Self::Gathers
+            | Self::InDoubt(_)
+            | Self::Ignored
+            | Self::Unsupported => {}
         }
         if known.is_none() && object.status.priority != Some(wanted) {
             return None;

@@ -1,6 +1,7 @@
 //! A row that is ours: what differs, what may be sent, and what the conditions say when nothing is left to send.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -18,6 +19,9 @@ use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ApplyMode, Drift};
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
+
+/// Pause while more brokers come: shorter than the quiet after which a batch is applied.
+const GATHERING_ORDER: Duration = Duration::from_millis(200);
 
 type Difference = (Field, Value, Option<Value>);
 
@@ -53,7 +57,7 @@ pub(super) fn plan(
     let step = next_step(&differences, placing, row);
     let Some(step) = step.filter(|_| !desired.suspend && facts.hold.is_none()) else {
         let findings = resting(observed, desired, facts, row, &Rest { differences, placing, drift });
-        return doubting(shown.shows(findings, now), placing);
+        return looking_again(shown.shows(findings, now), placing);
     };
     let drifted = drifted(&drift);
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
@@ -80,17 +84,19 @@ fn next_step(differences: &Differences, placing: Placing, row: &ras::Broker) -> 
         Placing::Kept
         | Placing::Primary
         | Placing::Waits
+        | Placing::Gathers
         | Placing::InDoubt(_)
         | Placing::Ignored
         | Placing::Unsupported => None,
     }
 }
 
-/// A move is decided on a list from after all that may still take effect.
-fn doubting(plan: Plan, placing: Placing) -> Plan {
+/// A move is decided on a list from after all that may still take effect, and when all are there that it concerns.
+fn looking_again(plan: Plan, placing: Placing) -> Plan {
     match placing {
         Placing::InDoubt(left) if left.is_zero() => plan.with_list(),
         Placing::InDoubt(left) => plan.after(left),
+        Placing::Gathers => plan.after(GATHERING_ORDER),
         Placing::Kept
         | Placing::Primary
         | Placing::Move(_)
@@ -296,7 +302,7 @@ fn resting(
     let doubt = matches!(placing, Placing::InDoubt(_)).then(message::quarantine);
     let unapplied = || unapplied(&observed.object, &observed.memory, desired, facts);
     let waits = || {
-        let waits = *placing == Placing::Waits && !placing.is_tried_again(observed);
+        let waits = placing.is_under_way() && !placing.is_tried_again(observed);
         waits.then(|| match is_being_created(&observed.object, &observed.memory) {
             true => message::creating(desired),
             false => under_way(&observed.memory, differences, *placing),
@@ -321,7 +327,9 @@ fn resting(
 fn misplaced(observed: &Observed, placing: Placing, row: &ras::Broker) -> Option<Hold> {
     match placing {
         Placing::Ignored => observed.place.as_ref().map(|place| message::place_ignored(place.wanted, row)),
-        Placing::Unsupported | Placing::Waits | Placing::Move(_) => Some(message::priority_unsupported()),
+        Placing::Unsupported | Placing::Waits | Placing::Gathers | Placing::Move(_) => {
+            Some(message::priority_unsupported())
+        }
         Placing::Kept | Placing::Primary | Placing::InDoubt(_) => None,
     }
 }
