@@ -110,7 +110,7 @@ impl Snapshot {
         shifted
     }
 
-    /// The ids of a site's secondaries in the order of their priority.
+    /// The ids of a site's secondaries in the order of their priority; none where two show the same.
     pub fn order(&self, site_id: i64) -> Arc<[i64]> {
         let orders = self.orders.get_or_init(|| self.orders());
         orders.get(&site_id).map(Arc::clone).unwrap_or_default()
@@ -125,7 +125,8 @@ impl Snapshot {
         }
         let ids = |mut rows: Vec<(i64, i64)>| {
             rows.sort_unstable();
-            rows.into_iter().map(|(_, id)| id).collect()
+            let is_order = rows.is_sorted_by(|(one, _), (next, _)| one < next);
+            rows.into_iter().filter(|_| is_order).map(|(_, id)| id).collect()
         };
         sites.into_iter().map(|(site, rows)| (site, ids(rows))).collect()
     }
@@ -237,6 +238,8 @@ mod tests {
         assert_eq!(snapshot.move_row(1, 3, ras::Move::Up).len(), 2);
         assert_eq!(*snapshot.order(1), [4, 3, 2]);
         assert_eq!(*snapshot.order(2), [0; 0], "another site has none");
+        snapshot.put(place(5, "e", 6));
+        assert_eq!(*snapshot.order(1), [0; 0], "two in one place are in no order");
     }
 
     #[test]

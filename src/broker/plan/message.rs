@@ -247,9 +247,9 @@ pub(super) fn primary_cannot(fields: &[Field]) -> Hold {
 pub(super) fn priority_unsupported() -> Hold {
     Hold::new(
         Reason::Unsupported,
-        "The broker is not where spec.priority puts it, and the farm has no call to move it: move it in the RAS \
-         Console, remove the field, or set spec.api.priority of the RasFarm to this farm's call. Everything else is \
-         reconciled.",
+        "The broker is not where spec.priority puts it and the farm has no call to move it, or does not show its \
+         order: move it in the RAS Console, remove the field, or set spec.api.priority of the RasFarm to this farm's \
+         call. Everything else is reconciled.",
     )
 }
 

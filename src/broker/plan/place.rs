@@ -32,7 +32,7 @@ pub(super) enum Placing {
     InDoubt(Duration),
     /// Nothing: the farm took the move, and shows another place.
     Ignored,
-    /// Nothing: the farm has no such call, or shows no places.
+    /// Nothing: the farm has no such call, or does not show in which order its brokers are.
     Unsupported,
 }
 
@@ -40,14 +40,12 @@ impl Placing {
     /// What is to be done about the place of `row`, which is ours.
     pub(super) fn of(observed: &Observed, facts: &FarmFacts, row: &ras::Broker, now: Now) -> Self {
         let Observed { object, memory, place, .. } = observed;
-        match (object.desired.priority, row.priority, place) {
+        let place = match (object.desired.priority, row.priority, place) {
             (None, ..) => return Self::Kept,
             (Some(_), Some(0), _) => return Self::Primary,
-            (Some(_), None, _) => return Self::Unsupported,
-            (Some(_), Some(_), None) => return Self::Kept,
-            (Some(_), Some(_), Some(_)) => {}
-        }
-        let Some(place) = place else { return Self::Kept };
+            (Some(_), Some(_), Some(place)) => place,
+            (Some(_), None, _) | (Some(_), Some(_), None) => return Self::Unsupported,
+        };
         let turn = place.turn.as_ref().filter(|turn| is_of(&turn.key, object)).map(|turn| turn.to);
         let is_there = row.priority == Some(place.wanted);
         let moved = memory
