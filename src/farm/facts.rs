@@ -58,6 +58,7 @@ impl FarmState {
             learnt_account: self.learnt_account.clone(),
             farm_time: self.farm_time(now),
             quarantine: quarantine_of(spec.request_timeout.get()),
+            install_limit: spec.install_limit(),
             separator: match spec.api.alternative_ips_separator {
                 Some(Separator::Semicolon) => ';',
                 // The REST reference says comma; every administrator's guide says semicolon.

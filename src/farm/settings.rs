@@ -65,6 +65,7 @@ fn client(
         endpoint: ras::parse_endpoint(endpoint).map_err(invalid)?,
         tls: tls.clone(),
         request_timeout: spec.request_timeout.get(),
+        install_timeout: spec.install_limit(),
         hosts: policy.hosts.clone(),
         api: api_paths(spec),
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::snapshot::Snapshot;
+use crate::broker::intent::quarantine_of;
 use crate::crd::ApplyMode;
 use crate::crd::condition::Reason;
 
@@ -66,6 +67,8 @@ pub struct FarmFacts {
     pub farm_time: Timestamp,
     /// Send deadline, request timeout and slack: how long a request may still take effect.
     pub quarantine: Duration,
+    /// How long a call that installs or removes an agent may take.
+    pub install_limit: Duration,
     /// What the farm separates `alternativeIPs` by.
     pub separator: char,
     /// Why no write may be sent, if so.
@@ -76,6 +79,13 @@ pub struct FarmFacts {
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+}
+
+impl FarmFacts {
+    /// How long a request may still take effect; one that `installs` or removes an agent takes longer.
+    pub fn quarantine_of(&self, installs: bool) -> Duration {
+        if installs { quarantine_of(self.install_limit) } else { self.quarantine }
+    }
 }
 
 /// The limits of `spec.deletionProtection`.

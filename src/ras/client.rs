@@ -30,6 +30,8 @@ const MAX_ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 /// How long a connection may take, TLS included, so that a host that cannot be reached (nothing was sent) is told
 /// from a farm that does not answer (anything may have happened).
 const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// An installation is silent for minutes: what is on the way must not take the connection for a dead one.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The vendor wants this on every request, GET included.
 const JSON_V1: HeaderValue = HeaderValue::from_static("application/json; api-version=1.0");
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("auth_token");
@@ -43,6 +45,8 @@ pub struct ClientConfig {
     pub tls: TlsConfig,
     /// For one whole call: name, connection, TLS, request and answer.
     pub request_timeout: Duration,
+    /// The same for a call that installs or removes an agent.
+    pub install_timeout: Duration,
     /// Which hosts may be called.
     pub hosts: HostPolicy,
     /// Where the undocumented calls live.
@@ -90,9 +94,21 @@ struct Shared {
     host_header: Option<HeaderValue>,
     host: Arc<str>,
     hosts: HostPolicy,
-    timeout: Duration,
+    timeouts: Timeouts,
     api: ApiPaths,
     observer: Option<Observer>,
+}
+
+#[derive(Clone, Copy)]
+struct Timeouts {
+    ordinary: Duration,
+    install: Duration,
+}
+
+impl Timeouts {
+    fn of(self, call: &Call) -> Duration {
+        if call.installs { self.install } else { self.ordinary }
+    }
 }
 
 impl fmt::Debug for Client {
@@ -120,14 +136,15 @@ impl Client {
     }
 
     fn build(config: ClientConfig, observer: Option<Observer>) -> Result<Self, ConfigError> {
-        let ClientConfig { endpoint, tls, request_timeout, hosts, api } = config;
+        let ClientConfig { endpoint, tls, request_timeout, install_timeout, hosts, api } = config;
         endpoint::check(&endpoint)?;
         let host = endpoint::host(&endpoint)?;
         let Trust { client, name } = Trust::new(&tls)?;
         let (base, host_header) = address(endpoint, name.as_ref())?;
         let resolver = FarmResolver { host: Arc::clone(&host), policy: hosts.clone() };
         let http = http_client(client, resolver, request_timeout)?;
-        let shared = Shared { http, base, host_header, host, hosts, timeout: request_timeout, api, observer };
+        let timeouts = Timeouts { ordinary: request_timeout, install: install_timeout };
+        let shared = Shared { http, base, host_header, host, hosts, timeouts, api, observer };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -188,6 +205,11 @@ impl Client {
         self.query(token, request::list_sites(), answer::sites).await
     }
 
+    /// What the farm says of its brokers, where it has such a call: their agents' states among it.
+    pub async fn broker_status(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
+        self.query(token, request::broker_status(&self.shared.api), answer::agents).await
+    }
+
     /// The brokers' agents.
     pub async fn list_agents(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
         self.query(token, request::list_agents(), answer::agents).await
@@ -236,7 +258,7 @@ impl Client {
     ) -> Result<Received, Error> {
         let started = Instant::now();
         let exchange = self.exchange(call, token, expect, scrubber);
-        let result = match tokio::time::timeout(self.shared.timeout, exchange).await {
+        let result = match tokio::time::timeout(self.shared.timeouts.of(call), exchange).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(call.route, ErrorKind::Timeout)),
         };
@@ -281,7 +303,7 @@ impl Client {
         let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
         let response = self.shared.http.execute(request).await.map_err(fail)?;
         if !response.status().is_success() {
-            let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeout / 4);
+            let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeouts.of(call) / 4);
             let kind = receive::failure(response, scrubber, words_time).await;
             return Err(Error::new(call.route, kind));
         }
@@ -296,7 +318,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call, token: Option<&AuthToken>) -> Option<reqwest::Request> {
-        let Call { route: _, method, path, query, body } = call;
+        let Call { route: _, method, path, query, body, installs: _ } = call;
         let mut url = self.shared.base.clone();
         url.set_path(path);
         if !query.is_empty() {
@@ -357,6 +379,7 @@ fn http_client(
         .tls_backend_preconfigured(tls)
         .dns_resolver(resolver)
         .connect_timeout(MAX_CONNECT.min(request_timeout / 2))
+        .tcp_keepalive(KEEPALIVE)
         .pool_max_idle_per_host(0)
         .retry(reqwest::retry::never())
         .redirect(reqwest::redirect::Policy::none())
