@@ -226,6 +226,9 @@ impl Executor<'_> {
 
     async fn record(&self, row: &ras::Broker, origin: Origin) -> Result<Progress, StepError> {
         let object = self.write_identity(self.broker, row, origin).await?;
+        if let Some(farm) = self.farm {
+            farm.found(self.key);
+        }
         if origin == Origin::Adopted {
             let note = format!("Adopted Connection Broker {:?} (id {}).", row.server, row.id);
             self.events.publish(object.as_ref(), &Event::normal(Kind::AdoptedExternalResource, note));

@@ -108,6 +108,7 @@ impl Batch {
     /// A write may have reached the farm.
     pub fn touch(&mut self, now: Duration) {
         self.dirty = true;
+        self.last = now;
         self.overtaken |= self.phase == Phase::Applying;
         self.first = Some(self.first.map_or(now, |first| first.min(now)));
     }

@@ -98,6 +98,19 @@ impl Farm {
         self.changed.notify_one();
     }
 
+    /// A row shows that this broker's unanswered POST has taken effect: the next Apply commits it.
+    pub fn found(&self, broker: &ObjectKey) {
+        {
+            let mut state = self.state.lock();
+            if !state.unanswered.remove(broker) {
+                return;
+            }
+            state.wrote(broker, Unapplied::Created);
+            state.batch.touch(self.clock.now().boot);
+        }
+        self.changed.notify_one();
+    }
+
     /// Whether this process may act, which a leader that lost its Lease may not.
     pub fn may_act(&self) -> bool {
         self.authority.may_act()

@@ -24,6 +24,14 @@ impl Hold {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
+
+    /// What a broker shows that a hold of its farm keeps back.
+    #[must_use]
+    pub fn waiting(&self) -> Self {
+        let waits_for_apply = self.reason == Reason::WaitingForApply;
+        let reason = if waits_for_apply { Reason::WaitingForApply } else { Reason::WaitingForFarm };
+        Self { reason, message: self.message.clone() }
+    }
 }
 
 /// What is known of the farm.

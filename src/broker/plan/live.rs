@@ -306,7 +306,7 @@ impl Case<'_> {
         }
         match &self.facts.hold {
             Some(hold) if hold.reason == Reason::Suspended => self.resting(hold.clone()),
-            Some(hold) => self.reconciling(Hold::new(Reason::WaitingForFarm, hold.message.clone())),
+            Some(hold) => self.reconciling(hold.waiting()),
             None => plan(),
         }
     }

@@ -251,14 +251,14 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
     if hold.reason == Reason::Suspended {
         return Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) });
     }
-    something_to_send.then(|| Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
+    something_to_send.then(|| Findings::reconciling(hold.waiting()))
 }
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
     if let Some(hold) = facts.hold.as_ref().filter(|hold| hold.reason != Reason::Suspended) {
         // What keeps the Apply back is the farm's to say.
-        return Some(Hold::new(Reason::WaitingForFarm, hold.message.clone()));
+        return Some(hold.waiting());
     }
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
