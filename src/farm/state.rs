@@ -1,6 +1,6 @@
 //! The farm's state as a value: what is known, what waits, and what the actor does next. No I/O.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ pub(super) struct FarmState {
     pub(super) logons: LogonLimit,
     pub(super) batch: Batch,
     pub(super) queue: Queue,
-    pub(super) unapplied: HashMap<ObjectKey, Written>,
+    pub(super) unapplied: BTreeMap<ObjectKey, Written>,
     /// Counts Applies, ours and those that a logon may show.
     pub(super) round: u64,
     /// Of these, what may still arrive after the next Apply, since it was not answered.
@@ -120,7 +120,7 @@ pub(super) struct FarmState {
     /// Whether an earlier process wrote something that is not applied yet.
     pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
-    pub(super) settling: HashMap<ObjectKey, Unapplied>,
+    pub(super) settling: BTreeMap<ObjectKey, Unapplied>,
     /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
     /// Whether the next Apply commits a deletion of ours.
@@ -192,11 +192,11 @@ impl FarmState {
             logons: LogonLimit::new(logons),
             batch: Batch::default(),
             queue: Queue::default(),
-            unapplied: HashMap::new(),
+            unapplied: BTreeMap::new(),
             round: 0,
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
-            settling: HashMap::new(),
+            settling: BTreeMap::new(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -296,14 +296,14 @@ impl FarmState {
 
     /// What is committed by the Apply that was just answered; what was answered meanwhile, or may still arrive, waits
     /// for the next one.
-    pub(super) fn take_applied(&mut self) -> HashMap<ObjectKey, Unapplied> {
+    pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
         if self.pending.is_none() {
             self.unanswered.clear();
         }
         let (round, unanswered) = (self.round, &self.unanswered);
         let is_applied =
             |key: &ObjectKey, written: &mut Written| written.round < round && !unanswered.contains(key);
-        self.unapplied.extract_if(is_applied).map(|(key, written)| (key, written.change)).collect()
+        self.unapplied.extract_if(.., is_applied).map(|(key, written)| (key, written.change)).collect()
     }
 
     /// The farm's recorded identity.

@@ -28,11 +28,10 @@ fn word(health: Health) -> String {
 }
 
 fn meaning(health: Health) -> Vec<String> {
-    let (ready, advice) = match health {
-        Health::Healthy => ("not kept down", "nothing"),
-        other => ("`False`, reason `WaitingForAgent`", other.advice()),
-    };
-    vec![word(health), ready.to_owned(), advice.to_owned()]
+    if health == Health::Healthy {
+        return vec![word(health), "not kept down".to_owned(), "Nothing.".to_owned()];
+    }
+    vec![word(health), "`False`, reason `WaitingForAgent`".to_owned(), health.advice().to_owned()]
 }
 
 fn row(number: i64, name: &str) -> Vec<String> {
