@@ -13,7 +13,7 @@ use crate::crd::condition::Reason;
 use crate::crd::{PendingApply, RasFarm};
 use crate::farm::limiter::Take;
 use crate::farm::state::{Link, Trouble};
-use crate::farm::view::Hold;
+use crate::farm::view::{Hold, Unapplied};
 use crate::ras::{self, AuthToken};
 
 const START: Duration = Duration::from_secs(1_000_000);
@@ -442,4 +442,56 @@ fn the_circuit_closes_when_its_probe_succeeds() {
     assert_eq!(game.state.next(game.now()), Task::Poll);
     game.list();
     assert!(!game.state.breaker.is_open());
+}
+
+#[test]
+fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_the_next() {
+    let mut game = Game::new("Auto", 9);
+    game.act();
+    let now = game.now();
+    let [early, late] = ["early", "late"].map(|name| ObjectKey::new("ns", name));
+    let state = &mut game.state;
+    state.wrote(&early, Unapplied::Updated);
+    assert_eq!(state.apply_now(now), Task::Apply);
+    state.wrote(&late, Unapplied::Created);
+    assert_eq!(state.take_applied(), [(early, Unapplied::Updated)].into());
+    assert_eq!(state.apply_now(now), Task::Apply);
+    assert_eq!(state.take_applied(), [(late, Unapplied::Created)].into());
+}
+
+#[test]
+fn a_session_that_was_replaced_is_given_back_after_its_last_call() {
+    let mut game = Game::new("Auto", 9);
+    let installing = game.state.link.as_ref().unwrap().calls.token();
+    game.state.take_link(link(), Vec::new());
+    assert_ne!(game.state.next(game.now()), Task::GiveBack);
+    assert!(game.state.take_retired().is_none());
+    drop(installing);
+    assert_eq!(game.state.next(game.now()), Task::GiveBack);
+    assert!(game.state.take_retired().is_some() && game.state.take_retired().is_none());
+}
+
+#[test]
+fn installations_leave_the_places_of_others_free_and_wait_for_a_worker_of_their_own() {
+    let mut game = Game::new("Auto", 100);
+    game.act();
+    while game.doing.is_some() {
+        game.act();
+    }
+    game.state.pending = Some(PendingApply {
+        since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(game.now().wall),
+        brokers: 1,
+    });
+    game.state.batch.open(game.now, false);
+    let key = |number: usize| ObjectKey::new("ns", format!("b{number}"));
+    let now = game.now();
+    let admitted = (0..6).filter(|number| game.state.admit(&key(*number), INSTALL, now)).count();
+    assert_eq!(admitted, INSTALLS);
+    assert_eq!(game.state.call(now), [], "the others wait");
+    game.state.batch.end(game.now, Pace::Install);
+    let all = Arc::clone(&game.state.workers).try_acquire_many_owned(2).unwrap();
+    assert_eq!(game.state.call(now), [], "farms elsewhere keep all the workers that may wait");
+    drop(all);
+    assert_eq!(game.state.call(now).len(), 2);
+    assert!(game.state.admit(&key(9), CREATE, now) || game.state.call(now).contains(&key(9)));
 }
