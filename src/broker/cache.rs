@@ -1,7 +1,7 @@
 //! The brokers as this process knows them: what was watched, overlaid by what its own writes were answered with,
 //! and the indices that make a look-up cost what it finds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -20,14 +20,14 @@ pub struct Brokers {
 
 #[derive(Debug, Default)]
 struct Inner {
-    objects: HashMap<ObjectKey, Arc<RasBroker>>,
+    objects: BTreeMap<ObjectKey, Arc<RasBroker>>,
     by_farm: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     by_token: HashMap<String, BTreeSet<ObjectKey>>,
     stated: HashMap<SiteKey, BTreeMap<ObjectKey, Stated>>,
     /// By farm, those that state a priority and of which nothing has been said yet.
     new: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// Sites where what is stated has changed since somebody asked.
-    restated: HashSet<SiteKey>,
+    restated: BTreeSet<SiteKey>,
 }
 
 impl Brokers {
@@ -87,9 +87,9 @@ impl Brokers {
     }
 
     /// The sites where what is stated has changed since this was asked last.
-    pub fn take_restated(&self) -> HashSet<SiteKey> {
+    pub fn take_restated(&self) -> BTreeSet<SiteKey> {
         if self.inner.read().restated.is_empty() {
-            return HashSet::new();
+            return BTreeSet::new();
         }
         std::mem::take(&mut self.inner.write().restated)
     }

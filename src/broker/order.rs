@@ -16,7 +16,7 @@ use crate::kubernetes::ObjectKey;
 use crate::ras;
 
 /// A site of one farm, whichever `RasFarm` leads to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SiteKey {
     /// The farm's identity.
     pub identity: String,

@@ -91,7 +91,7 @@ impl FarmState {
     /// Who stands where they belong by this move does so only once it is applied.
     fn concern(&mut self, moving: &Moving, is_lost: bool) {
         for key in &moving.concerned {
-            self.unapplied.entry(key.clone()).or_insert(Unapplied::Moved);
+            self.wrote(key, Unapplied::Moved);
             if is_lost {
                 self.unanswered.insert(key.clone());
             }

@@ -22,7 +22,7 @@ use ras_operator::crd::{
     AdoptionPolicy, ApplyMode, DeletionPolicy, ObservedBroker, Origin, RasBroker, RasBrokerSpec,
     RasBrokerStatus, annotation, finalizer,
 };
-use ras_operator::farm::batch::{Batch, Due};
+use ras_operator::farm::batch::{Batch, Due, Pace};
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage, Unapplied};
 use ras_operator::ras;
@@ -437,6 +437,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         learnt_account: None,
         farm_time: now().wall,
         quarantine: quarantine_of(REQUEST_TIMEOUT),
+        install_limit: REQUEST_TIMEOUT,
         separator: ',',
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
         terminating: false,
@@ -473,7 +474,7 @@ fn batch(gathered: Gathered, in_flight: usize) -> Batch {
             batch.apply_failed(start, true);
         }
     }
-    (0..in_flight).for_each(|_| batch.begin());
+    (0..in_flight).for_each(|_| batch.begin(Pace::Ordinary));
     batch
 }
 

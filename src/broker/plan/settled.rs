@@ -318,7 +318,8 @@ fn resting(
     } else {
         misplaced(observed, *placing, row)
     };
-    let waiting = agent_state(facts, row).map(|state| message::agent(&state));
+    let waiting =
+        ailing_agent(facts, row).map(|(state, health)| message::agent(&observed.object, &state, health));
     let remark = (*placing == Placing::Primary).then_some(message::PRIORITY_OF_PRIMARY);
     Findings { unsynced, drifted, synced_anyway: true, reconciling: waiting, remark, ..Findings::default() }
 }
@@ -340,18 +341,18 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
     if hold.reason == Reason::Suspended {
         return Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) });
     }
-    something_to_send.then(|| Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
+    something_to_send.then(|| Findings::reconciling(hold.waiting()))
 }
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
     if let Some(hold) = facts.hold.as_ref().filter(|hold| hold.reason != Reason::Suspended) {
         // What keeps the Apply back is the farm's to say.
-        return Some(Hold::new(Reason::WaitingForFarm, hold.message.clone()));
+        return Some(hold.waiting());
     }
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(desired, facts),
         (ApplyMode::Auto | ApplyMode::Guarded, _) if is_being_created(object, memory) => {
             message::creating(desired)
         }
@@ -370,18 +371,17 @@ fn is_known(memory: &Memory) -> bool {
     memory.update.is_some() || memory.moved.is_some() || memory.unapplied == Some(Unapplied::Moved)
 }
 
-/// The state of an agent that is not as it should be. An agent list that could not be read, or that names no servers,
-/// lowers nothing.
-pub(super) fn agent_state(facts: &FarmFacts, row: &ras::Broker) -> Option<String> {
+/// The state of an agent that is not as it should be, and what it means. An agent list that could not be read, or that
+/// names no servers, lowers nothing.
+pub(super) fn ailing_agent(facts: &FarmFacts, row: &ras::Broker) -> Option<(String, Health)> {
     let agent = facts.snapshot.agent(&ServerName::new(&row.server));
     let Some(agent) = agent else {
-        return facts.snapshot.has_agents().then(|| "not reported by the farm".to_owned());
+        let unseen = || ("not reported by the farm".to_owned(), Health::Unreachable);
+        return facts.snapshot.has_agents().then(unseen);
     };
     let seen = row_fields(row);
     let disabled = seen.get(&Field::Enabled) == Some(&Value::Flag(false));
     let standby = seen.get(&Field::Standby) == Some(&Value::Flag(true));
-    match health(agent.state, disabled, standby) {
-        Health::Healthy => None,
-        Health::InProgress | Health::Broken => Some(agent.state.name().into_owned()),
-    }
+    let health = health(agent.state, disabled, standby);
+    (health != Health::Healthy).then(|| (agent.state.name().into_owned(), health))
 }
