@@ -51,16 +51,7 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
                 row.is_none_or(|row| is_allowed(row, fields)),
             ));
         }
-        Step::Move { id, to: _ } => {
-            let row = world.rows.iter().find(|row| row.id == *id);
-            checks.push(("moves a row that is not ours", is_ours(observed, row)));
-            checks.push(("moves without being asked", object.desired.priority.is_some()));
-            checks.push(("moves the primary", row.is_none_or(|row| row.priority != Some(0))));
-            checks.push((
-                "moves what is being removed",
-                row.is_none_or(|row| row.marked_for_deletion != Some(true)),
-            ));
-        }
+        Step::Move { id, to: _ } => checks.extend(of_move(observed, world, *id)),
         Step::Delete { row } => checks.extend([
             ("deletes what is to exist", object.deleted.is_some()),
             ("deletes a row that is not ours", is_ours(observed, Some(row))),
@@ -76,6 +67,16 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+}
+
+fn of_move(observed: &Observed, world: &World, id: i64) -> [(&'static str, bool); 4] {
+    let row = world.rows.iter().find(|row| row.id == id);
+    [
+        ("moves a row that is not ours", is_ours(observed, row)),
+        ("moves without being asked", observed.object.desired.priority.is_some()),
+        ("moves the primary", row.is_none_or(|row| row.priority != Some(0))),
+        ("moves what is being removed", row.is_none_or(|row| row.marked_for_deletion != Some(true))),
+    ]
 }
 
 fn of_record(observed: &Observed, row: &ras::Broker, origin: Origin) -> Vec<(&'static str, bool)> {
