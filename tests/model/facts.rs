@@ -22,7 +22,7 @@ use ras_operator::crd::{
     AdoptionPolicy, ApplyMode, DeletionPolicy, ObservedBroker, Origin, RasBroker, RasBrokerSpec,
     RasBrokerStatus, annotation, finalizer,
 };
-use ras_operator::farm::batch::{Batch, Due};
+use ras_operator::farm::batch::{Batch, Due, Pace};
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
 use ras_operator::ras;
@@ -462,7 +462,7 @@ fn batch(gathered: Gathered, in_flight: usize) -> Batch {
             batch.apply_failed(start, true);
         }
     }
-    (0..in_flight).for_each(|_| batch.begin());
+    (0..in_flight).for_each(|_| batch.begin(Pace::Ordinary));
     batch
 }
 
