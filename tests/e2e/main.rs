@@ -25,6 +25,7 @@ mod leader;
 mod lifecycle;
 mod mistakes;
 mod outage;
+mod priorities;
 mod replicas;
 mod schema;
 mod scope;
