@@ -303,9 +303,12 @@ fn resting(
     let unapplied = || unapplied(&observed.object, &observed.memory, desired, facts);
     let waits = || {
         let waits = placing.is_under_way() && !placing.is_tried_again(observed);
-        waits.then(|| match is_being_created(&observed.object, &observed.memory) {
-            true => message::creating(desired),
-            false => under_way(&observed.memory, differences, *placing),
+        waits.then(|| {
+            if is_being_created(&observed.object, &observed.memory) {
+                message::creating(desired)
+            } else {
+                under_way(&observed.memory, differences, *placing)
+            }
         })
     };
     if let Some(hold) = doubt.or_else(unapplied).or_else(waits) {
