@@ -94,6 +94,7 @@ impl Actor {
             self.farm.state.lock().unreported = true;
         }
         self.take_object(answered?);
+        self.farm.state.lock().kubernetes_trouble.is_over();
         Ok(())
     }
 
@@ -102,8 +103,10 @@ impl Actor {
         if error.is_conflict() && self.read_again().await.is_ok_and(|same| same) {
             return self.farm.touch();
         }
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(farm = %self.farm.key, %error, cause, "a call to the API server failed");
+        let text = crate::telemetry::chain(error);
+        if self.farm.state.lock().kubernetes_trouble.is_news(&text) {
+            tracing::warn!(farm = %self.farm.key, error = text, "a call to the API server failed, trying again");
+        }
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
             () = tokio::time::sleep(KUBERNETES_PAUSE) => {}

@@ -127,6 +127,7 @@ impl Operator {
             events,
             clock: Clock,
             memories: Mutex::new(HashMap::new()),
+            troubles: Mutex::new(HashMap::new()),
             crd: tokio::sync::Mutex::new(None),
         };
         Self { client, farms, context: Arc::new(context), metrics, woken, authority, stop, farms_stop }
