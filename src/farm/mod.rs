@@ -4,6 +4,7 @@
 mod actor;
 pub mod batch;
 pub mod breaker;
+mod capability;
 mod commit;
 mod connect;
 mod facts;

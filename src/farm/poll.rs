@@ -10,8 +10,8 @@ use super::settings::{self, Account};
 use super::state::Trouble;
 use super::view::Hold;
 use crate::broker::observe::has_finalizer;
-use crate::crd::RasFarm;
 use crate::crd::condition::Reason;
+use crate::crd::{Capability, RasFarm};
 use crate::events::{Event, Kind};
 use crate::ras::{self, AuthToken, Client, Outcome};
 
@@ -123,6 +123,7 @@ impl Actor {
         let asked = self.farm.clock.now();
         let call = link.client.list_brokers(&link.session.token);
         let answer = tokio::select! {
+            biased;
             answer = call => answer,
             () = self.stop.cancelled() => return false,
         };
@@ -164,12 +165,15 @@ impl Actor {
                     let next = state.snapshot.with_agents(answer.value);
                     let changed = state.snapshot.changed_keys(&next);
                     state.snapshot = Arc::new(next);
+                    state.unreported |= state.capabilities.note(Capability::Agents, Ok(()));
                     changed
                 };
                 self.wake_changed(&changed);
             }
             Some(Err(error)) => {
-                self.farm.state.lock().note_limit(&error, self.farm.clock.now());
+                let mut state = self.farm.state.lock();
+                state.note_limit(&error, self.farm.clock.now());
+                state.unreported |= state.capabilities.note(Capability::Agents, Err(error.status()));
                 tracing::debug!(farm = %self.farm.key, reason = error.reason(), "the farm's agents cannot be listed");
             }
             None => {}

@@ -109,8 +109,9 @@ impl Actor {
         }
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
-            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
+            biased;
             () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The farm's state as a value: what is known, what waits, and what the actor does next. No I/O.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::Batch;
 use super::breaker::{Breaker, BreakerConfig};
+use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::queue::Queue;
 use super::snapshot::{RowKey, Snapshot};
@@ -90,13 +91,13 @@ pub(super) struct FarmState {
     pub(super) logons: LogonLimit,
     pub(super) batch: Batch,
     pub(super) queue: Queue,
-    pub(super) unapplied: HashMap<ObjectKey, Unapplied>,
+    pub(super) unapplied: BTreeMap<ObjectKey, Unapplied>,
     /// Of these, what may still arrive after the next Apply, since it was not answered.
     pub(super) unanswered: HashSet<ObjectKey>,
     /// Whether an earlier process wrote something that is not applied yet.
     pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
-    pub(super) settling: HashMap<ObjectKey, Unapplied>,
+    pub(super) settling: BTreeMap<ObjectKey, Unapplied>,
     /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
     /// Whether the next Apply commits a deletion of ours.
@@ -126,7 +127,7 @@ pub(super) struct FarmState {
     pub(super) guard_works: Option<bool>,
     pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
-    pub(super) applied_at: Option<Duration>,
+    pub(super) capabilities: Capabilities,
     pub(super) apply_handled: Option<String>,
     pub(super) reconcile_handled: Option<String>,
     pub(super) polled_at: Option<Duration>,
@@ -168,10 +169,10 @@ impl FarmState {
             logons: LogonLimit::new(logons),
             batch: Batch::default(),
             queue: Queue::default(),
-            unapplied: HashMap::new(),
+            unapplied: BTreeMap::new(),
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
-            settling: HashMap::new(),
+            settling: BTreeMap::new(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -188,7 +189,7 @@ impl FarmState {
             guard_works: None,
             pending: status.pending_apply,
             learnt_account: status.account,
-            applied_at: None,
+            capabilities: Capabilities::new(&status.capabilities),
             apply_handled: status.last_handled_apply_at,
             reconcile_handled: status.last_handled_reconcile_at,
             polled_at: None,
@@ -222,6 +223,7 @@ impl FarmState {
     pub(super) fn start_over(&mut self) {
         self.session_expired = true;
         self.starting_over = true;
+        self.capabilities.forget_lacks();
         self.breaker = Breaker::new(BREAKER);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = Duration::ZERO;
@@ -246,7 +248,7 @@ impl FarmState {
     }
 
     /// What is committed by the Apply that was just answered; what may still arrive waits for the next one.
-    pub(super) fn take_applied(&mut self) -> HashMap<ObjectKey, Unapplied> {
+    pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
         let all = std::mem::take(&mut self.unapplied);
         if self.pending.is_none() {
             self.unanswered.clear();
@@ -265,7 +267,7 @@ impl FarmState {
     fn forget_farm(&mut self) {
         self.snapshot = Arc::default();
         self.polled_at = None;
-        self.applied_at = None;
+        self.capabilities = Capabilities::default();
         self.written.clear();
         self.unapplied.clear();
         self.unanswered.clear();

@@ -475,6 +475,7 @@ mod tests {
         let paths = ApiPaths {
             apply: ApiCall::new("/api/Apply", ApiMethod::Put),
             priority: ApiCall::new("/api/Broker/{id}/order", ApiMethod::Post),
+            ..ApiPaths::default()
         };
         let call = apply(&paths);
         assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/Apply"));
