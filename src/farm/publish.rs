@@ -115,6 +115,21 @@ impl Actor {
         }
     }
 
+    /// Begins where the process before it ended. What a status carries on was read when a standby first saw the farm,
+    /// and what it watched since then may lag.
+    pub(super) async fn take_over(&self) {
+        while !self.stop.is_cancelled() && self.farm.may_act() {
+            match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await {
+                Ok(Some(object)) if object.uid().as_deref() == Some(&self.farm.uid) => {
+                    return self.farm.state.lock().resume(Arc::new(object));
+                }
+                // The watch will say so.
+                Ok(_) => return,
+                Err(error) => self.kubernetes_failed(&error).await,
+            }
+        }
+    }
+
     /// Takes over the object as it is now, and answers whether it is still the same one.
     async fn read_again(&self) -> Result<bool, CallError> {
         match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await? {

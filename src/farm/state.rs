@@ -205,6 +205,12 @@ impl FarmState {
         }
     }
 
+    /// Starts anew from the newest version of the object. Brokers may have queued meanwhile.
+    pub(super) fn resume(&mut self, object: Arc<RasFarm>) {
+        let queue = std::mem::take(&mut self.queue);
+        *self = Self { queue, ..Self::new(object, self.unavailable_after) };
+    }
+
     /// Takes over another version of the object.
     pub(super) fn set_object(&mut self, object: Arc<RasFarm>) {
         let allowed = |object: &RasFarm| object.annotations().get(annotation::ALLOW_MASS_DELETION).cloned();

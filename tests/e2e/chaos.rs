@@ -11,6 +11,7 @@ mod oracle;
 mod scenario;
 mod stage;
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -48,8 +49,12 @@ fn play_alone(seed: u64) -> Option<Played> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(play(seed))));
     if played.is_err() {
-        let scenario = Scenario::of(seed);
-        eprintln!("scenario {seed} failed, again with RAS_OPERATOR_SEED={seed}: {scenario:#?}");
+        let Scenario { seed, replicas, steps } = Scenario::of(seed);
+        let steps: Vec<String> = steps.iter().map(|(pause, step)| format!("  {pause:?} {step:?}")).collect();
+        let steps = steps.join("\n");
+        eprintln!(
+            "scenario {seed} failed with {replicas} replicas, again with RAS_OPERATOR_SEED={seed}:\n{steps}"
+        );
     }
     played.ok()
 }
@@ -95,7 +100,8 @@ fn whatever_happens_everything_settles_once_faults_stop() {
     let (well, failed) =
         (well.into_inner().expect("no thread panics"), failed.into_inner().expect("no thread panics"));
     let sum = |count: fn(&Played) -> usize| well.iter().map(count).sum::<usize>();
-    println!(
+    // Not by `println`, which is shown of a test that fails only.
+    let closing = format!(
         "black box: {} of {} scenarios settled (seeds {} to {}), {} restarts, {} faults before the API server and {} on \
          the farm met, {} POSTs; the slowest settled {:.0?} after the last fault; {:.0?} in all",
         well.len(),
@@ -109,6 +115,7 @@ fn whatever_happens_everything_settles_once_faults_stop() {
         well.iter().map(|played| played.settled).max().unwrap_or_default(),
         began.elapsed(),
     );
+    writeln!(std::io::stderr(), "{closing}").expect("a line on stderr");
     assert!(failed.is_empty(), "these seeds failed: {failed:?}");
 }
 

@@ -1,5 +1,6 @@
 //! What is true of every scenario once faults have stopped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ras_operator::crd::RasBroker;
@@ -19,17 +20,21 @@ pub(super) async fn settles(stage: &mut Stage) {
     eventually("everything settles", SETTLES_WITHIN, async || {
         // One that ran without its Lease ends late.
         stage.revive();
-        let mut wrong = Vec::new();
+        let (mut wrong, mut reasons) = (Vec::new(), BTreeMap::new());
         for name in NAMES {
             let found = stage.brokers.get_opt(name).await.map_err(|error| vec![error.to_string()])?;
             match (stage.wanted.contains_key(name), found) {
                 (false, None) => {}
-                (true, Some(broker)) => wrong.extend(misses(stage, name, &broker)),
+                (true, Some(broker)) => {
+                    wrong.extend(misses(stage, name, &broker));
+                    reasons.insert(name, condition(&broker, "Stalled").map(|(_, reason, _)| reason));
+                }
                 (_, found) => {
-                    wrong.push(format!("{name}: {:#?}", found.map(|found| (found.metadata, found.status))))
+                    wrong.push(format!("{name}: {:#?}", found.map(|found| (found.metadata, found.status))));
                 }
             }
         }
+        wrong.extend(deadlocked(stage, &reasons));
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     })
     .await;
@@ -45,7 +50,8 @@ fn misses(stage: &Stage, name: &str, broker: &RasBroker) -> Option<String> {
     let stalled = condition(broker, "Stalled").map(|(_, reason, _)| reason);
     let may_be = |reason: &str| match reason {
         "AlreadyExists" => stage.strangers.contains(&server),
-        "ResourceConflict" => name == "twin" || stage.wanted.contains_key("twin"),
+        // Not both: the other one has it, or somebody else.
+        "ResourceConflict" => is_twin(stage, name),
         "ExternallyDeleted" => stage.removals.get(&server).is_some_and(|count| *count >= 2),
         _ => false,
     };
@@ -56,6 +62,17 @@ fn misses(stage: &Stage, name: &str, broker: &RasBroker) -> Option<String> {
         None => is_ready(broker) && is_in_farm(stage, name, broker),
     };
     (!is_right).then(|| format!("{name}: {:#?} {:#?}", broker.metadata.annotations, broker.status))
+}
+
+/// Of two objects that mean one server, not both wait for the other.
+fn deadlocked(stage: &Stage, reasons: &BTreeMap<&str, Option<String>>) -> Option<String> {
+    let waits = |name: &str| reasons.get(name).is_some_and(|why| why.as_deref() == Some("ResourceConflict"));
+    (waits("cb1") && (waits("twin") || !stage.wanted.contains_key("twin"))).then(|| format!("{reasons:?}"))
+}
+
+/// Whether another object means the same server.
+fn is_twin(stage: &Stage, name: &str) -> bool {
+    stage.wanted.keys().any(|other| *other != name && server_of(other) == server_of(name))
 }
 
 /// Whether the row is the one of the status, as the spec says, and nobody else's.

@@ -69,7 +69,7 @@ impl Scenario {
         }
         for _ in 0..dice.below(8) + 12 {
             let pause = dice.millis(30, 900);
-            let replica = if replicas == 2 && dice.chance(50) { 1 } else { 0 };
+            let replica = usize::from(replicas == 2 && dice.chance(50));
             for step in draw(&mut dice, replica) {
                 steps.push((pause, step));
             }

@@ -56,7 +56,7 @@ impl Stage {
         let aviary = Aviary::new();
         aviary.create_farm(&world, json!({"deletionProtection": {"threshold": 0}})).await;
         let account = world.plane.kubeconfig_for_service_account(&world.namespace).await;
-        let mut args = vec!["RUST_LOG=trace"];
+        let mut args = vec!["RUST_LOG=trace,kube_runtime::utils=info"];
         if scenario.replicas > 1 {
             args.push("--leader-elect");
         }

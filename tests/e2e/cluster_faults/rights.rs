@@ -77,12 +77,15 @@ async fn delete_namespace(world: &World) {
     namespaces.delete(&world.namespace, &DeleteParams::default()).await.expect("the namespace is deleted");
 }
 
+/// The controller of namespaces takes its time on a busy machine.
 async fn namespace_is_gone(world: &World) {
     let namespaces = Api::<Namespace>::all(world.plane.admin());
-    eventually("the namespace is gone", LATER, async || match namespaces.get_opt(&world.namespace).await {
-        Ok(None) => Ok(()),
-        Ok(Some(left)) => Err(format!("{:#?}", left.status)),
-        Err(error) => Err(error.to_string()),
+    eventually("the namespace is gone", LATER * 3, async || {
+        match namespaces.get_opt(&world.namespace).await {
+            Ok(None) => Ok(()),
+            Ok(Some(left)) => Err(format!("{:#?}", left.status)),
+            Err(error) => Err(error.to_string()),
+        }
     })
     .await;
 }
@@ -125,10 +128,13 @@ async fn a_namespace_with_many_brokers_is_held_until_a_person_lets_them_go() {
     }
     delete_namespace(&scene).await;
     for name in names {
+        shown(&scene, name, LATER * 2, |broker| broker.metadata.deletion_timestamp.is_some()).await;
+    }
+    for name in names {
         scene.broker_shows(name, "DeletionHeld", "True", "MassDeletionBreaker").await;
     }
     assert!(requests(&scene, "DELETE", BROKER).is_empty());
-    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let now = scene.farm().now() + jiff::SignedDuration::from_secs(2);
     scene.annotate_farm(annotation::ALLOW_MASS_DELETION, &now.to_string()).await;
     namespace_is_gone(&scene).await;
     assert_eq!(requests(&scene, "DELETE", BROKER).len(), 3);
@@ -147,7 +153,7 @@ async fn an_operator_that_starts_in_a_terminating_namespace_says_what_it_lacks_a
     kill(&mut scene);
     delete_namespace(&scene).await;
     let secrets = Api::<k8s_openapi::api::core::v1::Secret>::namespaced(scene.client(), &scene.namespace);
-    eventually("the Secrets are gone", LATER, async || {
+    eventually("the Secrets are gone", LATER * 2, async || {
         let left =
             secrets.list(&kube::api::ListParams::default()).await.map_err(|error| error.to_string())?;
         if left.items.is_empty() { Ok(()) } else { Err(format!("{} left", left.items.len())) }

@@ -80,7 +80,8 @@ impl Scene {
     }
 
     fn launch(&self, kubeconfig: &std::path::Path, args: &[&str]) -> Operator {
-        let args: Vec<&str> = args.iter().copied().chain(["RUST_LOG=trace"]).collect();
+        let args: Vec<&str> =
+            args.iter().copied().chain(["RUST_LOG=trace,kube_runtime::utils=info"]).collect();
         Operator::start_with(self.plane, kubeconfig, &self.namespace, &args)
     }
 
