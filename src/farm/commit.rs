@@ -174,10 +174,14 @@ impl Actor {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.applied();
-            match state.unanswered_until.take_if(|until| *until > now.boot) {
-                // A write without an answer may still arrive: another Apply follows when it no longer can.
-                Some(until) => state.batch.open(until, true),
-                None => state.pending = None,
+            match state.unanswered_until {
+                // A write without an answer may still arrive: another Apply follows when it no longer can, however many
+                // there are until then.
+                Some(until) if until > now.boot => state.batch.open(until, true),
+                Some(_) | None => {
+                    state.unanswered_until = None;
+                    state.pending = None;
+                }
             }
             state.capabilities.note(Capability::Apply, Ok(()));
             state.apply_trouble = None;

@@ -8,7 +8,8 @@ pub(super) struct Dice(u64);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        // Neighbouring seeds would draw the same numbers, one place apart.
+        Self(Self(seed).next())
     }
 
     fn next(&mut self) -> u64 {
