@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ras_operator::crd::RasBroker;
+use ras_operator::crd::{RasBroker, annotation};
 
 use super::scenario::NAMES;
 use super::stage::{Stage, server_of};
@@ -26,6 +26,7 @@ pub(super) async fn settles(stage: &mut Stage) {
             match (stage.wanted.contains_key(name), found) {
                 (false, None) => {}
                 (true, Some(broker)) => {
+                    ask_again(stage, name, &broker).await;
                     wrong.extend(misses(stage, name, &broker));
                     reasons.insert(name, condition(&broker, "Stalled").map(|(_, reason, _)| reason));
                 }
@@ -42,6 +43,15 @@ pub(super) async fn settles(stage: &mut Stage) {
     owners_are_right(stage).await;
     let texts = stage.everything_put_out().await;
     stage.aviary.nothing_is_put_out(&stage.world, &texts).await;
+}
+
+/// An edit right after a PUT looks like a farm that shows another value than it took: that is not sent again until
+/// somebody asks.
+async fn ask_again(stage: &mut Stage, name: &str, broker: &RasBroker) {
+    let is_refused = condition(broker, "Synced").is_some_and(|(_, reason, _)| reason == "ReconcileError");
+    if is_refused && stage.edited.remove(name) {
+        stage.world.annotate_broker(name, annotation::RECONCILE_REQUESTED_AT, "now").await;
+    }
 }
 
 /// What is not yet as it should be with this object.

@@ -107,7 +107,8 @@ fn draw(dice: &mut Dice, replica: usize) -> Vec<Step> {
     }
 }
 
-/// Not among them is a logon that is refused: two of these are all that is tried in a quarter of an hour.
+/// Not among them are a logon that is refused, since two of these are all that is tried in a quarter of an hour, and a
+/// refusal of what was done all the same.
 fn farm_fault(dice: &mut Dice) -> simulator::Fault {
     let logon = ("POST", "/api/Session/logon");
     let (method, route) = dice.pick(&[
@@ -122,6 +123,7 @@ fn farm_fault(dice: &mut Dice) -> simulator::Fault {
         ("POST", "/api/Settings/apply"),
         logon,
     ]);
+    let after = dice.chance(50);
     let fault = match dice.below(10) {
         0 | 1 => simulator::Fault::new(Effect::Reset),
         2 => simulator::Fault::new(Effect::Hang),
@@ -131,10 +133,10 @@ fn farm_fault(dice: &mut Dice) -> simulator::Fault {
             let pause = dice.millis(200, 9_000).as_millis();
             simulator::Fault::new(Effect::Delay { millis: u64::try_from(pause).expect("a short pause") })
         }
-        7 if (method, route) != logon => simulator::Fault::new(Effect::Unauthorized),
-        _ => simulator::Fault::status(dice.pick(&[500, 503, 429])),
+        7 if (method, route) != logon && !after => simulator::Fault::new(Effect::Unauthorized),
+        _ => simulator::Fault::status(dice.pick(if after { &[500, 503] } else { &[503, 429] })),
     };
-    let fault = if dice.chance(50) { fault.after_commit() } else { fault };
+    let fault = if after { fault.after_commit() } else { fault };
     fault.on(method, route).times(if dice.chance(30) { 2 } else { 1 })
 }
 

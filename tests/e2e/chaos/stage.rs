@@ -1,6 +1,6 @@
 //! Where a scenario plays: farm, objects, replicas each behind a proxy of its own, and what is expected of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kube::Api;
@@ -36,6 +36,8 @@ pub(super) struct Stage {
     pub(super) removals: BTreeMap<String, usize>,
     /// Servers that a person has added.
     pub(super) strangers: Vec<String>,
+    /// Objects whose brokers a person has edited; a user asks for a reconcile where that is to be undone.
+    pub(super) edited: BTreeSet<&'static str>,
     /// Servers that an object was made for before.
     known: Vec<String>,
     replicas: Vec<Replica>,
@@ -79,6 +81,7 @@ impl Stage {
             wanted: BTreeMap::new(),
             removals: BTreeMap::new(),
             strangers: Vec::new(),
+            edited: BTreeSet::new(),
             known: Vec::new(),
             replicas,
             args,
@@ -229,12 +232,17 @@ impl Stage {
         }
     }
 
-    fn edit(&self, name: &str) {
+    fn edit(&mut self, name: &'static str) {
         let farm = self.world.farm();
         let Some(row) = farm.broker_named(&server_of(name)) else { return };
         let edit = Edit { person: "alice".into(), description: Some("edited".into()), ..Edit::default() };
         // A row that is being deleted may refuse it.
         drop(farm.edit(row.id, edit));
         farm.apply_as_person("alice");
+        self.edited.extend(if server_of(name) == server_of("twin") {
+            vec!["cb1", "twin"]
+        } else {
+            vec![name]
+        });
     }
 }
