@@ -257,6 +257,14 @@ pub fn has_finalizer(broker: &RasBroker) -> bool {
     broker.metadata.finalizers.iter().flatten().any(|name| name == finalizer::BROKER)
 }
 
+/// Whether a call that installs or removes this object's agent may be on its way.
+pub fn may_be_installing(broker: &RasBroker) -> bool {
+    let object = ObjectFacts::of(broker);
+    let installs = object.desired.install.agent && object.unresolved_intent().is_some();
+    let removes = object.desired.uninstall.agent && object.deleted.is_some() && object.owned_id().is_some();
+    object.finalizer && (installs || removes)
+}
+
 /// What a row says of the fields that can be managed, in canonical form; what it leaves out is left out.
 pub fn row_fields(row: &ras::Broker) -> Fields {
     shown_fields(&observed_row(row))

@@ -93,6 +93,7 @@ mod tests {
             learnt_account: None,
             farm_time: jiff::Timestamp::UNIX_EPOCH,
             quarantine: Duration::ZERO,
+            install_limit: Duration::ZERO,
             separator: ',',
             hold: None,
             terminating: false,

@@ -28,8 +28,9 @@ pub struct Api {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<ApiCall>,
 
-    /// The call that reads the status of the brokers. Unset: the state of the brokers' agents is
-    /// read from /api/Agent.
+    /// The call that reads the status of the brokers, such as GET /api/Broker/status, from which
+    /// the state of their agents is taken. Unset, or where the farm answers it with 404 or 405: the
+    /// state of the agents is read from /api/Agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ApiCall>,
 

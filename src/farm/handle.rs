@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::batch::Pace;
 use super::limiter::Take;
 use super::queue::Need;
 use super::state::FarmState;
@@ -45,13 +46,14 @@ impl Farm {
     pub(super) fn new(
         object: Arc<RasFarm>,
         unavailable_after: Duration,
+        workers: Arc<Semaphore>,
         clock: Clock,
         authority: Authority,
     ) -> Self {
         Self {
             key: ObjectKey::of(object.as_ref()),
             uid: object.uid().unwrap_or_default(),
-            state: Mutex::new(FarmState::new(object, unavailable_after)),
+            state: Mutex::new(FarmState::new(object, unavailable_after, workers)),
             changed: Notify::new(),
             clock,
             authority,
@@ -73,7 +75,8 @@ impl Farm {
     pub fn unapplied(&self, broker: &ObjectKey, was_synced: bool) -> Option<Unapplied> {
         let state = self.state.lock();
         let inherited = (state.inherited && !was_synced).then_some(Unapplied::Updated);
-        state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied().or(inherited)
+        let written = state.unapplied.get(broker).map(|written| written.change);
+        written.or_else(|| state.settling.get(broker).copied()).or(inherited)
     }
 
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
@@ -95,6 +98,19 @@ impl Farm {
         self.changed.notify_one();
     }
 
+    /// A row shows that this broker's unanswered POST has taken effect: the next Apply commits it.
+    pub fn found(&self, broker: &ObjectKey) {
+        {
+            let mut state = self.state.lock();
+            if !state.unanswered.remove(broker) {
+                return;
+            }
+            state.wrote(broker, Unapplied::Created);
+            state.batch.touch(self.clock.now().boot);
+        }
+        self.changed.notify_one();
+    }
+
     /// Whether this process may act, which a leader that lost its Lease may not.
     pub fn may_act(&self) -> bool {
         self.authority.may_act()
@@ -111,6 +127,14 @@ impl Farm {
             return None;
         }
         let mut state = self.state.lock();
+        let worker = match need.pace {
+            Pace::Ordinary => Ok(None),
+            Pace::Install => Arc::clone(&state.workers).try_acquire_owned().map(Some),
+        };
+        let Ok(worker) = worker else {
+            state.queue.join(broker, need);
+            return None;
+        };
         let admitted = state.admit(broker, need, self.clock.now());
         let link = state.link.clone().filter(|_| admitted);
         // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
@@ -125,7 +149,9 @@ impl Farm {
             broker: broker.clone(),
             client: link.client,
             token: link.session.token,
-            _on_its_way: on_its_way,
+            on_its_way: Some(on_its_way),
+            pace: need.pace,
+            _worker: worker,
             calls: AtomicUsize::new(calls),
         })
     }
@@ -151,7 +177,10 @@ pub struct Permit {
     broker: ObjectKey,
     client: ras::Client,
     token: AuthToken,
-    _on_its_way: TaskTrackerToken,
+    /// Given up before the actor is told, which looks whether the session is still used.
+    on_its_way: Option<TaskTrackerToken>,
+    pace: Pace,
+    _worker: Option<OwnedSemaphorePermit>,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
 }
@@ -164,7 +193,6 @@ impl Permit {
         let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
         state.put_row(row.clone(), self.farm.clock.now());
-        state.unapplied.insert(self.broker.clone(), Unapplied::Created);
         // The farm's spelling of our account, learnt from a row that is certainly ours.
         state.learnt_account = row.admin_create.clone().or_else(|| state.learnt_account.take());
         state.unreported = true;
@@ -176,9 +204,7 @@ impl Permit {
         self.turn().await;
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
-        let mut state = self.farm.state.lock();
-        state.put_row(row, self.farm.clock.now());
-        state.unapplied.entry(self.broker.clone()).or_insert(Unapplied::Updated);
+        self.farm.state.lock().put_row(row, self.farm.clock.now());
         Ok(())
     }
 
@@ -206,8 +232,7 @@ impl Permit {
             state.sent_deletions.push(marked);
             // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
             state.own_deletes.insert(id);
-            state.deletes_to_confirm = true;
-            state.unapplied.insert(self.broker.clone(), Unapplied::Deleted);
+            state.wrote(&self.broker, Unapplied::Deleted);
         }
         self.turn().await;
         let answer = self.client.delete_broker(&self.token, id, removal).await;
@@ -238,9 +263,10 @@ impl Permit {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.touch(now.boot);
+            state.wrote(&self.broker, change);
+            state.deletes_to_confirm |= change == Unapplied::Deleted;
             if is_lost {
-                state.expect_late_writes(now);
-                state.unapplied.entry(self.broker.clone()).or_insert(change);
+                state.expect_late_writes(now, self.pace);
                 state.unanswered.insert(self.broker.clone());
             }
         }
@@ -262,8 +288,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        drop(self.on_its_way.take());
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.end(now.boot);
+        self.farm.state.lock().batch.end(now.boot, self.pace);
         self.farm.changed.notify_one();
     }
 }

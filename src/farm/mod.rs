@@ -2,6 +2,7 @@
 //! [`view::FarmView`] and write to it with a [`handle::Permit`].
 
 mod actor;
+mod agents;
 pub mod batch;
 pub mod breaker;
 mod capability;

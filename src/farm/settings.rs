@@ -56,6 +56,7 @@ fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) ->
         endpoint: ras::parse_endpoint(endpoint).map_err(invalid)?,
         tls: tls.clone(),
         request_timeout: spec.request_timeout.get(),
+        install_timeout: spec.install_limit(),
         hosts: actor.policy.hosts.clone(),
         api: api_paths(spec),
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::snapshot::Snapshot;
+use crate::broker::intent::quarantine_of;
 use crate::crd::ApplyMode;
 use crate::crd::condition::Reason;
 
@@ -22,6 +23,14 @@ impl Hold {
     /// A hold with this reason and message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
+    }
+
+    /// What a broker shows that a hold of its farm keeps back.
+    #[must_use]
+    pub fn waiting(&self) -> Self {
+        let waits_for_apply = self.reason == Reason::WaitingForApply;
+        let reason = if waits_for_apply { Reason::WaitingForApply } else { Reason::WaitingForFarm };
+        Self { reason, message: self.message.clone() }
     }
 }
 
@@ -66,6 +75,8 @@ pub struct FarmFacts {
     pub farm_time: Timestamp,
     /// Send deadline, request timeout and slack: how long a request may still take effect.
     pub quarantine: Duration,
+    /// How long a call that installs or removes an agent may take.
+    pub install_limit: Duration,
     /// What the farm separates `alternativeIPs` by.
     pub separator: char,
     /// Why no write may be sent, if so.
@@ -76,6 +87,13 @@ pub struct FarmFacts {
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+}
+
+impl FarmFacts {
+    /// How long a request may still take effect; one that `installs` or removes an agent takes longer.
+    pub fn quarantine_of(&self, installs: bool) -> Duration {
+        if installs { quarantine_of(self.install_limit) } else { self.quarantine }
+    }
 }
 
 /// The limits of `spec.deletionProtection`.

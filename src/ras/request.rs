@@ -35,6 +35,8 @@ pub enum Route {
     ListSites,
     /// The brokers' agents.
     ListAgents,
+    /// The brokers' status; path and method may be set per farm.
+    BrokerStatus,
     /// Commits pending settings; path and method may be set per farm.
     Apply,
     /// Moves a broker one place; path and method may be set per farm.
@@ -43,7 +45,7 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their definition.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Logon,
         Self::Logoff,
         Self::ListBrokers,
@@ -53,6 +55,7 @@ impl Route {
         Self::DeleteBroker,
         Self::ListSites,
         Self::ListAgents,
+        Self::BrokerStatus,
         Self::Apply,
         Self::MoveBroker,
     ];
@@ -67,6 +70,7 @@ impl Route {
             Self::GetBroker | Self::UpdateBroker | Self::DeleteBroker => "/api/Broker/{id}",
             Self::ListSites => "/api/Site",
             Self::ListAgents => "/api/Agent",
+            Self::BrokerStatus => "/api/Broker/status",
             Self::Apply => "/api/Settings/apply",
             Self::MoveBroker => "/api/Broker/{id}/priority",
         }
@@ -76,7 +80,9 @@ impl Route {
     pub const fn method_name(self) -> &'static str {
         match self {
             Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => "GET",
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
+                "GET"
+            }
             Self::UpdateBroker | Self::MoveBroker => "PUT",
             Self::DeleteBroker => "DELETE",
         }
@@ -86,7 +92,9 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => Method::GET,
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
+                Method::GET
+            }
             Self::UpdateBroker | Self::MoveBroker => Method::PUT,
             Self::DeleteBroker => Method::DELETE,
         }
@@ -222,12 +230,14 @@ pub struct Call {
     pub query: Vec<(&'static str, Param)>,
     /// The body.
     pub body: Body,
+    /// Whether the farm installs or removes an agent before it answers, which takes minutes.
+    pub installs: bool,
 }
 
 impl Call {
     fn new(route: Route) -> Self {
         let path = route.template().to_owned();
-        Self { route, method: route.method(), path, query: Vec::new(), body: Body::Empty }
+        Self { route, method: route.method(), path, query: Vec::new(), body: Body::Empty, installs: false }
     }
 
     fn for_id(route: Route, id: i64) -> Self {
@@ -249,6 +259,10 @@ impl Call {
             self.query.push(("password", Param::Secret(password.clone())));
         }
         self
+    }
+
+    fn installing(self, installs: bool) -> Self {
+        Self { installs, ..self }
     }
 
     fn body(self, body: Body) -> Self {
@@ -317,6 +331,7 @@ pub fn create_broker(broker: &NewBroker) -> Call {
         .switch("noRestart", *no_restart)
         .switch("noFireWallRules", *no_firewall_rules)
         .body(Body::json(&NewRow { server, site_id: *site_id }))
+        .installing(!no_install)
 }
 
 /// Changes the fields that are set.
@@ -327,7 +342,10 @@ pub fn update_broker(id: i64, change: &BrokerChange) -> Call {
 /// Removes a broker.
 pub fn delete_broker(id: i64, removal: &Removal) -> Call {
     let Removal { no_uninstall, credentials } = removal;
-    Call::for_id(Route::DeleteBroker, id).switch("noUninstall", *no_uninstall).account(credentials.as_ref())
+    Call::for_id(Route::DeleteBroker, id)
+        .switch("noUninstall", *no_uninstall)
+        .account(credentials.as_ref())
+        .installing(!no_uninstall)
 }
 
 /// All sites.
@@ -340,6 +358,11 @@ pub fn list_agents() -> Call {
     let mut call = Call::new(Route::ListAgents);
     call.query.push(("serverType", Param::Open(BROKER_SERVER_TYPE.to_string())));
     call
+}
+
+/// The status of all brokers.
+pub fn broker_status(paths: &ApiPaths) -> Call {
+    Call::configured(Route::BrokerStatus, &paths.status)
 }
 
 /// Commits pending settings.
@@ -405,6 +428,18 @@ mod tests {
         assert_eq!(distinct.len(), Route::ALL.len());
         assert!(Route::ALL.is_sorted());
         assert_eq!(Route::DeleteBroker.to_string(), "DELETE /api/Broker/{id}");
+    }
+
+    #[test]
+    fn only_calls_that_install_or_remove_an_agent_may_take_long() {
+        let installs = |no_install| create_broker(&NewBroker { no_install, ..new_broker(None) }).installs;
+        let uninstalls =
+            |no_uninstall| delete_broker(1, &Removal { no_uninstall, credentials: None }).installs;
+        assert!(installs(false) && uninstalls(false));
+        assert!(!installs(true) && !uninstalls(true));
+        let paths = ApiPaths::default();
+        let others = [logon(&canary()), list_brokers(), get_broker(1), list_agents(), apply(&paths)];
+        assert!(others.iter().all(|call| !call.installs));
     }
 
     #[test]

@@ -395,6 +395,13 @@ switches! {
         /// `name` and `agentVersion`.
         Name,
     }
+    /// When a change shows in the lists whose call installs or removes an agent first.
+    install_timing: InstallTiming {
+        /// With the answer, when that is done.
+        AtTheEnd,
+        /// At once; the answer comes when it is done.
+        AtTheStart,
+    }
     /// Whether the calls exist that are known only by analogy: a broker's priority, promotion and status.
     inferred_calls: InferredCalls {
         /// They give 404.

@@ -4,6 +4,7 @@ use ras_operator::simulator::{Account, FarmConfig};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
+use crate::farm_world::LOGON;
 use crate::support::canary::{Canaries, secret_part};
 use crate::support::{kubectl, objects};
 use crate::world::{FARM, World, merge};
@@ -12,10 +13,10 @@ use crate::world::{FARM, World, merge};
 pub(crate) const FARM_PASSWORD: &str = "Kanari/9+%41 \"voegel\\pfeifen&laut=ü";
 /// The one to install agents with.
 pub(crate) const AGENT_PASSWORD: &str = "Zeisig 7/ä?+%2F\"schlaegt&im=Busch\\";
-/// The one to remove agents with: too short for a window.
+/// The one to remove agents with.
+pub(crate) const REMOVAL_PASSWORD: &str = "Stieglitz'8;%2B~ruft#im`Ahorn/ö+\\\"";
+/// One that is shorter than what is looked for of the others.
 pub(crate) const SHORT_PASSWORD: &str = "Pf9!x";
-/// Sessions of one farm in one scenario.
-const SESSIONS: i64 = 400;
 
 /// A farm with these secrets, told to an operator in the usual ways.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ impl Aviary {
         let mut canaries = Canaries::default();
         canaries.add("the farm's password", FARM_PASSWORD);
         canaries.add("the password to install agents", AGENT_PASSWORD);
-        canaries.add("the password to remove agents", SHORT_PASSWORD);
+        canaries.add("the password to remove agents", REMOVAL_PASSWORD);
+        canaries.add("the short password", SHORT_PASSWORD);
         canaries.add("the authority's key", secret_part(&authority_key));
         Self { canaries, authority_key }
     }
@@ -49,7 +51,8 @@ impl Aviary {
         for (name, username, password) in [
             (objects::credentials_name(FARM), "svc-ras", FARM_PASSWORD),
             ("install".to_owned(), "CORP\\setup", AGENT_PASSWORD),
-            ("uninstall".to_owned(), "CORP\\setup", SHORT_PASSWORD),
+            ("uninstall".to_owned(), "CORP\\remover", REMOVAL_PASSWORD),
+            ("short".to_owned(), "CORP\\short", SHORT_PASSWORD),
         ] {
             world.apply(objects::secret(&name, username, password)).await;
         }
@@ -59,6 +62,7 @@ impl Aviary {
         let mut farm = objects::farm(FARM, &world.farm().endpoint(), world.simulator.ca_pem());
         farm["spec"]["tls"] = json!({"caRef": {"kind": "Secret", "name": "authority", "key": "ca.crt"}});
         farm["spec"]["requestTimeout"] = "2s".into();
+        farm["spec"]["installTimeout"] = "2s".into();
         farm["spec"]["resyncPeriod"] = "1s".into();
         farm["spec"]["rateLimit"] = json!({"requests": 1000, "window": "1s"});
         merge(&mut farm["spec"], spec);
@@ -67,8 +71,12 @@ impl Aviary {
 
     /// Fields of a broker that send both passwords for agents on their way.
     pub(crate) fn agents() -> Value {
-        let agent = |name: &str| json!({"agent": true, "credentialsSecretRef": {"name": name}});
         json!({"install": agent("install"), "uninstall": agent("uninstall")})
+    }
+
+    /// The same with the short one.
+    pub(crate) fn agents_of_a_short_password() -> Value {
+        json!({"install": agent("short"), "uninstall": agent("short")})
     }
 
     /// No secret is in these logs and metrics, nor in any object of the namespace that is not a Secret.
@@ -76,7 +84,9 @@ impl Aviary {
     /// # Panics
     /// Where one is, with what stands around it.
     pub(crate) async fn nothing_is_put_out(&mut self, world: &World, texts: &[String]) {
-        for session in 1..SESSIONS {
+        let logons = world.seen(LOGON);
+        assert!(logons > 0, "nobody has logged on");
+        for session in 1..=i64::try_from(logons).expect("a number") {
             self.canaries.add("a session's token", &token(&world.farm().guid(), session));
         }
         let kinds = "events,events.events.k8s.io,rasfarms,rasbrokers,leases,configmaps";
@@ -88,6 +98,10 @@ impl Aviary {
             assert!(!text.contains("because of a panic"), "an operator panicked");
         }
     }
+}
+
+fn agent(secret: &str) -> Value {
+    json!({"agent": true, "credentialsSecretRef": {"name": secret}})
 }
 
 /// The simulator's tokens are a function of farm and session.

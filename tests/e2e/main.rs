@@ -10,6 +10,7 @@ mod page;
 mod support;
 
 mod access;
+mod agents;
 mod apply;
 mod brokers;
 mod canaries;

@@ -426,6 +426,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         learnt_account: None,
         farm_time: now().wall,
         quarantine: quarantine_of(REQUEST_TIMEOUT),
+        install_limit: REQUEST_TIMEOUT,
         separator: ',',
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
         terminating: false,

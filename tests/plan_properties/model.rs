@@ -143,6 +143,7 @@ impl World {
             learnt_account: None,
             farm_time: self.now().wall,
             quarantine: Duration::from_secs(45),
+            install_limit: Duration::from_mins(15),
             separator: ',',
             hold: self.hold.clone(),
             terminating: false,

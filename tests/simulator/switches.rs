@@ -1,10 +1,12 @@
 //! Each switch under each of its readings, as a client sees it.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
     ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
-    GetDeleted, GetMarked, InferredCalls, Integers, LockedStatus, LogonAnswer, LogonUserForm,
+    GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer, LogonUserForm,
     MediaTypeRefusal, PrimaryRefusal, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus,
     SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields,
     UnknownSite, UpdateMarked, WrongPassword,
@@ -457,6 +459,35 @@ async fn agent_fields() {
         let world = World::with(Switch::AgentFields(reading)).await;
         let agents = world.get("/api/Agent?serverType=7").await.json();
         assert!(agents[0][server].is_string() && agents[0][version].is_string());
+    }
+}
+
+#[tokio::test]
+async fn install_timing() {
+    for (timing, shown_meanwhile) in [(InstallTiming::AtTheEnd, 2), (InstallTiming::AtTheStart, 3)] {
+        let world = World::with(Switch::InstallTiming(timing)).await;
+        world.farm().set_install_time(Duration::from_millis(1_500));
+        let body = json!({ "server": "cb3" });
+        let watch = async {
+            let arrived = || {
+                world
+                    .farm()
+                    .journal()
+                    .iter()
+                    .any(|entry| entry.method == "POST" && entry.route == "/api/Broker")
+            };
+            while !arrived() {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            count(&world.get("/api/Broker").await)
+        };
+        let (answer, seen) = tokio::join!(world.post("/api/Broker?noInstall=false", &body), watch);
+        assert_eq!((answer.status, seen), (201, shown_meanwhile), "{timing:?}");
+        assert_eq!(count(&world.get("/api/Broker").await), 3);
+        let asked = std::time::Instant::now();
+        assert_eq!(world.post("/api/Broker?noInstall=true", &json!({ "server": "cb4" })).await.status, 201);
+        assert!(asked.elapsed() < Duration::from_secs(1), "nothing is installed");
     }
 }
 

@@ -240,7 +240,8 @@ fn resting(
     } else {
         desired.priority.filter(|place| Some(*place) != row.priority).map(|_| message::priority_unsupported())
     };
-    let waiting = agent_state(facts, row).map(|state| message::agent(&state));
+    let waiting =
+        ailing_agent(facts, row).map(|(state, health)| message::agent(&observed.object, &state, health));
     Findings { unsynced, drifted, synced_anyway: true, reconciling: waiting, ..Findings::default() }
 }
 
@@ -250,18 +251,18 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
     if hold.reason == Reason::Suspended {
         return Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) });
     }
-    something_to_send.then(|| Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
+    something_to_send.then(|| Findings::reconciling(hold.waiting()))
 }
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
     if let Some(hold) = facts.hold.as_ref().filter(|hold| hold.reason != Reason::Suspended) {
         // What keeps the Apply back is the farm's to say.
-        return Some(Hold::new(Reason::WaitingForFarm, hold.message.clone()));
+        return Some(hold.waiting());
     }
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(desired, facts),
         (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) => {
             match &memory.update {
                 Some(_) | None if is_being_created(object, memory) => message::creating(desired),
@@ -272,18 +273,17 @@ fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &F
     })
 }
 
-/// The state of an agent that is not as it should be. An agent list that could not be read, or that names no servers,
-/// lowers nothing.
-pub(super) fn agent_state(facts: &FarmFacts, row: &ras::Broker) -> Option<String> {
+/// The state of an agent that is not as it should be, and what it means. An agent list that could not be read, or that
+/// names no servers, lowers nothing.
+pub(super) fn ailing_agent(facts: &FarmFacts, row: &ras::Broker) -> Option<(String, Health)> {
     let agent = facts.snapshot.agent(&ServerName::new(&row.server));
     let Some(agent) = agent else {
-        return facts.snapshot.has_agents().then(|| "not reported by the farm".to_owned());
+        let unseen = || ("not reported by the farm".to_owned(), Health::Unreachable);
+        return facts.snapshot.has_agents().then(unseen);
     };
     let seen = row_fields(row);
     let disabled = seen.get(&Field::Enabled) == Some(&Value::Flag(false));
     let standby = seen.get(&Field::Standby) == Some(&Value::Flag(true));
-    match health(agent.state, disabled, standby) {
-        Health::Healthy => None,
-        Health::InProgress | Health::Broken => Some(agent.state.name().into_owned()),
-    }
+    let health = health(agent.state, disabled, standby);
+    (health != Health::Healthy).then(|| (agent.state.name().into_owned(), health))
 }

@@ -183,7 +183,8 @@ impl Stage {
         }
         let mut spec = json!({"description": format!("{description}"), "enabled": enabled});
         let mut manifest = objects::broker(name, FARM, &server);
-        merge(&mut spec, Aviary::agents());
+        let short = name == "cb3";
+        merge(&mut spec, if short { Aviary::agents_of_a_short_password() } else { Aviary::agents() });
         merge(&mut manifest["spec"], spec.clone());
         let params = PatchParams::apply("user").force();
         let applied = self.brokers.patch(name, &params, &Patch::Apply(manifest)).await.expect("applied");

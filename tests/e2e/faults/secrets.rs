@@ -1,18 +1,16 @@
 //! Passwords, keys and session tokens are looked for in everything that the operator puts out, in every usual encoding.
 
 use ras_operator::simulator::{Effect, Fault};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{APPLY, BROKER, BROKERS, gone, ready, requested};
-use crate::canaries::{AGENT_PASSWORD, Aviary, FARM_PASSWORD, SHORT_PASSWORD};
+use crate::canaries::{AGENT_PASSWORD, Aviary, FARM_PASSWORD, REMOVAL_PASSWORD, SHORT_PASSWORD};
 use crate::support::canary::{Canaries, base64};
 use crate::world::{World, merge};
 
-/// An answer of the farm that echoes what it was sent.
-fn echoing(status: u16) -> Effect {
-    let body = format!(
-        r#"{{"detail":"bad password {FARM_PASSWORD}","msg":"for {AGENT_PASSWORD} or {SHORT_PASSWORD}","code":7}}"#
-    );
+/// An answer of the farm that echoes the secret which it was sent.
+fn echoing(status: u16, secret: &str) -> Effect {
+    let body = json!({"detail": format!("bad password {secret}"), "msg": secret, "code": 7}).to_string();
     Effect::Answer { status, headers: std::collections::BTreeMap::default(), body }
 }
 
@@ -33,21 +31,45 @@ async fn no_password_and_no_token_is_in_anything_that_the_operator_puts_out() {
 
 /// Refusals at every call that carries a password, or whose answer may hold one.
 async fn live_through_every_refusal(world: &World) {
-    let routes = [("POST", BROKERS), ("PUT", BROKER), ("DELETE", BROKER), ("POST", APPLY), ("GET", BROKERS)];
-    for (method, route) in routes {
-        for effect in [echoing(400), Effect::Unauthorized] {
+    let routes = [
+        ("POST", BROKERS, AGENT_PASSWORD),
+        ("PUT", BROKER, ""),
+        ("DELETE", BROKER, REMOVAL_PASSWORD),
+        ("POST", APPLY, ""),
+        ("GET", BROKERS, ""),
+    ];
+    for (method, route, secret) in routes {
+        for effect in [echoing(400, secret), Effect::Unauthorized] {
             world.farm().fault(Fault::new(effect).on(method, route));
         }
     }
+    // Errors of the connection, and a time limit, are told in words of their own.
+    world.farm().fault(Fault::new(Effect::Hang).on("POST", BROKERS).after_commit());
+    world.farm().fault(Fault::new(Effect::Reset).on("DELETE", BROKER));
+    live(world, "cb1", Aviary::agents()).await;
+    for (method, route) in [("POST", BROKERS), ("DELETE", BROKER)] {
+        world.farm().fault(Fault::new(echoing(400, SHORT_PASSWORD)).on(method, route));
+    }
+    live(world, "cb2", Aviary::agents_of_a_short_password()).await;
+    for (method, route) in [("POST", BROKERS), ("DELETE", BROKER)] {
+        let sent = super::requests(world, method, route);
+        assert!(sent.len() > 4 && sent.iter().all(|entry| entry.path.contains("password=***")), "{sent:#?}");
+    }
+}
+
+/// From a broker's creation to its deletion, with a logon that is refused in between.
+async fn live(world: &World, name: &str, agents: Value) {
+    let logon = ("POST", "/api/Session/logon");
     let mut spec = json!({"description": "kept"});
-    merge(&mut spec, Aviary::agents());
-    world.create_broker("cb1", spec).await;
-    ready(world, "cb1").await;
-    world.farm().fault(Fault::new(echoing(401)).on("POST", "/api/Session/logon"));
+    merge(&mut spec, agents);
+    world.create_broker(name, spec).await;
+    ready(world, name).await;
+    let logons = super::requests(world, logon.0, logon.1).len();
+    world.farm().fault(Fault::new(echoing(401, FARM_PASSWORD)).on(logon.0, logon.1));
     world.farm().end_sessions();
-    requested(world, "POST", "/api/Session/logon", 3).await;
-    world.delete_broker("cb1").await;
-    gone(world, "cb1").await;
+    requested(world, logon.0, logon.1, logons + 2).await;
+    world.delete_broker(name).await;
+    gone(world, name).await;
 }
 
 #[test]
