@@ -81,6 +81,7 @@ impl Executor<'_> {
             Step::Claim => self.claim().await,
             Step::Record { row, origin } => self.record(row, *origin).await,
             Step::Update { id, fields } => self.update(*id, fields, memory).await,
+            Step::Move { id, to } => self.move_row(*id, *to, memory).await,
             Step::Delete { row } => self.delete(row, memory).await,
             Step::ConfirmGone { id } => self.confirm_gone(*id, memory).await,
             Step::Release { outcome } => self.release(*outcome).await,

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::crd::ApplyMode;
     use crate::farm::snapshot::Snapshot;
-    use crate::farm::view::DeletionLimits;
+    use crate::farm::view::{DeletionLimits, Moves};
     use crate::ras;
 
     /// An object made at this minute, with an intent, and with an id that status names as ours.
@@ -99,6 +99,7 @@ mod tests {
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
+            moves: Moves::default(),
         }
     }
 

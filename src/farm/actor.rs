@@ -167,6 +167,7 @@ impl Actor {
         let brokers = self.brokers.of_farm(&self.farm.key);
         let concerned = brokers.iter().filter(|broker| names.contains(&ServerName::new(&broker.spec.server)));
         self.wake_brokers(concerned.map(|broker| ObjectKey::of(broker.as_ref())));
+        self.wake_misplaced(changed);
     }
 
     pub(super) fn take_object(&self, object: RasFarm) {

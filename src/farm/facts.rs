@@ -5,11 +5,11 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::state::{FarmState, Link};
-use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
+use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage};
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
 use crate::crd::condition::Reason;
-use crate::crd::{ApplyMode, Separator, annotation};
+use crate::crd::{ApplyMode, Capability, Separator, annotation};
 use crate::ras;
 
 impl FarmState {
@@ -67,6 +67,11 @@ impl FarmState {
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
+            moves: Moves {
+                form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
+                lacking: self.capabilities.lacks(Capability::Priority),
+                not_before: self.moves.not_before,
+            },
         }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Pace;
 use super::limiter::Take;
+use super::moves::Moving;
 use super::queue::Need;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
@@ -156,6 +157,27 @@ impl Farm {
         })
     }
 
+    /// A permit for a move in the order of a site, if nothing else is being moved there; whoever makes that move wakes
+    /// the next. The order must still be the one on which the move was decided.
+    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, site_id: i64, order: &[i64]) -> MoveAdmission {
+        let need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
+        if !self.state.lock().moves.sites.insert(site_id) {
+            return MoveAdmission::Wait;
+        }
+        let site = SiteToken { farm: Arc::clone(self), site_id };
+        let Some(permit) = self.admit(broker, need) else { return MoveAdmission::Wait };
+        if *self.state.lock().snapshot.order(site_id) != *order {
+            return MoveAdmission::LookAgain;
+        }
+        MoveAdmission::Go(MovePermit { permit, _site: site })
+    }
+
+    /// Somebody asked to look again: what the farm was found to lack may be there by now.
+    pub fn try_lacks_again(&self) {
+        self.state.lock().try_lacks_again();
+        self.changed.notify_one();
+    }
+
     /// Waits until the farm's limit allows one more call.
     pub(super) async fn turn(&self) {
         loop {
@@ -166,6 +188,52 @@ impl Farm {
                 Take::WaitFor(wait) => tokio::time::sleep(wait.clamp(SHORTEST, LONGEST)).await,
             }
         }
+    }
+}
+
+/// Whether a move may be made.
+#[derive(Debug)]
+pub enum MoveAdmission {
+    /// It may.
+    Go(MovePermit),
+    /// The broker is woken when its turn comes.
+    Wait,
+    /// The order has changed since it was decided.
+    LookAgain,
+}
+
+/// The right to make one move in the order of a site.
+#[derive(Debug)]
+pub struct MovePermit {
+    permit: Permit,
+    _site: SiteToken,
+}
+
+/// The site is free again when this goes.
+#[derive(Debug)]
+struct SiteToken {
+    farm: Arc<Farm>,
+    site_id: i64,
+}
+
+impl Drop for SiteToken {
+    fn drop(&mut self) {
+        self.farm.state.lock().moves.sites.remove(&self.site_id);
+    }
+}
+
+impl MovePermit {
+    /// Makes one move, and answers the priority that the row has then. Not idempotent.
+    pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
+        let Self { permit, _site } = self;
+        permit.turn().await;
+        let answer = permit.client.move_broker(&permit.token, moving.id, moving.to).await;
+        let answer = permit.written(answer, Unapplied::Moved);
+        let mut state = permit.farm.state.lock();
+        state.take_move(moving, &answer, permit.farm.clock.now());
+        let reached = state.snapshot.row(moving.id).and_then(|row| row.priority);
+        drop(state);
+        answer.map(|()| reached)
     }
 }
 

@@ -11,6 +11,7 @@ mod connect;
 mod facts;
 pub mod handle;
 pub mod limiter;
+pub mod moves;
 mod poll;
 mod publish;
 pub mod queue;

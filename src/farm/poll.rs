@@ -102,7 +102,10 @@ impl Actor {
             state.polled_at = Some(now.boot);
             self.metrics.farm_succeeded(&self.name(), now.wall.as_second());
             let asked = state.reconcile_asked().map(str::to_owned);
-            state.unreported |= asked.is_some();
+            if asked.is_some() {
+                state.unreported = true;
+                state.try_lacks_again();
+            }
             state.reconcile_handled = asked.or_else(|| state.reconcile_handled.take());
         }
         if was_troubled || !was_listed {
@@ -205,6 +208,7 @@ impl Actor {
                 // Written before a restart and not applied yet: it is ours, and something may still be on its way.
                 state.batch.open(now.boot, true);
                 state.expect_late_writes(now, pace);
+                state.expect_late_moves(now);
             }
             state.unreported = true;
         }

@@ -13,6 +13,7 @@ use super::batch::{Batch, Pace};
 use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
 use super::limiter::RateLimiter;
+use super::moves::MovesState;
 use super::queue::Queue;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
@@ -127,6 +128,7 @@ pub(super) struct FarmState {
     pub(super) deletes_to_confirm: bool,
     /// Rows written since a list was asked for: laid over a list that may be from before them.
     pub(super) written: Vec<(Duration, ras::Broker)>,
+    pub(super) moves: MovesState,
     pub(super) sent_deletions: Vec<Timestamp>,
     /// Why no write is sent although the farm answers.
     pub(super) foreign: Option<Hold>,
@@ -202,6 +204,7 @@ impl FarmState {
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
+            moves: MovesState::default(),
             sent_deletions: Vec::new(),
             foreign: None,
             apply_trouble: None,
@@ -256,7 +259,7 @@ impl FarmState {
     pub(super) fn start_over(&mut self) {
         self.session_expired = true;
         self.starting_over = true;
-        self.capabilities.forget_lacks();
+        self.try_lacks_again();
         self.breaker = Breaker::new(BREAKER);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = Duration::ZERO;
@@ -327,6 +330,7 @@ impl FarmState {
         self.polled_at = None;
         self.capabilities = Capabilities::default();
         self.written.clear();
+        self.moves = MovesState { sites: std::mem::take(&mut self.moves.sites), ..MovesState::default() };
         self.unapplied.clear();
         self.unanswered.clear();
         self.inherited = false;
@@ -382,9 +386,10 @@ impl FarmState {
         }
         self.list_asked = false;
         self.own_deletes.retain(|id| next.row(*id).is_some());
-        let changed = self.snapshot.changed_keys(&next);
+        let mut changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
         self.unreported |= !changed.is_empty();
+        changed.extend(self.take_order(asked));
         changed
     }
 

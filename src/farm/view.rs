@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::snapshot::Snapshot;
 use crate::broker::intent::quarantine_of;
-use crate::crd::ApplyMode;
 use crate::crd::condition::Reason;
+use crate::crd::{ApplyMode, MoveForm};
 
 /// Something that keeps a step back, and what to do about it. Every guard, mode and window speaks in this form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,19 @@ pub struct FarmFacts {
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+    /// How brokers are moved in the order of their site, and what keeps that back.
+    pub moves: Moves,
+}
+
+/// How brokers are moved in the order of their site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// What one call does.
+    pub form: MoveForm,
+    /// Whether the farm is known to have no such call.
+    pub lacking: bool,
+    /// A move without an answer may take effect until then: the next is decided on a list from after it.
+    pub not_before: Duration,
 }
 
 impl FarmFacts {
@@ -112,6 +125,8 @@ pub struct DeletionLimits {
 /// A change of a broker that was written and is not applied yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unapplied {
+    /// A move in the order of its site, of its own row or of others.
+    Moved,
     /// A PUT.
     Updated,
     /// A POST.

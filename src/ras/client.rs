@@ -18,7 +18,7 @@ use super::hosts::HostPolicy;
 use super::model::{Agent, Broker, Site};
 use super::paths::ApiPaths;
 use super::receive::{self, ReadError, Received};
-use super::request::{self, BrokerChange, Call, Direction, NewBroker, Removal, Route};
+use super::request::{self, BrokerChange, Call, Move, NewBroker, Removal, Route};
 use super::secret::{AuthToken, Credentials, Scrubber};
 use super::session::Session;
 use super::tls::{self, TlsConfig};
@@ -223,14 +223,9 @@ impl Client {
         self.command(token, request::apply(&self.shared.api)).await
     }
 
-    /// Moves a broker one place among the brokers of its site. Not idempotent.
-    pub async fn move_broker(
-        &self,
-        token: &AuthToken,
-        id: i64,
-        direction: Direction,
-    ) -> Result<Answer<()>, Error> {
-        self.command(token, request::move_broker(&self.shared.api, id, direction)).await
+    /// Moves a broker among the secondaries of its site. Not idempotent.
+    pub async fn move_broker(&self, token: &AuthToken, id: i64, to: Move) -> Result<Answer<()>, Error> {
+        self.command(token, request::move_broker(&self.shared.api, id, to)).await
     }
 
     async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {

@@ -39,7 +39,7 @@ pub enum Route {
     BrokerStatus,
     /// Commits pending settings; path and method may be set per farm.
     Apply,
-    /// Moves a broker one place; path and method may be set per farm.
+    /// Moves a broker among the secondaries of its site; path, method and form may be set per farm.
     MoveBroker,
 }
 
@@ -155,22 +155,13 @@ pub struct Removal {
     pub credentials: Option<Credentials>,
 }
 
-/// One place up or down among the brokers of a site: `MoveDirection` of the vendor's reference.
+/// A move among the secondaries of a site, in one of the two forms that the vendor's unpublished page may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Towards the primary.
+pub enum Move {
+    /// One place towards the primary: `MoveDirection` 0 of the order of logon hours. Down, 1, is never needed.
     Up,
-    /// Away from the primary.
-    Down,
-}
-
-impl Direction {
-    const fn number(self) -> i64 {
-        match self {
-            Self::Up => 0,
-            Self::Down => 1,
-        }
-    }
+    /// To this place, counted from 1; those after it close up.
+    To(i64),
 }
 
 /// The value of one query parameter.
@@ -370,15 +361,21 @@ pub fn apply(paths: &ApiPaths) -> Call {
     Call::configured(Route::Apply, &paths.apply)
 }
 
-/// Moves a broker one place.
-pub fn move_broker(paths: &ApiPaths, id: i64, direction: Direction) -> Call {
+/// Moves a broker among the secondaries of its site.
+pub fn move_broker(paths: &ApiPaths, id: i64, to: Move) -> Call {
     #[derive(Serialize)]
-    struct Move {
-        direction: i64,
+    #[serde(rename_all = "camelCase")]
+    enum Wanted {
+        Direction(i64),
+        Priority(i64),
     }
+    let wanted = match to {
+        Move::Up => Wanted::Direction(0),
+        Move::To(place) => Wanted::Priority(place),
+    };
     let call = Call::configured(Route::MoveBroker, &paths.priority);
     let path = with_id(&call.path, id);
-    Call { path, ..call }.body(Body::json(&Move { direction: direction.number() }))
+    Call { path, ..call }.body(Body::json(&wanted))
 }
 
 /// The secrets that go out with a call, besides those in its query.
@@ -514,9 +511,10 @@ mod tests {
         };
         let call = apply(&paths);
         assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/Apply"));
-        let call = move_broker(&paths, 9, Direction::Down);
+        let call = move_broker(&paths, 9, Move::Up);
         assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/api/Broker/9/order"));
-        assert_eq!(body(&call), json!({"direction": 1}));
+        assert_eq!(body(&call), json!({"direction": 0}));
+        assert_eq!(body(&move_broker(&paths, 9, Move::To(3))), json!({"priority": 3}));
         assert_eq!(apply(&ApiPaths::default()).path, Route::Apply.template());
         assert_eq!(ApiPaths::default().priority.path, Route::MoveBroker.template());
     }

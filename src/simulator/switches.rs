@@ -409,4 +409,11 @@ switches! {
         /// `PUT /api/Broker/{id}/priority`, `POST /api/Broker/{id}/promote`, `GET /api/Broker/status`.
         Present,
     }
+    /// What moving a broker asks for, where there is such a call.
+    priority_form: PriorityForm {
+        /// One place up or down: `{"direction": 0}` or `{"direction": 1}`.
+        Relative,
+        /// A place from 1, and the others close up: `{"priority": 2}`.
+        Absolute,
+    }
 }

@@ -28,6 +28,7 @@ mod leader;
 mod lifecycle;
 mod mistakes;
 mod outage;
+mod priorities;
 mod replicas;
 mod schema;
 mod scope;

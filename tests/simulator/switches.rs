@@ -7,9 +7,9 @@ use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
     ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
     GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer, LogonUserForm,
-    MediaTypeRefusal, PrimaryRefusal, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus,
-    SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields,
-    UnknownSite, UpdateMarked, WrongPassword,
+    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter,
+    RateLimitStatus, SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm,
+    UnknownFields, UnknownSite, UpdateMarked, WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -511,6 +511,29 @@ async fn inferred_calls() {
     assert_eq!(world.get("/api/Broker").await.status, 401, "the session has ended");
     let journal = format!("{:?}", world.farm().journal());
     assert!(!journal.contains("My-Account-1"));
+}
+
+#[tokio::test]
+async fn priority_form() {
+    let (up, first) = (json!({ "direction": 0 }), json!({ "priority": 1 }));
+    for (reading, right, wrong) in
+        [(PriorityForm::Relative, &up, &first), (PriorityForm::Absolute, &first, &up)]
+    {
+        let world = World::with(Switch::PriorityForm(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        world.created("cb3").await;
+        let fourth = world.created("cb4").await;
+        let path = format!("/api/Broker/{fourth}/priority");
+        let both = json!({ "direction": 0, "priority": 1 });
+        for refused in [wrong, &both, &json!({}), &json!({ "priority": 0 }), &json!({ "direction": 2 })] {
+            assert_eq!(world.put(&path, refused).await.status, 400, "{refused}");
+        }
+        assert_eq!(world.put(&path, right).await.status, 204);
+        let place = if reading == PriorityForm::Relative { 2 } else { 1 };
+        assert_eq!(world.farm().broker(fourth).expect("the row").priority, place);
+    }
+    let world = World::with(Switch::PriorityForm(PriorityForm::Absolute)).await;
+    assert_eq!(world.put("/api/Broker/2/priority", &first).await.status, 404, "there is no such call");
 }
 
 #[test]

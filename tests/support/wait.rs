@@ -35,6 +35,10 @@ pub(crate) async fn within<T, S: Debug>(
             Ok(Err(seen)) => last = format!("last seen: {seen:#?}"),
             Err(_elapsed) => break,
         }
+        // A look that never waits is never cut short.
+        if Instant::now() >= end {
+            break;
+        }
         sleep(BETWEEN_LOOKS).await;
     }
     Err(Failure::new(format!("not within {limit:?}: {what}; {last}")))

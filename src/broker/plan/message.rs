@@ -199,9 +199,13 @@ pub(super) fn marked(row: &ras::Broker) -> Hold {
     )
 }
 
-pub(super) fn updating(fields: impl Iterator<Item = Field>) -> Hold {
-    let names = fields.map(Field::name).collect::<Vec<_>>().join(", ");
-    Hold::new(Reason::Updating, format!("The farm is being brought to the spec: {names}."))
+/// From the first write to the Apply; one broker that waits for the moves of others says the same as they do.
+pub(super) fn updating(fields: impl Iterator<Item = Field>, is_moved: bool) -> Hold {
+    let names = fields.map(Field::name).chain(is_moved.then_some(super::place::FIELD));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let waits =
+        if is_moved { " The brokers of a site wait for each other, and are moved one by one." } else { "" };
+    Hold::new(Reason::Updating, format!("The farm is being brought to the spec: {names}.{waits}"))
 }
 
 pub(super) fn applying(reason: Reason) -> Hold {
@@ -266,10 +270,27 @@ pub(super) fn primary_cannot(fields: &[Field]) -> Hold {
 pub(super) fn priority_unsupported() -> Hold {
     Hold::new(
         Reason::Unsupported,
-        "spec.priority is set, and this version of the operator does not order brokers: remove it, or order them in \
-         the RAS Console. Everything else is reconciled.",
+        "The broker is not where spec.priority puts it and the farm has no call to move it, or does not show its \
+         order: move it in the RAS Console, remove the field, or set spec.api.priority of the RasFarm to this farm's \
+         call. Everything else is reconciled.",
     )
 }
+
+pub(super) fn place_ignored(wanted: i64, row: &ras::Broker) -> Hold {
+    let seen = row.priority.unwrap_or_default();
+    Hold::new(
+        Reason::ReconcileError,
+        format!(
+            "The farm accepted the move and shows another place: priority should be {wanted} and is {seen}. It is not \
+             moved again until the spec or the order changes; check spec.api.priority.form of the RasFarm, which says \
+             whether a call moves a broker by one place or to a number."
+        ),
+    )
+}
+
+/// Beside what is in the farm: a primary keeps its spec for the day on which it is a secondary again.
+pub(super) const PRIORITY_OF_PRIMARY: &str =
+    "spec.priority says nothing while this broker is the primary of its site.";
 
 /// The same for a broker that is ours: where the next step is ours to offer, it is.
 pub(super) fn agent(object: &ObjectFacts, state: &str, health: Health) -> Hold {
