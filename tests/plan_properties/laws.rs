@@ -52,21 +52,26 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
             ));
         }
         Step::Move { id, to: _ } => checks.extend(of_move(observed, world, *id)),
-        Step::Delete { row } => checks.extend([
-            ("deletes what is to exist", object.deleted.is_some()),
-            ("deletes a row that is not ours", is_ours(observed, Some(row))),
-            ("deletes the primary", row.priority != Some(0)),
-            ("deletes what it is to leave", !is_orphan(observed)),
-            ("deletes what is protected", !object.desired.requests.deletion_protection),
-            (
-                "deletes the last that serves",
-                object.desired.requests.skip_availability_check || serves_without(world, row),
-            ),
-        ]),
+        Step::Delete { row } => checks.extend(of_delete(observed, world, row)),
         Step::Record { row, origin } => checks.extend(of_record(observed, row, *origin)),
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+}
+
+fn of_delete(observed: &Observed, world: &World, row: &ras::Broker) -> [(&'static str, bool); 6] {
+    let object = &observed.object;
+    [
+        ("deletes what is to exist", object.deleted.is_some()),
+        ("deletes a row that is not ours", is_ours(observed, Some(row))),
+        ("deletes the primary", row.priority != Some(0)),
+        ("deletes what it is to leave", !is_orphan(observed)),
+        ("deletes what is protected", !object.desired.requests.deletion_protection),
+        (
+            "deletes the last that serves",
+            object.desired.requests.skip_availability_check || serves_without(world, row),
+        ),
+    ]
 }
 
 fn of_move(observed: &Observed, world: &World, id: i64) -> [(&'static str, bool); 4] {
