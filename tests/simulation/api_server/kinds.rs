@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
-use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use kube::core::cel::{CompiledSchema, ValidationErrors, Validator, compile_schema};
 use ras_operator::crd;
 use serde_json::{Value, json};
 
@@ -15,8 +15,14 @@ use super::schema::Schema;
 pub(super) const DEFINITIONS: &str = "customresourcedefinitions";
 /// The name of namespaces in a path.
 pub(super) const NAMESPACES: &str = "namespaces";
-/// Every schema's `pattern` becomes a rule with this message: one engine for both.
-const PATTERN: &str = "should match the pattern";
+/// Faults with which an object is too wrong for rules to be asked about it.
+const BLOCKING: [&str; 5] = [
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTypeInvalid",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+];
 
 /// What is known of a kind.
 pub(super) struct Kind {
@@ -32,7 +38,14 @@ pub(super) struct Kind {
     /// Present for kinds that a definition made; its name.
     pub(super) definition: Option<String>,
     pub(super) schema: Schema,
-    rules: Option<CompiledSchema>,
+    rules: Option<Rules>,
+}
+
+struct Rules {
+    /// Those of the schema itself.
+    own: CompiledSchema,
+    /// One for each `pattern`: one engine for both.
+    patterns: CompiledSchema,
 }
 
 impl Kind {
@@ -54,20 +67,21 @@ impl Kind {
     pub(super) fn faults(&self, new: &Value, old: Option<&Value>) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.schema.check("", new, &mut faults);
-        // A rule is not asked about an object that has the wrong shape.
-        if faults.is_empty()
-            && let Some(rules) = &self.rules
-        {
-            let broken = Validator::new().validate_compiled(rules, new, old).err();
-            faults.extend(
-                broken
-                    .into_iter()
-                    .flat_map(kube::core::cel::ValidationErrors::into_vec)
-                    .map(|error| Fault::invalid(&error.field_path, &error.message)),
-            );
+        let Some(rules) = &self.rules else { return faults };
+        faults.extend(broken(&rules.patterns, new, None));
+        if faults.iter().any(|fault| BLOCKING.contains(&fault.reason)) {
+            faults.push(Fault::invalid("<nil>", "null: some validation rules were not checked"));
+        } else {
+            faults.extend(broken(&rules.own, new, old));
         }
         faults
     }
+}
+
+fn broken(rules: &CompiledSchema, new: &Value, old: Option<&Value>) -> Vec<Fault> {
+    let errors = Validator::new().validate_compiled(rules, new, old).err();
+    let errors = errors.into_iter().flat_map(ValidationErrors::into_vec);
+    errors.map(|error| Fault::invalid(&error.field_path, &error.message)).collect()
 }
 
 /// All kinds.
@@ -102,12 +116,9 @@ fn custom_kind(definition: &CustomResourceDefinition) -> Kind {
     let version = &definition.spec.versions[0];
     let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     let mut schema = serde_json::to_value(schema).expect("a schema is JSON");
-    let rules = {
-        let mut schema = schema.clone();
-        patterns_to_rules(&mut schema);
-        compile_schema(&schema)
-    };
-    // Rules look at values that differ from `oldSelf` only where both are there, so metadata is of no interest to them.
+    let mut patterns = schema.clone();
+    patterns_to_rules(&mut patterns);
+    let rules = Rules { own: compile_schema(&schema), patterns: compile_schema(&patterns) };
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     Kind {
@@ -125,11 +136,12 @@ fn custom_kind(definition: &CustomResourceDefinition) -> Kind {
 }
 
 fn patterns_to_rules(schema: &mut Value) {
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        let rule = json!({"rule": format!("self.matches(r'{pattern}')"), "message": PATTERN});
-        match &mut schema["x-kubernetes-validations"] {
-            Value::Array(rules) => rules.push(rule),
-            rules => *rules = json!([rule]),
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("x-kubernetes-validations");
+        if let Some(pattern) = fields.get("pattern").and_then(Value::as_str) {
+            let rule =
+                json!({"rule": format!("self.matches(r'{pattern}')"), "message": "should match the pattern"});
+            fields.insert("x-kubernetes-validations".to_owned(), json!([rule]));
         }
     }
     match schema {

@@ -18,6 +18,7 @@
 )]
 
 mod apply;
+mod fields;
 mod kinds;
 mod object;
 mod person;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::ApiServer;
 use super::object::meta;
 use super::refusal::Refusal;
-use super::request::{Part, Request, Selector, Verb, kind_named};
+use super::request::{Manager, Part, Request, Selector, Verb, kind_named};
 use super::state::Answer;
 
 impl ApiServer {
@@ -94,6 +94,7 @@ fn request(kind: &str, namespace: &str, name: &str, verb: Verb) -> Request {
         namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
         name: name.to_owned(),
         part: Part::Main,
+        manager: Manager { name: "kubectl".to_owned(), force: false },
         verb,
     }
 }

@@ -13,11 +13,20 @@ pub(crate) struct Request {
     /// Empty where a collection is meant.
     pub(super) name: String,
     pub(super) part: Part,
+    pub(super) manager: Manager,
     pub(super) verb: Verb,
 }
 
+/// On whose behalf fields are written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manager {
+    pub(super) name: String,
+    /// Whether it takes fields that others own.
+    pub(super) force: bool,
+}
+
 /// Which resource of an object is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     /// The object itself.
     Main,
@@ -34,7 +43,7 @@ pub(super) enum Verb {
     Create(Value),
     Replace(Value),
     Merge(Value),
-    Apply { patch: Value, force: bool },
+    Apply(Value),
     Delete(Value),
 }
 

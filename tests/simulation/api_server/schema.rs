@@ -40,10 +40,13 @@ impl Schema {
         self.properties.get(name).or(self.additional_properties.as_deref())
     }
 
-    /// Drops what the schema does not know, and every `null`.
+    /// Drops what the schema does not know, and every `null`; one in a map of texts is an empty text.
     pub(super) fn prune(&self, value: &mut Value) {
         match value {
             Value::Object(fields) => {
+                if self.additional_properties.is_some() {
+                    fields.values_mut().filter(|inner| inner.is_null()).for_each(|inner| *inner = "".into());
+                }
                 fields.retain(|name, inner| {
                     !inner.is_null() && (self.keeps_unknown || self.field(name).is_some())
                 });
@@ -85,6 +88,34 @@ impl Schema {
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// What keeps a value from being applied field by field: other than a write, an apply takes nothing that is unknown.
+    pub(super) fn obstacle(&self, path: &str, value: &Value) -> Option<String> {
+        if !value.is_null() && !self.has_type(value) {
+            return Some(format!("{path}: of another type"));
+        }
+        match value {
+            Value::Object(fields) => fields.iter().find_map(|(name, inner)| {
+                let path = joined(path, name);
+                match self.field(name) {
+                    Some(schema) => schema.obstacle(&path, inner),
+                    None => (!self.keeps_unknown).then(|| format!("{path}: field not declared in schema")),
+                }
+            }),
+            Value::Array(items) => {
+                let mut seen = BTreeSet::new();
+                let twice =
+                    items.iter().filter_map(|item| self.key_of(item)).find(|key| !seen.insert(key.clone()));
+                let inner = self.items.iter();
+                let mut inner =
+                    inner.flat_map(|schema| items.iter().map(move |item| schema.obstacle(path, item)));
+                twice
+                    .map(|key| format!("{path}: duplicate entries for key {key}"))
+                    .or_else(|| inner.find_map(|it| it))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
         }
     }
 
@@ -153,7 +184,11 @@ impl Schema {
             faults.push(Fault::new(path, "FieldValueTooLong", "Too long"));
         }
         if self.format.as_deref() == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
-            faults.push(Fault::new(path, "FieldValueInvalid", "Invalid value: must be of type date-time"));
+            faults.push(Fault::new(
+                path,
+                "FieldValueTypeInvalid",
+                "Invalid value: must be of type date-time",
+            ));
         }
     }
 

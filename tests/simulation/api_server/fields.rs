@@ -1,0 +1,279 @@
+//! Sets of fields, as server-side apply counts them: which fields a value has, how two values differ in them, and a
+//! value without some of them. Follows `structured-merge-diff`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::schema::Schema;
+
+/// One step into a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Field(String),
+    /// An item of a list, by what tells it from the others.
+    Item(String),
+}
+
+pub(super) type Path = Vec<Step>;
+pub(super) type Fields = BTreeSet<Path>;
+
+/// What became of fields between two values.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Differences {
+    pub(super) added: Fields,
+    pub(super) changed: Fields,
+    pub(super) removed: Fields,
+}
+
+/// The fields that a value states.
+pub(super) fn stated(schema: &Schema, value: &Value) -> Fields {
+    let mut fields = Fields::new();
+    state(schema, value, &mut Path::new(), &mut fields);
+    fields
+}
+
+fn state(schema: &Schema, value: &Value, path: &mut Path, fields: &mut Fields) {
+    match value {
+        Value::Object(inner) => {
+            for (name, value) in inner {
+                path.push(Step::Field(name.clone()));
+                state(schema.field(name).unwrap_or(&ANY), value, path, fields);
+                let is_empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
+                if is_empty || !schema.properties.contains_key(name) {
+                    fields.insert(path.clone());
+                }
+                path.pop();
+            }
+        }
+        Value::Array(items) if schema.is_keyed() => {
+            for item in items {
+                path.push(Step::Item(schema.key_of(item).unwrap_or_default()));
+                state(schema.item(), item, path, fields);
+                fields.insert(path.clone());
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            fields.insert(path.clone());
+        }
+    }
+}
+
+static ANY: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(Schema::default);
+
+impl Schema {
+    /// Whether each item of the list is a field of its own.
+    pub(super) fn is_keyed(&self) -> bool {
+        matches!(self.list_type.as_deref(), Some("map" | "set"))
+    }
+
+    pub(super) fn item(&self) -> &Self {
+        self.items.as_deref().unwrap_or(&ANY)
+    }
+
+    fn keyed<'a>(&self, items: &'a [Value]) -> BTreeMap<String, &'a Value> {
+        items.iter().map(|item| (self.key_of(item).unwrap_or_default(), item)).collect()
+    }
+}
+
+/// How `new` differs from `old`.
+pub(super) fn differences(schema: &Schema, old: &Value, new: &Value) -> Differences {
+    let mut found = Differences::default();
+    differ(schema, Some(old), Some(new), &mut Path::new(), &mut found);
+    found
+}
+
+fn differ(
+    schema: &Schema,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    path: &mut Path,
+    found: &mut Differences,
+) {
+    let mut is_leaf = false;
+    match (old, new) {
+        (Some(Value::Object(_)) | None, Some(Value::Object(_)) | None) => {
+            let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+            for name in keys(old, new) {
+                let of =
+                    |value: Option<&'_ Map<String, Value>>| value.and_then(|value| value.get(&name)).cloned();
+                let (old, new) = (of(old), of(new));
+                path.push(Step::Field(name.clone()));
+                differ(schema.field(&name).unwrap_or(&ANY), old.as_ref(), new.as_ref(), path, found);
+                path.pop();
+            }
+        }
+        (Some(Value::Array(_)) | None, Some(Value::Array(_)) | None) if schema.is_keyed() => {
+            let items = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+            let (old, new) = (items(old), items(new));
+            let (old, new) = (schema.keyed(&old), schema.keyed(&new));
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                path.push(Step::Item(name.clone()));
+                differ(schema.item(), old.get(name).copied(), new.get(name).copied(), path, found);
+                path.pop();
+            }
+        }
+        (Some(old), Some(new)) => {
+            is_leaf = true;
+            if old != new {
+                found.changed.insert(path.clone());
+            }
+        }
+        (None, _) | (_, None) => {}
+    }
+    if !is_leaf && old.is_none() {
+        found.added.insert(path.clone());
+    } else if !is_leaf && new.is_none() {
+        found.removed.insert(path.clone());
+    }
+}
+
+fn keys(old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>) -> BTreeSet<String> {
+    old.into_iter().chain(new).flat_map(Map::keys).cloned().collect()
+}
+
+/// The set, and with each field the named fields in which it lies.
+pub(super) fn with_parents(schema: &Schema, fields: &Fields) -> Fields {
+    let mut all = fields.clone();
+    for path in fields {
+        let mut schema = schema;
+        for (index, step) in path.iter().enumerate() {
+            let Step::Field(name) = step else {
+                schema = schema.item();
+                continue;
+            };
+            if schema.properties.contains_key(name) {
+                all.insert(path[..=index].to_vec());
+            }
+            schema = schema.field(name).unwrap_or(&ANY);
+        }
+    }
+    all
+}
+
+/// The value without these fields and all that lies in them.
+pub(super) fn without(schema: &Schema, value: &Value, fields: &Fields) -> Value {
+    remove(schema, value, &mut Path::new(), fields)
+}
+
+fn remove(schema: &Schema, value: &Value, path: &mut Path, fields: &Fields) -> Value {
+    let concerns =
+        |path: &Path| fields.range(path.clone()..).next().is_some_and(|next| next.starts_with(path));
+    if !concerns(path) {
+        return value.clone();
+    }
+    match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            let mut kept = Map::new();
+            for (name, value) in inner {
+                path.push(Step::Field(name.clone()));
+                if !fields.contains(path) {
+                    let inner = schema.field(name).unwrap_or(&ANY);
+                    kept.insert(name.clone(), remove(inner, value, path, fields));
+                }
+                path.pop();
+            }
+            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
+        }
+        Value::Array(items) if schema.is_keyed() && !items.is_empty() => {
+            let mut kept = Vec::new();
+            for item in items {
+                path.push(Step::Item(schema.key_of(item).unwrap_or_default()));
+                if !fields.contains(path) {
+                    kept.push(remove(schema.item(), item, path, fields));
+                }
+                path.pop();
+            }
+            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => value.clone(),
+    }
+}
+
+/// `over` laid over `base`, field by field; lists with keys item by item, in the order of `over`.
+pub(super) fn merged(schema: &Schema, base: &Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            let mut merged_fields = base.clone();
+            for (name, value) in over {
+                let inner = schema.field(name).unwrap_or(&ANY);
+                let value = base.get(name).map_or_else(|| value.clone(), |base| merged(inner, base, value));
+                merged_fields.insert(name.clone(), value);
+            }
+            Value::Object(merged_fields)
+        }
+        (Value::Array(base), Value::Array(over)) if schema.is_keyed() => {
+            Value::Array(merged_items(schema, base, over))
+        }
+        (_, over) => over.clone(),
+    }
+}
+
+fn merged_items(schema: &Schema, base: &[Value], over: &[Value]) -> Vec<Value> {
+    let (in_base, in_over) = (schema.keyed(base), schema.keyed(over));
+    let key = |item: &Value| schema.key_of(item).unwrap_or_default();
+    let taken = |name: &str| match (in_base.get(name), in_over.get(name)) {
+        (Some(base), Some(over)) => merged(schema.item(), base, over),
+        (_, Some(only)) | (Some(only), None) => (*only).clone(),
+        (None, None) => Value::Null,
+    };
+    let mut shared = over.iter().map(key).filter(|name| in_base.contains_key(name));
+    let mut next_shared = shared.next();
+    let (mut base, mut over) = (base.iter().map(key).peekable(), over.iter().map(key).peekable());
+    let mut done = BTreeSet::new();
+    let mut items = Vec::new();
+    loop {
+        match (base.peek().cloned(), over.peek().cloned()) {
+            (None, None) => return items,
+            (Some(left), right) if !in_over.contains_key(&left) || right.is_none() => {
+                base.next();
+                if !in_over.contains_key(&left) {
+                    items.push(taken(&left));
+                }
+            }
+            // Shared with `over`, but not what comes next there; or told already.
+            (Some(left), Some(right))
+                if left != right && (done.contains(&left) || next_shared.as_ref() != Some(&left)) =>
+            {
+                base.next();
+            }
+            (left, Some(right)) => {
+                if left.as_ref() == Some(&right) {
+                    base.next();
+                }
+                over.next();
+                if next_shared.as_ref() == Some(&right) {
+                    next_shared = shared.next();
+                }
+                items.push(taken(&right));
+                done.insert(right);
+            }
+            (Some(_), None) => drop(base.next()),
+        }
+    }
+}
+
+/// A path as conflicts name it: `.status.conditions[type="Ready"].status`.
+pub(super) fn spelled(path: &Path) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Field(name) => text += &format!(".{name}"),
+            Step::Item(key) => {
+                let pairs: BTreeMap<String, Value> = serde_json::from_str(key).unwrap_or_default();
+                let pairs: Vec<String> =
+                    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let inner = if pairs.is_empty() { format!("={key}") } else { pairs.join(",") };
+                text += &format!("[{inner}]");
+            }
+        }
+    }
+    text
+}
