@@ -13,7 +13,7 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
 }
 
-const BROKER: Kind = custom("rasbrokers", "RasBroker");
+pub(super) const BROKER: Kind = custom("rasbrokers", "RasBroker");
 const FARM: Kind = custom("rasfarms", "RasFarm");
 const LEASE: Kind = Kind {
     prefix: "/apis/coordination.k8s.io/v1",
@@ -86,6 +86,7 @@ pub(super) enum Call {
     /// Everything that happened since a version that was seen.
     WatchFrom {
         version: usize,
+        selector: &'static str,
     },
     /// What is there, up to the bookmark that says so.
     WatchList,
@@ -107,10 +108,11 @@ pub(super) fn sequence(seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed);
     let kind = random.weighted(&[(12, BROKER), (4, FARM), (2, LEASE), (1, CONFIG_MAP), (1, SECRET)]);
     let length = 10 + random.below(11);
-    let create = Call::Create { body: manifest(kind, &mut random) };
+    let body = if random.once_in(6) { manifest(kind, &mut random) } else { valid(kind) };
+    let create = Call::Create { body };
     let mut steps = vec![Step { kind, name: "a", call: create }];
     while steps.len() < length {
-        let name = if random.once_in(4) { "b" } else { "a" };
+        let name = if random.once_in(6) { "b" } else { "a" };
         steps.push(Step { kind, name, call: call(kind, &mut random) });
     }
     steps.push(Step { kind, name: LAST, call: Call::Create { body: valid(kind) } });
@@ -130,13 +132,13 @@ fn call(kind: Kind, random: &mut Random) -> Call {
         (3, 7),
         (1, 8),
         (1, 9),
-        (if is_custom { 1 } else { 0 }, 10),
+        (usize::from(is_custom), 10),
         (if is_custom { 2 } else { 0 }, 11),
     ];
     let manager = random.of(&["ras-operator", "kubectl"]);
     match random.weighted(weights) {
         0 => Call::Get,
-        1 => Call::List { selector: random.of(&["", "labelSelector=tier%3Dgold"]) },
+        1 => Call::List { selector: selector(random) },
         2 => Call::Create { body: manifest(kind, random) },
         3 => Call::Replace {
             status: false,
@@ -161,7 +163,7 @@ fn call(kind: Kind, random: &mut Random) -> Call {
             version: random.weighted(&[(8, Version::Absent), (1, Version::Fresh), (1, Version::Seen(1))]),
             uid: random.weighted(&[(6, Uid::Absent), (2, Uid::Right), (2, Uid::First), (1, Uid::Wrong)]),
         },
-        8 => Call::WatchFrom { version: random.below(8) },
+        8 => Call::WatchFrom { version: random.below(8), selector: selector(random) },
         9 => Call::WatchList,
         10 => Call::Apply {
             status: false,
@@ -178,6 +180,17 @@ fn call(kind: Kind, random: &mut Random) -> Call {
             uid: random.weighted(&[(6, Uid::Absent), (1, Uid::Right), (1, Uid::Wrong)]),
         },
     }
+}
+
+fn selector(random: &mut Random) -> &'static str {
+    random.of(&[
+        "",
+        "",
+        "labelSelector=tier%3Dgold",
+        "fieldSelector=metadata.name%3Da",
+        "fieldSelector=spec.farmRef.name%3Dnorth",
+        "fieldSelector=spec.enabled%3Dtrue",
+    ])
 }
 
 fn version(random: &mut Random) -> Version {

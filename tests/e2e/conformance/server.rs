@@ -39,12 +39,12 @@ impl Server {
     /// Sends what the step asks for. A watch is read until it told `events` events; without, for what is there at once.
     pub(super) async fn ask(&mut self, step: &Step, events: Option<usize>) -> Answer {
         let answer = match &step.call {
-            Call::WatchFrom { version } => {
+            Call::WatchFrom { version, selector } => {
                 let from = self.seen_version(step.name, Version::Seen(*version)).unwrap_or_default();
                 if from.is_empty() {
                     return Answer { code: 0, body: Value::Null };
                 }
-                let query = format!("watch=true&timeoutSeconds=20&resourceVersion={from}");
+                let query = format!("watch=true&timeoutSeconds=20&resourceVersion={from}&{selector}");
                 self.watch(step.kind, &query, events.map_or(Until::Silence, Until::Count)).await
             }
             Call::WatchList => {
@@ -53,7 +53,13 @@ impl Server {
                              &resourceVersionMatch=NotOlderThan";
                 self.watch(step.kind, query, Until::Bookmark).await
             }
-            _ => self.send(self.request(step)).await,
+            Call::Get
+            | Call::List { .. }
+            | Call::Create { .. }
+            | Call::Replace { .. }
+            | Call::Merge { .. }
+            | Call::Apply { .. }
+            | Call::Delete { .. } => self.send(self.request(step)).await,
         };
         if !answer.body["metadata"]["uid"].is_null() {
             self.seen.entry(step.name).or_default().push(answer.body.clone());
@@ -72,6 +78,24 @@ impl Server {
         let request = Request::get(self.path(kind, "")).body(Body::empty()).expect("a request");
         let answer = self.send(request).await;
         answer.body["metadata"]["resourceVersion"].as_str().expect("a list has a version").to_owned()
+    }
+
+    /// Sends a request as it is; `NAMESPACE` in its path stands for the server's own.
+    pub(super) async fn raw(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let type_ = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let uri = path.replace("NAMESPACE", &self.namespace);
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string().into_bytes()) };
+        let request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, type_);
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    /// All that happens in the namespace from this version on, until the server ends the watch.
+    pub(super) async fn rest(&self, kind: Kind, from: &str) -> Answer {
+        let query = format!("watch=true&timeoutSeconds=20&resourceVersion={from}");
+        self.watch(kind, &query, Until::End).await
     }
 
     fn path(&self, kind: Kind, name: &str) -> String {
@@ -177,21 +201,31 @@ impl Server {
         let request = Request::get(uri).header(header::ACCEPT_ENCODING, "identity").body(Vec::new());
         let mut found = Vec::new();
         let read = async {
-            let lines = self.client.request_stream(request.expect("a request")).await.expect("a watch");
+            let lines = match self.client.request_stream(request.expect("a request")).await {
+                Ok(lines) => lines,
+                Err(kube::Error::Api(status)) => return Some(status),
+                Err(error) => panic!("a watch: {error}"),
+            };
             let mut lines = Box::pin(lines.lines());
             while !until.is_reached(&found) {
                 let line = match until {
                     Until::Silence => lines.try_next().now_or_never(),
-                    Until::Count(_) | Until::Bookmark | Until::Last => Some(lines.try_next().await),
+                    Until::Count(_) | Until::Bookmark | Until::Last | Until::End => {
+                        Some(lines.try_next().await)
+                    }
                 };
                 let Some(line) = line.and_then(|line| line.expect("a line")) else { break };
                 let mut event: Value = serde_json::from_str(&line).expect("an event");
                 forget_managers(&mut event["object"]);
                 found.push(event);
             }
+            None
         };
-        let in_time = tokio::time::timeout(WATCHES_WITHIN, read).await.is_ok();
-        Answer { code: if in_time { 200 } else { 0 }, body: json!(found) }
+        match tokio::time::timeout(WATCHES_WITHIN, read).await {
+            Ok(None) => Answer { code: 200, body: json!(found) },
+            Ok(Some(refusal)) => Answer { code: refusal.code, body: json!(refusal) },
+            Err(_elapsed) => Answer { code: 0, body: json!(found) },
+        }
     }
 }
 
@@ -202,6 +236,7 @@ enum Until {
     Count(usize),
     Bookmark,
     Last,
+    End,
 }
 
 impl Until {
@@ -210,7 +245,7 @@ impl Until {
         let is =
             |path: &str, value: &str| events.iter().any(|event| metadata(event, path) == Some(value.into()));
         match self {
-            Self::Silence => false,
+            Self::Silence | Self::End => false,
             Self::Count(count) => events.len() >= count,
             Self::Bookmark => is("/annotations/k8s.io~1initial-events-end", "true"),
             Self::Last => is("/name", LAST),

@@ -98,7 +98,7 @@ fn pruned(kind: &Kind, merged: Value, before: &Fields, owners: &Owners) -> Value
 fn take(owners: &mut Owners, by: &Owner, found: &Differences) {
     for (_, fields) in owners.iter_mut().filter(|(owner, _)| *owner != by) {
         fields.retain(|path| {
-            let is_in_removed = (1..=path.len()).any(|end| found.removed.contains(&path[..end].to_vec()));
+            let is_in_removed = (1..=path.len()).any(|end| found.removed.contains(&path[..end]));
             !found.changed.contains(path) && !found.added.contains(path) && !is_in_removed
         });
     }

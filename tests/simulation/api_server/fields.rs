@@ -262,18 +262,13 @@ fn merged_items(schema: &Schema, base: &[Value], over: &[Value]) -> Vec<Value> {
 
 /// A path as conflicts name it: `.status.conditions[type="Ready"].status`.
 pub(super) fn spelled(path: &Path) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            Step::Field(name) => text += &format!(".{name}"),
-            Step::Item(key) => {
-                let pairs: BTreeMap<String, Value> = serde_json::from_str(key).unwrap_or_default();
-                let pairs: Vec<String> =
-                    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                let inner = if pairs.is_empty() { format!("={key}") } else { pairs.join(",") };
-                text += &format!("[{inner}]");
-            }
+    let steps = path.iter().map(|step| match step {
+        Step::Field(name) => format!(".{name}"),
+        Step::Item(key) => {
+            let pairs: BTreeMap<String, Value> = serde_json::from_str(key).unwrap_or_default();
+            let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            if pairs.is_empty() { format!("[={key}]") } else { format!("[{}]", pairs.join(",")) }
         }
-    }
-    text
+    });
+    steps.collect()
 }

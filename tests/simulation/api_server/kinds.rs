@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion,
+};
 use kube::ResourceExt;
 use kube::core::cel::{CompiledSchema, ValidationErrors, Validator, compile_schema};
 use ras_operator::crd;
@@ -29,7 +31,7 @@ pub(super) struct Kind {
     pub(super) group: String,
     pub(super) version: String,
     pub(super) plural: String,
-    pub(super) kind: String,
+    pub(super) name: String,
     pub(super) is_namespaced: bool,
     /// Whether a PUT without a version overwrites what is there.
     pub(super) is_overwritable: bool,
@@ -37,6 +39,8 @@ pub(super) struct Kind {
     pub(super) is_created_by_put: bool,
     /// Present for kinds that a definition made; its name.
     pub(super) definition: Option<String>,
+    /// Fields by which its objects can be listed, as JSON pointers.
+    pub(super) selectable: Vec<String>,
     pub(super) schema: Schema,
     rules: Option<Rules>,
 }
@@ -102,11 +106,12 @@ fn builtin_kind((group, version, plural, kind): (&str, &str, &str, &str)) -> Kin
         group: group.to_owned(),
         version: version.to_owned(),
         plural: plural.to_owned(),
-        kind: kind.to_owned(),
+        name: kind.to_owned(),
         is_namespaced: ![NAMESPACES, DEFINITIONS].contains(&plural),
         is_overwritable: ["secrets", "configmaps", NAMESPACES, "events"].contains(&plural),
         is_created_by_put: plural == "leases" || plural == "events",
         definition: None,
+        selectable: vec!["/metadata/name".to_owned(), "/metadata/namespace".to_owned()],
         schema: with_metadata(json!({"x-kubernetes-preserve-unknown-fields": true})),
         rules: None,
     }
@@ -125,14 +130,20 @@ fn custom_kind(definition: &CustomResourceDefinition) -> Kind {
         group: definition.spec.group.clone(),
         version: version.name.clone(),
         plural: definition.spec.names.plural.clone(),
-        kind: definition.spec.names.kind.clone(),
+        name: definition.spec.names.kind.clone(),
         is_namespaced: definition.spec.scope == "Namespaced",
         is_overwritable: false,
         is_created_by_put: false,
         definition: Some(definition.name_any()),
+        selectable: selectable(version),
         schema: with_metadata(schema),
         rules: Some(rules),
     }
+}
+
+fn selectable(version: &CustomResourceDefinitionVersion) -> Vec<String> {
+    let own = version.selectable_fields.iter().flatten().map(|field| field.json_path.replace('.', "/"));
+    own.chain(["/metadata/name".to_owned(), "/metadata/namespace".to_owned()]).collect()
 }
 
 fn patterns_to_rules(schema: &mut Value) {

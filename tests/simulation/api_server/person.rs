@@ -11,8 +11,8 @@ use super::state::Answer;
 impl ApiServer {
     /// Creates what a manifest says.
     pub(crate) fn create(&self, manifest: Value) -> Result<Value, Refusal> {
-        let mut request = request_for(&manifest, Verb::Create(manifest.clone()));
-        request.name = String::new();
+        let mut request = request(kind_of(&manifest), meta(&manifest, "namespace"), "", Verb::Get);
+        request.verb = Verb::Create(manifest);
         self.asked(request)
     }
 
@@ -23,7 +23,10 @@ impl ApiServer {
         {
             object["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"].clone();
         }
-        self.asked(request_for(&object, Verb::Replace(object.clone())))
+        let (namespace, name) = (meta(&object, "namespace"), meta(&object, "name"));
+        let mut request = request(kind_of(&object), namespace, name, Verb::Get);
+        request.verb = Verb::Replace(object);
+        self.asked(request)
     }
 
     /// The object, if there is one. `kind` as in a manifest; the namespace of a cluster-wide kind is empty.
@@ -82,10 +85,6 @@ impl ApiServer {
             Answer::Watch(_) => panic!("a person does not watch"),
         }
     }
-}
-
-fn request_for(object: &Value, verb: Verb) -> Request {
-    request(kind_of(object), meta(object, "namespace"), meta(object, "name"), verb)
 }
 
 fn request(kind: &str, namespace: &str, name: &str, verb: Verb) -> Request {

@@ -63,8 +63,8 @@ pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Refusal {
 /// A deletion that was meant for another object, or another version of it.
 pub(super) fn precondition(kind: &Kind, name: &str, field: &str) -> Refusal {
     let why = format!("the {field} in the precondition does not match the {field} in record");
-    let text = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.kind);
-    refusal(409, "Conflict", text, Some(details(kind, name, &kind.kind)))
+    let text = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.name);
+    refusal(409, "Conflict", text, Some(details(kind, name, &kind.name)))
 }
 
 /// Fields that other managers own, and that the caller did not force.
@@ -80,14 +80,14 @@ pub(super) fn owned_by_others(fields: &[(String, String)]) -> Refusal {
 }
 
 pub(super) fn invalid(kind: &Kind, name: &str, faults: Vec<Fault>) -> Refusal {
-    invalid_called(kind, name, &kind.kind, faults)
+    invalid_called(kind, name, &kind.name, faults)
 }
 
 /// As [`invalid`], where the server calls the kind by its plural.
 pub(super) fn invalid_called(kind: &Kind, name: &str, called: &str, faults: Vec<Fault>) -> Refusal {
     let texts: Vec<String> =
         faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
-    let text = format!("{}.{} {name:?} is invalid: {}", kind.kind, kind.group, texts.join(", "));
+    let text = format!("{}.{} {name:?} is invalid: {}", kind.name, kind.group, texts.join(", "));
     let causes = faults.into_iter().map(Fault::cause).collect();
     let details = StatusDetails { causes, ..details(kind, name, called) };
     refusal(422, "Invalid", text, Some(details))

@@ -29,7 +29,7 @@ pub(super) fn decoded(
     if !body.is_object() {
         return Err(refusal::bad_request("the body is no object"));
     }
-    for (field, expected) in [("apiVersion", kind.api_version()), ("kind", kind.kind.clone())] {
+    for (field, expected) in [("apiVersion", kind.api_version()), ("kind", kind.name.clone())] {
         if body.get(field).and_then(Value::as_str).is_some_and(|given| given != expected) {
             return Err(refusal::bad_request(format!("{field} does not match the path")));
         }

@@ -13,9 +13,9 @@ use super::refusal::Fault;
 pub(super) struct Schema {
     #[serde(rename = "type")]
     pub(super) type_: Option<String>,
-    pub(super) properties: BTreeMap<String, Schema>,
-    pub(super) additional_properties: Option<Box<Schema>>,
-    pub(super) items: Option<Box<Schema>>,
+    pub(super) properties: BTreeMap<String, Self>,
+    pub(super) additional_properties: Option<Box<Self>>,
+    pub(super) items: Option<Box<Self>>,
     #[serde(rename = "x-kubernetes-list-type")]
     pub(super) list_type: Option<String>,
     #[serde(rename = "x-kubernetes-list-map-keys")]
@@ -58,7 +58,9 @@ impl Schema {
             }
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
-                    items.iter_mut().for_each(|item| schema.prune(item));
+                    for item in items {
+                        schema.prune(item);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -84,7 +86,9 @@ impl Schema {
             }
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
-                    items.iter_mut().for_each(|item| schema.fill(item));
+                    for item in items {
+                        schema.fill(item);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -35,13 +35,15 @@ struct Place<'a> {
 pub(super) struct State {
     pub(super) store: Store,
     pub(super) watchers: Watchers,
+    /// The world that new watches begin with, where that is not the present one.
+    pub(super) behind: Option<Store>,
     /// How many uids and generated names were given away.
     given: u64,
 }
 
 impl State {
     pub(super) fn new() -> Self {
-        Self { store: Store::new(), watchers: Watchers::default(), given: 0 }
+        Self { store: Store::new(), watchers: Watchers::default(), behind: None, given: 0 }
     }
 
     pub(super) fn answer(&mut self, request: Request, now: Timestamp) -> Result<Answer, Refusal> {
@@ -53,9 +55,15 @@ impl State {
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let body = match verb {
             Verb::Get => self.get(kind, &key)?,
-            Verb::List(selector) => self.list(kind, namespace.as_deref(), &selector),
+            Verb::List(selector) => {
+                selector.check(kind)?;
+                self.list(kind, namespace.as_deref(), &selector)
+            }
             Verb::Watch(options) => {
-                return Ok(Answer::Watch(self.watchers.open(&self.store, kind, namespace, &options)));
+                options.selector.check(kind)?;
+                let cached = self.behind.as_ref().unwrap_or(&self.store);
+                let watch = self.watchers.open((&self.store, cached), kind, namespace, &options);
+                return Ok(Answer::Watch(watch));
             }
             Verb::Create(body) => return self.create(kind, key, body, &manager, &now),
             Verb::Replace(body) => return self.replace(&place, key, body, &now),
@@ -98,7 +106,7 @@ impl State {
             .collect();
         json!({
             "apiVersion": kind.api_version(),
-            "kind": format!("{}List", kind.kind),
+            "kind": format!("{}List", kind.name),
             "metadata": {"resourceVersion": self.store.revision.to_string()},
             "items": items,
         })
@@ -347,6 +355,6 @@ pub(super) fn read(kind: &Kind, stored: &Stored) -> Value {
     kind.schema.fill(&mut object);
     set_meta(&mut object, "resourceVersion", Some(stored.revision.to_string().into()));
     set(&mut object, "apiVersion", Some(kind.api_version().into()));
-    set(&mut object, "kind", Some(kind.kind.clone().into()));
+    set(&mut object, "kind", Some(kind.name.clone().into()));
     object
 }
