@@ -8,6 +8,7 @@ mod random;
 mod scripted;
 mod sequence;
 mod server;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 use self::compared::comparable;
 use self::sequence::{Step, sequence};
 use self::server::{Answer, Server};
+use self::watching::Until;
 use crate::api_server::ApiServer;
 use crate::support::control_plane;
 use crate::support::control_plane::ControlPlane;
@@ -100,8 +102,8 @@ async fn play(plane: &ControlPlane, seed: u64) -> Played {
         answers.push(real.ask(step, events).await);
         modelled.push(expected);
     }
-    modelled.push(model.history(kind, &model_begin).await);
-    answers.push(real.history(kind, &real_begin).await);
+    modelled.push(model.watch_from(kind, &model_begin).await.read(Until::Last).await);
+    answers.push(real.watch_from(kind, &real_begin).await.read(Until::Last).await);
     let difference = first_difference(&steps, &comparable(&modelled), &comparable(&answers));
     Played { seed, answers, difference }
 }

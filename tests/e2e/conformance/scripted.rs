@@ -9,6 +9,7 @@ use super::compared::comparable;
 use super::modelled;
 use super::sequence::BROKER;
 use super::server::{Answer, Server};
+use super::watching::Until;
 use crate::api_server::ApiServer;
 use crate::support::control_plane::ControlPlane;
 use crate::support::{control_plane, deploy, eventually, objects};
@@ -118,22 +119,12 @@ async fn a_definition_that_goes_takes_its_objects_its_path_and_its_watches_with_
     assert!(is_going_too(&pair), "as the operator looks for it");
     pair.catches_up("the definition is to go", DEFINITION, is_going).await;
 
-    let rest = {
-        let rest = futures::future::join(
-            pair.modelled.rest(BROKER, &modelled_begin),
-            pair.real.rest(BROKER, &real_begin),
-        );
-        let release = async {
-            let finalizers = json!({"metadata": {"finalizers": null}});
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let modelled = pair.modelled.raw(Method::PATCH, &broker, &finalizers).await;
-            (modelled, pair.real.raw(Method::PATCH, &broker, &finalizers).await)
-        };
-        futures::future::join(rest, release).await
-    };
-    let ((modelled_rest, real_rest), (modelled, real)) = rest;
-    pair.answers.push(("PATCH finalizers".to_owned(), modelled, real));
-    pair.answers.push(("WATCH".to_owned(), modelled_rest, real_rest));
+    let modelled = pair.modelled.watch_from(BROKER, &modelled_begin).await;
+    let real = pair.real.watch_from(BROKER, &real_begin).await;
+    pair.ask(Method::PATCH, &broker, json!({"metadata": {"finalizers": null}})).await;
+    let (modelled, real) = (modelled.read(Until::End).await, real.read(Until::End).await);
+    assert_ne!(modelled.code, 0, "the watch ends with the kind: {modelled:?}");
+    pair.answers.push(("WATCH".to_owned(), modelled, real));
     pair.catches_up("the path is gone", BROKERS, |answer| answer.code == 404).await;
     pair.ask(Method::GET, BROKERS, Value::Null).await;
     pair.ask(Method::GET, &broker, Value::Null).await;

@@ -1,9 +1,7 @@
 //! One server, the model or the real one: makes requests of steps, and of answers what can be compared.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use futures::{AsyncBufReadExt, FutureExt, TryStreamExt};
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use kube::Client;
@@ -11,10 +9,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::merged;
-use super::sequence::{Call, Kind, LAST, Step, Uid, Version};
-
-/// The real server's watch cache may lag by a moment.
-const WATCHES_WITHIN: Duration = Duration::from_secs(20);
+use super::sequence::{Call, Kind, Step, Uid, Version};
+use super::watching::{Until, Watch};
 
 /// A server, and what it has answered.
 pub(super) struct Server {
@@ -44,12 +40,12 @@ impl Server {
                 if from.is_empty() {
                     return Answer { code: 0, body: Value::Null };
                 }
-                let query = format!("watch=true&timeoutSeconds=20&resourceVersion={from}&{selector}");
+                let query = format!("resourceVersion={from}&{selector}");
                 self.watch(step.kind, &query, events.map_or(Until::Silence, Until::Count)).await
             }
             Call::WatchList => {
                 // Without a version: for version 0, which kube asks for, the real server may show an older world.
-                let query = "watch=true&timeoutSeconds=20&sendInitialEvents=true&allowWatchBookmarks=true\
+                let query = "sendInitialEvents=true&allowWatchBookmarks=true\
                              &resourceVersionMatch=NotOlderThan";
                 self.watch(step.kind, query, Until::Bookmark).await
             }
@@ -65,12 +61,6 @@ impl Server {
             self.seen.entry(step.name).or_default().push(answer.body.clone());
         }
         answer
-    }
-
-    /// All that happened in the namespace since this version, up to the object with the last name.
-    pub(super) async fn history(&self, kind: Kind, from: &str) -> Answer {
-        let query = format!("watch=true&timeoutSeconds=20&resourceVersion={from}");
-        self.watch(kind, &query, Until::Last).await
     }
 
     /// The version of the collection as it is now.
@@ -92,10 +82,9 @@ impl Server {
         self.send(request.body(body).expect("a request")).await
     }
 
-    /// All that happens in the namespace from this version on, until the server ends the watch.
-    pub(super) async fn rest(&self, kind: Kind, from: &str) -> Answer {
-        let query = format!("watch=true&timeoutSeconds=20&resourceVersion={from}");
-        self.watch(kind, &query, Until::End).await
+    /// What happens in the namespace from this version on.
+    pub(super) async fn watch_from(&self, kind: Kind, from: &str) -> Watch {
+        self.open(kind, &format!("resourceVersion={from}")).await
     }
 
     fn path(&self, kind: Kind, name: &str) -> String {
@@ -197,59 +186,12 @@ impl Server {
     }
 
     async fn watch(&self, kind: Kind, query: &str, until: Until) -> Answer {
-        let uri = format!("{}?{query}", self.path(kind, ""));
-        let request = Request::get(uri).header(header::ACCEPT_ENCODING, "identity").body(Vec::new());
-        let mut found = Vec::new();
-        let read = async {
-            let lines = match self.client.request_stream(request.expect("a request")).await {
-                Ok(lines) => lines,
-                Err(kube::Error::Api(status)) => return Some(status),
-                Err(error) => panic!("a watch: {error}"),
-            };
-            let mut lines = Box::pin(lines.lines());
-            while !until.is_reached(&found) {
-                let line = match until {
-                    Until::Silence => lines.try_next().now_or_never(),
-                    Until::Count(_) | Until::Bookmark | Until::Last | Until::End => {
-                        Some(lines.try_next().await)
-                    }
-                };
-                let Some(line) = line.and_then(|line| line.expect("a line")) else { break };
-                let mut event: Value = serde_json::from_str(&line).expect("an event");
-                forget_managers(&mut event["object"]);
-                found.push(event);
-            }
-            None
-        };
-        match tokio::time::timeout(WATCHES_WITHIN, read).await {
-            Ok(None) => Answer { code: 200, body: json!(found) },
-            Ok(Some(refusal)) => Answer { code: refusal.code, body: json!(refusal) },
-            Err(_elapsed) => Answer { code: 0, body: json!(found) },
-        }
+        self.open(kind, query).await.read(until).await
     }
-}
 
-/// How long a watch is read.
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    Silence,
-    Count(usize),
-    Bookmark,
-    Last,
-    End,
-}
-
-impl Until {
-    fn is_reached(self, events: &[Value]) -> bool {
-        let metadata = |event: &Value, path: &str| event["object"]["metadata"].pointer(path).cloned();
-        let is =
-            |path: &str, value: &str| events.iter().any(|event| metadata(event, path) == Some(value.into()));
-        match self {
-            Self::Silence | Self::End => false,
-            Self::Count(count) => events.len() >= count,
-            Self::Bookmark => is("/annotations/k8s.io~1initial-events-end", "true"),
-            Self::Last => is("/name", LAST),
-        }
+    async fn open(&self, kind: Kind, query: &str) -> Watch {
+        let uri = format!("{}?watch=true&timeoutSeconds=20&{query}", self.path(kind, ""));
+        Watch::open(&self.client, uri).await
     }
 }
 
@@ -258,7 +200,7 @@ fn named(kind: Kind, name: &str, body: &Value) -> Value {
     merged(head, body)
 }
 
-fn forget_managers(body: &mut Value) {
+pub(super) fn forget_managers(body: &mut Value) {
     match body {
         Value::Object(fields) => {
             if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {

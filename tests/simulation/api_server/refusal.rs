@@ -102,8 +102,11 @@ pub(super) fn bad_request(why: impl Into<String>) -> Refusal {
     refusal(400, "BadRequest", why.into(), None)
 }
 
-pub(super) fn method_not_allowed(kind: &Kind, why: &str) -> Refusal {
-    refusal(405, "MethodNotAllowed", why.to_owned(), Some(details(kind, "", &kind.plural)))
+/// Nothing new begins of a kind that goes.
+pub(super) fn definition_goes(kind: &Kind, name: &str) -> Refusal {
+    let why = "create not allowed while custom resource definition is terminating";
+    let text = format!("{} {name:?} is forbidden: {why}", kind.resource());
+    refusal(403, "Forbidden", text, Some(details(kind, name, &kind.plural)))
 }
 
 /// Nothing new begins in a namespace that ends.

@@ -172,8 +172,7 @@ impl State {
     fn may_create(&self, kind: &Kind, key: &Key) -> Result<(), Refusal> {
         let definition = kind.definition.as_ref().and_then(|name| self.definition(name));
         if definition.is_some_and(|definition| is_going(&definition.value)) {
-            let why = "create not allowed while custom resource definition is terminating";
-            return Err(refusal::method_not_allowed(kind, why));
+            return Err(refusal::definition_goes(kind, &key.name));
         }
         if !kind.is_namespaced {
             return Ok(());
