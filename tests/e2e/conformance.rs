@@ -8,6 +8,7 @@ mod random;
 mod scripted;
 mod sequence;
 mod server;
+mod troubles;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};

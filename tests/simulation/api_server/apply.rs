@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fields::{self, Differences, Fields, Step};
-use super::kinds::Kind;
+use super::kinds::{DEFINITIONS, Kind};
+use super::object::meta;
 use super::refusal::{self, Refusal};
 use super::request::{Manager, Part};
 
@@ -33,6 +34,11 @@ pub(super) fn written(
     (old, owners): (&Value, &Owners),
     new: &Value,
 ) -> Owners {
+    // What began without owners gets none by writing. Definitions are large, and nobody disputes their fields here.
+    let is_new = meta(old, "uid").is_empty();
+    if kind.plural == DEFINITIONS || owners.is_empty() && !is_new {
+        return Owners::new();
+    }
     let owner = Owner { manager: manager.name.clone(), applies: false, part };
     let found = counting(kind, part, fields::differences(&kind.schema, old, new));
     let mut owners = owners.clone();
@@ -57,9 +63,13 @@ pub(super) fn applied(
         return Err(refusal::not_appliable(&why));
     }
     let owner = Owner { manager: manager.name.clone(), applies: true, part };
-    let stated: Fields = fields::stated(&kind.schema, config);
-    let stated: Fields = stated.into_iter().filter(|path| counts(kind, part, path)).collect();
     let mut owners = owners.clone();
+    if owners.is_empty() && !meta(old, "uid").is_empty() {
+        let first = Manager { name: "before-first-apply".to_owned(), force: false };
+        owners = written(kind, part, &first, (&json!({}), &owners), old);
+    }
+    // With the name, which is never owned in the end, but holds the rest of metadata here.
+    let stated = fields::stated(&kind.schema, config);
     let before = owners.insert(owner.clone(), stated).unwrap_or_default();
     let merged = fields::merged(&kind.schema, old, config);
     let new = pruned(kind, merged, &before, &owners);
@@ -71,6 +81,7 @@ pub(super) fn applied(
         }
     }
     take(&mut owners, &owner, &found);
+    owners.entry(owner).or_default().retain(|path| counts(kind, part, path));
     owners.retain(|_, fields| !fields.is_empty());
     Ok((new, owners))
 }

@@ -91,47 +91,54 @@ fn differ(
     path: &mut Path,
     found: &mut Differences,
 ) {
-    let mut is_leaf = false;
-    match (old, new) {
-        (Some(Value::Object(_)) | None, Some(Value::Object(_)) | None) => {
-            let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-            for name in keys(old, new) {
-                let of =
-                    |value: Option<&'_ Map<String, Value>>| value.and_then(|value| value.get(&name)).cloned();
-                let (old, new) = (of(old), of(new));
-                path.push(Step::Field(name.clone()));
-                differ(schema.field(&name).unwrap_or(&ANY), old.as_ref(), new.as_ref(), path, found);
-                path.pop();
-            }
+    let is_leaf = match (old, new) {
+        (Some(old), Some(new)) => !has_parts(schema, old) && !has_parts(schema, new),
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => return,
+    };
+    if is_leaf {
+        if old != new {
+            found.changed.insert(path.clone());
         }
-        (Some(Value::Array(_)) | None, Some(Value::Array(_)) | None) if schema.is_keyed() => {
-            let items = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-            let (old, new) = (items(old), items(new));
-            let (old, new) = (schema.keyed(&old), schema.keyed(&new));
-            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            for name in names {
-                path.push(Step::Item(name.clone()));
-                differ(schema.item(), old.get(name).copied(), new.get(name).copied(), path, found);
-                path.pop();
-            }
-        }
-        (Some(old), Some(new)) => {
-            is_leaf = true;
-            if old != new {
-                found.changed.insert(path.clone());
-            }
-        }
-        (None, _) | (_, None) => {}
+        return;
     }
-    if !is_leaf && old.is_none() {
+    if old.is_none() {
         found.added.insert(path.clone());
-    } else if !is_leaf && new.is_none() {
+    } else if new.is_none() {
         found.removed.insert(path.clone());
+    }
+    let (old, new) = (parts(schema, old), parts(schema, new));
+    let steps: BTreeSet<&Step> = old.keys().chain(new.keys()).collect();
+    for step in steps {
+        let inner = match step {
+            Step::Field(name) => schema.field(name).unwrap_or(&ANY),
+            Step::Item(_) => schema.item(),
+        };
+        path.push(step.clone());
+        differ(inner, old.get(step).copied(), new.get(step).copied(), path, found);
+        path.pop();
     }
 }
 
-fn keys(old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>) -> BTreeSet<String> {
-    old.into_iter().chain(new).flat_map(Map::keys).cloned().collect()
+/// Whether a value is compared part by part.
+fn has_parts(schema: &Schema, value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(_) => schema.is_keyed(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn parts<'a>(schema: &Schema, value: Option<&'a Value>) -> BTreeMap<Step, &'a Value> {
+    match value {
+        Some(Value::Object(fields)) => {
+            fields.iter().map(|(name, value)| (Step::Field(name.clone()), value)).collect()
+        }
+        Some(Value::Array(items)) if schema.is_keyed() => {
+            schema.keyed(items).into_iter().map(|(key, item)| (Step::Item(key), item)).collect()
+        }
+        Some(_) | None => BTreeMap::new(),
+    }
 }
 
 /// The set, and with each field the named fields in which it lies.

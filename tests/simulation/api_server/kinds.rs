@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion,
 };
 use kube::ResourceExt;
-use kube::core::cel::{CompiledSchema, ValidationErrors, Validator, compile_schema};
+use kube::core::cel::{CompiledSchema, ValidationErrors, compile_schema, validate_compiled};
 use ras_operator::crd;
 use serde_json::{Value, json};
 
@@ -42,14 +42,7 @@ pub(super) struct Kind {
     /// Fields by which its objects can be listed, as JSON pointers.
     pub(super) selectable: Vec<String>,
     pub(super) schema: Schema,
-    rules: Option<Rules>,
-}
-
-struct Rules {
-    /// Those of the schema itself.
-    own: CompiledSchema,
-    /// One for each `pattern`: one engine for both.
-    patterns: CompiledSchema,
+    rules: Option<CompiledSchema>,
 }
 
 impl Kind {
@@ -72,21 +65,25 @@ impl Kind {
         let mut faults = Vec::new();
         self.schema.check("", new, &mut faults);
         let Some(rules) = &self.rules else { return faults };
-        faults.extend(broken(&rules.patterns, new, None));
         if faults.iter().any(|fault| BLOCKING.contains(&fault.reason)) {
             faults.push(Fault::invalid("<nil>", "null: some validation rules were not checked"));
-        } else {
-            faults.extend(broken(&rules.own, new, old));
+        } else if old.is_none_or(|old| old["spec"] != new["spec"]) {
+            // There are rules in specs alone, and what has passed once passes again; judging them takes long.
+            let broken = validate_compiled(rules, new, old).err();
+            let broken = broken.into_iter().flat_map(ValidationErrors::into_vec);
+            faults.extend(broken.map(|error| Fault::invalid(&error.field_path, &error.message)));
         }
         faults
     }
 }
 
-fn broken(rules: &CompiledSchema, new: &Value, old: Option<&Value>) -> Vec<Fault> {
-    let errors = Validator::new().validate_compiled(rules, new, old).err();
-    let errors = errors.into_iter().flat_map(ValidationErrors::into_vec);
-    errors.map(|error| Fault::invalid(&error.field_path, &error.message)).collect()
-}
+/// The project's definitions, as they are installed.
+pub(super) static CRDS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    crd::crds()
+        .iter()
+        .map(|definition| serde_json::to_value(definition).expect("a definition is JSON"))
+        .collect()
+});
 
 /// All kinds.
 pub(super) static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -121,9 +118,7 @@ fn custom_kind(definition: &CustomResourceDefinition) -> Kind {
     let version = &definition.spec.versions[0];
     let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     let mut schema = serde_json::to_value(schema).expect("a schema is JSON");
-    let mut patterns = schema.clone();
-    patterns_to_rules(&mut patterns);
-    let rules = Rules { own: compile_schema(&schema), patterns: compile_schema(&patterns) };
+    let rules = compile_schema(&schema);
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     Kind {
@@ -144,22 +139,6 @@ fn custom_kind(definition: &CustomResourceDefinition) -> Kind {
 fn selectable(version: &CustomResourceDefinitionVersion) -> Vec<String> {
     let own = version.selectable_fields.iter().flatten().map(|field| field.json_path.replace('.', "/"));
     own.chain(["/metadata/name".to_owned(), "/metadata/namespace".to_owned()]).collect()
-}
-
-fn patterns_to_rules(schema: &mut Value) {
-    if let Some(fields) = schema.as_object_mut() {
-        fields.remove("x-kubernetes-validations");
-        if let Some(pattern) = fields.get("pattern").and_then(Value::as_str) {
-            let rule =
-                json!({"rule": format!("self.matches(r'{pattern}')"), "message": "should match the pattern"});
-            fields.insert("x-kubernetes-validations".to_owned(), json!([rule]));
-        }
-    }
-    match schema {
-        Value::Object(fields) => fields.values_mut().for_each(patterns_to_rules),
-        Value::Array(items) => items.iter_mut().for_each(patterns_to_rules),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 fn with_metadata(mut schema: Value) -> Schema {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use regex::Regex;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::refusal::Fault;
@@ -32,6 +34,13 @@ pub(super) struct Schema {
     minimum: Option<f64>,
     maximum: Option<f64>,
     format: Option<String>,
+    #[serde(deserialize_with = "compiled")]
+    pattern: Option<Regex>,
+}
+
+fn compiled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Regex::new(&text).map(Some).map_err(D::Error::custom)
 }
 
 impl Schema {
@@ -73,7 +82,7 @@ impl Schema {
             Value::Object(fields) => {
                 for (name, schema) in &self.properties {
                     if let Some(default) = &schema.default
-                        && !fields.contains_key(name)
+                        && fields.get(name).is_none_or(Value::is_null)
                     {
                         fields.insert(name.clone(), default.clone());
                     }
@@ -186,6 +195,9 @@ impl Schema {
         }
         if self.max_length.is_some_and(|most| length > most) {
             faults.push(Fault::new(path, "FieldValueTooLong", "Too long"));
+        }
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
+            faults.push(Fault::new(path, "FieldValueInvalid", "Invalid value: does not match the pattern"));
         }
         if self.format.as_deref() == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
             faults.push(Fault::new(

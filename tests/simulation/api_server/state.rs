@@ -224,8 +224,9 @@ impl State {
             return self.add(kind, key, body, owners, now);
         }
         let body = self.update(place, &key, |old, owners| {
-            let (new, owners) = apply::applied(kind, part, manager, (old, owners), &config)?;
-            Ok((registry::decoded(kind, namespace.as_deref(), &key.name, new)?, owners))
+            let (mut new, owners) = apply::applied(kind, part, manager, (old, owners), &config)?;
+            kind.schema.fill(&mut new);
+            Ok((new, owners))
         })?;
         Ok(Answer::Body { code: 200, body })
     }
