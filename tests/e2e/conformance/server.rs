@@ -70,6 +70,19 @@ impl Server {
         answer.body["metadata"]["resourceVersion"].as_str().expect("a list has a version").to_owned()
     }
 
+    /// Whether the answer tells of no change: a version that was seen before, the object as it was then.
+    pub(super) fn knew(&self, name: &str, answer: &Answer) -> bool {
+        let seen = self.seen.get(name).into_iter().flatten();
+        answer.code == 200 && seen.filter(|seen| **seen == answer.body).count() > 1
+    }
+
+    /// The last answer is as if it had not been given.
+    pub(super) fn unsee(&mut self, name: &str) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.pop();
+        }
+    }
+
     /// Sends a request as it is; `NAMESPACE` in its path stands for the server's own.
     pub(super) async fn raw(&self, method: Method, path: &str, body: &Value) -> Answer {
         let type_ = match method {
