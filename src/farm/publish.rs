@@ -38,7 +38,7 @@ impl Actor {
         let Some(finalizers) = kubernetes::finalizers_with(object.as_ref(), finalizer::IN_USE, false) else {
             return Ok(());
         };
-        let busy = self.farm.state.lock().batch.in_flight() > 0;
+        let busy = !self.farm.state.lock().batch.is_idle();
         let brokers = self.brokers.of_farm(&self.farm.key);
         if busy || brokers.iter().any(|broker| has_finalizer(broker)) || self.is_used().await? {
             return Ok(());
@@ -106,8 +106,9 @@ impl Actor {
         tracing::warn!(farm = %self.farm.key, %error, cause, "a call to the API server failed");
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
-            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
+            biased;
             () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
         }
     }
 

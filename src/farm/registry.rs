@@ -1,11 +1,12 @@
 //! All farms: one actor for each `RasFarm` object, started and stopped as the objects come and go.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +20,7 @@ use crate::events::{Event, Events, Kind};
 use crate::kubernetes::ObjectKey;
 use crate::leader::Authority;
 use crate::metrics::{Code, FarmName, Metrics};
-use crate::ras::Observation;
+use crate::ras::{Connector, Observation};
 
 /// What every actor is made with.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct FarmContext {
     pub brokers: Arc<Brokers>,
     /// What farms are allowed.
     pub policy: FarmPolicy,
+    /// The way to farms.
+    pub connector: Connector,
     /// `--farm-unavailable-after`.
     pub unavailable_after: Duration,
     /// Events.
@@ -41,6 +44,8 @@ pub struct FarmContext {
     pub clock: Clock,
     /// Whether this process may act.
     pub authority: Authority,
+    /// How many reconciles may wait for an agent to be installed or removed.
+    pub workers: Arc<Semaphore>,
     /// Asks for reconciles.
     pub wake: Wake,
 }
@@ -49,7 +54,7 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
+    running: Arc<Mutex<BTreeMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
     begun: CancellationToken,
     stop: CancellationToken,
@@ -108,8 +113,13 @@ impl Farms {
     fn start(&self, object: Arc<RasFarm>) -> Running {
         warn_of_insecure_transport(&self.context.events, &object);
         let context = &self.context;
-        let farm =
-            Arc::new(Farm::new(object, context.unavailable_after, context.clock, context.authority.clone()));
+        let farm = Arc::new(Farm::new(
+            object,
+            context.unavailable_after,
+            Arc::clone(&context.workers),
+            context.clock,
+            context.authority.clone(),
+        ));
         let stop = self.stop.child_token();
         let metrics = context.metrics.clone();
         let name = name_of(&farm.key);
@@ -118,6 +128,7 @@ impl Farms {
             kubernetes: context.kubernetes.clone(),
             brokers: Arc::clone(&context.brokers),
             policy: context.policy.clone(),
+            connector: Arc::clone(&context.connector),
             observer: Arc::new(move |call| observe(&metrics, &name, call)),
             events: context.events.clone(),
             metrics: context.metrics.clone(),
@@ -144,7 +155,7 @@ impl Farms {
         let ended = self
             .running
             .lock()
-            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .extract_if(.., |key, running| is_gone(key, &running.farm.uid))
             .collect::<Vec<_>>();
         for (_, running) in &ended {
             running.stop.cancel();
@@ -200,6 +211,7 @@ fn connection(object: &RasFarm) -> impl PartialEq + use<> {
         spec.credentials_secret_ref.clone(),
         spec.tls.clone(),
         spec.request_timeout,
+        spec.install_limit(),
         spec.api.clone(),
         object.annotations().get(crate::crd::annotation::ACCEPT_FARM_GUID).cloned(),
     )

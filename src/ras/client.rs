@@ -18,18 +18,15 @@ use super::hosts::HostPolicy;
 use super::model::{Agent, Broker, Site};
 use super::paths::ApiPaths;
 use super::receive::{self, ReadError, Received};
-use super::request::{self, BrokerChange, Call, Direction, NewBroker, Removal, Route};
-use super::resolver::FarmResolver;
+use super::request::{self, BrokerChange, Call, Move, NewBroker, Removal, Route};
 use super::secret::{AuthToken, Credentials, Scrubber};
 use super::session::Session;
-use super::tls::{TlsConfig, Trust};
+use super::tls::{self, TlsConfig};
+use super::transport::{Connector, Transport, https};
 
 /// How long the words of a refusal are waited for. Its status alone says that nothing was done, and must not be lost
 /// because the body hangs.
 const MAX_ERROR_BODY_TIME: Duration = Duration::from_secs(2);
-/// How long a connection may take, TLS included, so that a host that cannot be reached (nothing was sent) is told
-/// from a farm that does not answer (anything may have happened).
-const MAX_CONNECT: Duration = Duration::from_secs(10);
 /// The vendor wants this on every request, GET included.
 const JSON_V1: HeaderValue = HeaderValue::from_static("application/json; api-version=1.0");
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("auth_token");
@@ -43,6 +40,8 @@ pub struct ClientConfig {
     pub tls: TlsConfig,
     /// For one whole call: name, connection, TLS, request and answer.
     pub request_timeout: Duration,
+    /// The same for a call that installs or removes an agent.
+    pub install_timeout: Duration,
     /// Which hosts may be called.
     pub hosts: HostPolicy,
     /// Where the undocumented calls live.
@@ -84,15 +83,27 @@ pub struct Client {
 }
 
 struct Shared {
-    http: reqwest::Client,
+    transport: Transport,
     base: Url,
     /// `Host` where it is not the URL's: with a `serverName` the server still sees the endpoint's host.
     host_header: Option<HeaderValue>,
     host: Arc<str>,
     hosts: HostPolicy,
-    timeout: Duration,
+    timeouts: Timeouts,
     api: ApiPaths,
     observer: Option<Observer>,
+}
+
+#[derive(Clone, Copy)]
+struct Timeouts {
+    ordinary: Duration,
+    install: Duration,
+}
+
+impl Timeouts {
+    fn of(self, call: &Call) -> Duration {
+        if call.installs { self.install } else { self.ordinary }
+    }
 }
 
 impl fmt::Debug for Client {
@@ -109,25 +120,34 @@ enum Expect {
 }
 
 impl Client {
-    /// A client from its settings. Nothing is sent.
+    /// A client from its settings, over HTTPS. Nothing is sent.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
-        Self::build(config, None)
+        let transport = https(&config)?;
+        Self::build(config, transport, None)
     }
 
-    /// As [`Self::new`], and `observer` is told of every call.
-    pub fn observed(config: ClientConfig, observer: Observer) -> Result<Self, ConfigError> {
-        Self::build(config, Some(observer))
+    /// As [`Self::new`], over the transport that `connector` makes; `observer` is told of every call.
+    pub fn observed(
+        config: ClientConfig,
+        connector: &Connector,
+        observer: Observer,
+    ) -> Result<Self, ConfigError> {
+        let transport = connector(&config)?;
+        Self::build(config, transport, Some(observer))
     }
 
-    fn build(config: ClientConfig, observer: Option<Observer>) -> Result<Self, ConfigError> {
-        let ClientConfig { endpoint, tls, request_timeout, hosts, api } = config;
+    fn build(
+        config: ClientConfig,
+        transport: Transport,
+        observer: Option<Observer>,
+    ) -> Result<Self, ConfigError> {
+        let ClientConfig { endpoint, tls, request_timeout, install_timeout, hosts, api } = config;
         endpoint::check(&endpoint)?;
         let host = endpoint::host(&endpoint)?;
-        let Trust { client, name } = Trust::new(&tls)?;
+        let name = tls::server_name(&tls)?;
         let (base, host_header) = address(endpoint, name.as_ref())?;
-        let resolver = FarmResolver { host: Arc::clone(&host), policy: hosts.clone() };
-        let http = http_client(client, resolver, request_timeout)?;
-        let shared = Shared { http, base, host_header, host, hosts, timeout: request_timeout, api, observer };
+        let timeouts = Timeouts { ordinary: request_timeout, install: install_timeout };
+        let shared = Shared { transport, base, host_header, host, hosts, timeouts, api, observer };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -188,6 +208,11 @@ impl Client {
         self.query(token, request::list_sites(), answer::sites).await
     }
 
+    /// What the farm says of its brokers, where it has such a call: their agents' states among it.
+    pub async fn broker_status(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
+        self.query(token, request::broker_status(&self.shared.api), answer::agents).await
+    }
+
     /// The brokers' agents.
     pub async fn list_agents(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
         self.query(token, request::list_agents(), answer::agents).await
@@ -198,14 +223,9 @@ impl Client {
         self.command(token, request::apply(&self.shared.api)).await
     }
 
-    /// Moves a broker one place among the brokers of its site. Not idempotent.
-    pub async fn move_broker(
-        &self,
-        token: &AuthToken,
-        id: i64,
-        direction: Direction,
-    ) -> Result<Answer<()>, Error> {
-        self.command(token, request::move_broker(&self.shared.api, id, direction)).await
+    /// Moves a broker among the secondaries of its site. Not idempotent.
+    pub async fn move_broker(&self, token: &AuthToken, id: i64, to: Move) -> Result<Answer<()>, Error> {
+        self.command(token, request::move_broker(&self.shared.api, id, to)).await
     }
 
     async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {
@@ -236,7 +256,7 @@ impl Client {
     ) -> Result<Received, Error> {
         let started = Instant::now();
         let exchange = self.exchange(call, token, expect, scrubber);
-        let result = match tokio::time::timeout(self.shared.timeout, exchange).await {
+        let result = match tokio::time::timeout(self.shared.timeouts.of(call), exchange).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(call.route, ErrorKind::Timeout)),
         };
@@ -279,9 +299,9 @@ impl Client {
         let admitted = self.shared.hosts.check_host(&self.shared.host);
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
         let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
-        let response = self.shared.http.execute(request).await.map_err(fail)?;
+        let response = (self.shared.transport)(request).await.map_err(fail)?;
         if !response.status().is_success() {
-            let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeout / 4);
+            let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeouts.of(call) / 4);
             let kind = receive::failure(response, scrubber, words_time).await;
             return Err(Error::new(call.route, kind));
         }
@@ -296,7 +316,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call, token: Option<&AuthToken>) -> Option<reqwest::Request> {
-        let Call { route: _, method, path, query, body } = call;
+        let Call { route: _, method, path, query, body, installs: _ } = call;
         let mut url = self.shared.base.clone();
         url.set_path(path);
         if !query.is_empty() {
@@ -339,34 +359,6 @@ fn address(
     let mut base = endpoint.clone();
     base.set_host(Some(name.as_ref())).map_err(|_| ConfigError::ServerName(name.as_ref().to_owned()))?;
     Ok((base, Some(header)))
-}
-
-/// # Why no pool, and no retry
-/// The pool of hyper-util sends a request again when a re-used connection turns out to be closed before the request
-/// was written, and reqwest offers no switch for that. A connection per call makes it impossible, for reads too,
-/// whose calls are counted; at one list per farm and period the cost is a handshake. reqwest's own retries (HTTP/2
-/// refusals only) are switched off by name, and HTTP/1.1 leaves them nothing to retry.
-///
-/// A redirect would carry `auth_token` to another host, and a proxy of the environment would see the queries.
-fn http_client(
-    tls: rustls::ClientConfig,
-    resolver: FarmResolver,
-    request_timeout: Duration,
-) -> Result<reqwest::Client, ConfigError> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(resolver)
-        .connect_timeout(MAX_CONNECT.min(request_timeout / 2))
-        .pool_max_idle_per_host(0)
-        .retry(reqwest::retry::never())
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .https_only(true)
-        .http1_only()
-        .referer(false)
-        .user_agent(concat!("ras-operator/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|_| ConfigError::Setup)
 }
 
 fn read<T>(

@@ -1,7 +1,7 @@
 //! The client of the RAS REST API. It knows nothing of Kubernetes, holds no session and never repeats a call.
 //!
 //! A call goes one way through the modules: [`request`] builds it as a value, [`client`] sends it in one place
-//! (over the TLS of [`tls`], to a host that [`hosts`] admits), and [`model`] or [`error`] says what came back.
+//! (by a [`transport`], over the TLS of [`tls`], to a host that [`hosts`] admits), and [`model`] or [`error`] says what came back.
 
 mod answer;
 mod cause;
@@ -18,6 +18,7 @@ mod resolver;
 pub mod secret;
 pub mod session;
 pub mod tls;
+pub mod transport;
 mod verifier;
 
 pub use client::{Answer, Client, ClientConfig, Observation, Observer};
@@ -26,7 +27,8 @@ pub use error::{Error, ErrorKind, Malformed, Outcome, Refusal};
 pub use hosts::{HostPolicy, HostRefusal};
 pub use model::{Agent, AgentState, Broker, Site};
 pub use paths::{ApiCall, ApiMethod, ApiPaths};
-pub use request::{BrokerChange, Call, Direction, NewBroker, Removal, Route};
+pub use request::{BrokerChange, Call, Move, NewBroker, Removal, Route};
 pub use secret::{AuthToken, Credentials};
 pub use session::{LogonFailures, LogonLimit, LogonPermit, Session};
 pub use tls::TlsConfig;
+pub use transport::{Connector, https};
