@@ -124,7 +124,7 @@ async fn servers(plane: &ControlPlane, stem: &str) -> (Server, Server) {
 }
 
 fn modelled(namespace: &str) -> ApiServer {
-    let model = ApiServer::new(|| Clock.now().wall);
+    let model = ApiServer::new(|| Clock::MACHINE.now().wall);
     model.create_namespace(namespace);
     model
 }
