@@ -23,6 +23,7 @@ mod ground;
 mod leader;
 mod lifecycle;
 mod mistakes;
+mod operations;
 mod outage;
 mod replicas;
 mod schema;
