@@ -30,6 +30,7 @@ mod ground;
 mod leader;
 mod lifecycle;
 mod mistakes;
+mod operations;
 mod outage;
 mod priorities;
 mod replicas;
