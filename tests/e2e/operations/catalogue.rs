@@ -31,7 +31,6 @@ pub(super) fn choices() -> Vec<Choice> {
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let mut choices = Vec::new();
     object("", schema, &mut choices);
-    choices.retain(|choice| choice.path != "priority" || !choice.valid);
     choices
 }
 
