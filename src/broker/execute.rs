@@ -13,13 +13,14 @@ use super::canonical::ServerName;
 use super::desired::{Field, Fields, Value};
 use super::intent::{Intent, SEND_DEADLINE};
 use super::observe::{Memory, ObjectFacts, Observed, SentUpdate, observed_row};
-use super::plan::{Released, Step};
+use super::plan::{Released, Step, availability};
 use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
 use crate::events::{Event, Events, Kind};
-use crate::farm::handle::{Farm, Permit};
+use crate::farm::handle::{Admission, Farm, Permit};
 use crate::farm::queue::Need;
+use crate::farm::service::Change;
 use crate::farm::snapshot::RowKey;
 use crate::farm::view::{FarmView, Hold};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
@@ -85,6 +86,16 @@ impl Executor<'_> {
 
     fn permit(&self, need: Need) -> Option<Permit> {
         self.farm.and_then(|farm| farm.admit(self.key, need))
+    }
+
+    /// The same for what may lower the service of a site.
+    fn admit(&self, need: Need, change: Option<Change>) -> Result<Permit, Progress> {
+        let Some(change) = change else { return self.permit(need).ok_or(Progress::Queued) };
+        match self.farm.map(|farm| farm.admit_change(self.key, need, change)) {
+            Some(Admission::Granted(permit)) => Ok(permit),
+            Some(Admission::Queued) | None => Err(Progress::Queued),
+            Some(Admission::Overtaken) => Err(Progress::Done),
+        }
     }
 
     /// The create protocol: intent, deadline, one POST, id first.
@@ -230,8 +241,11 @@ impl Executor<'_> {
     async fn update(&self, id: i64, fields: &Fields, memory: &mut Memory) -> Result<Progress, StepError> {
         let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
         let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
-        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: false }) else {
-            return Ok(Progress::Queued);
+        let desired = &self.observed.object.desired;
+        let lowering = availability::lowering_update(desired, facts, row, fields);
+        let permit = match self.admit(Need { calls: 1, writes: true, fresh_list: false }, lowering) {
+            Ok(permit) => permit,
+            Err(progress) => return Ok(progress),
         };
         let change = change_of(fields, facts.separator);
         permit.update(changed_row(row, &change), &change).await?;
@@ -256,11 +270,15 @@ impl Executor<'_> {
     /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
     /// counts: it is the primary's, and all others move up with every deletion before them.
     async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
-        let removal = &self.observed.object.desired.uninstall;
+        let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
+        let desired = &self.observed.object.desired;
+        let removal = &desired.uninstall;
         let credentials =
             self.agent_credentials("uninstall", removal.credentials_secret_ref.as_ref()).await?;
-        let Some(permit) = self.permit(Need { calls: 2, writes: true, fresh_list: false }) else {
-            return Ok(Progress::Queued);
+        let lowering = availability::lowering_delete(desired, facts, row);
+        let permit = match self.admit(Need { calls: 2, writes: true, fresh_list: false }, lowering) {
+            Ok(permit) => permit,
+            Err(progress) => return Ok(progress),
         };
         let found = permit.get(row.id).await?;
         let is_same = |found: &ras::Broker| {
@@ -281,9 +299,7 @@ impl Executor<'_> {
                 Ok(Progress::Done)
             }
             Err(error) => {
-                if error.outcome() == Outcome::Unknown
-                    && let FarmView::Up(facts) = &self.observed.farm
-                {
+                if error.outcome() == Outcome::Unknown {
                     memory.delete_unanswered = Some(self.clock.now().boot + facts.quarantine);
                 }
                 Err(error.into())

@@ -14,9 +14,9 @@ use thiserror::Error;
 use super::cache::{Brokers, farm_of};
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival};
-use super::plan::{Plan, plan};
+use super::plan::{Plan, may_raise, plan, raises, site_to_lower};
 use super::rivals::{rival, site_of, takes_part};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::crd::condition::ConditionType;
 use crate::crd::{RasBroker, RasBrokerStatus};
 use crate::events::{Event, Events, Kind};
@@ -69,11 +69,29 @@ impl Context {
             return Ok(Action::await_change());
         };
         let result = self.work_on(key).await;
-        // What is gone by now may have been forgotten before the last step was remembered.
-        if self.brokers.get(key).and_then(|broker| broker.uid()).as_ref() != Some(&uid) {
-            self.memories.lock().remove(&uid);
+        {
+            let mut memories = self.memories.lock();
+            if self.brokers.get(key).and_then(|broker| broker.uid()).as_ref() != Some(&uid) {
+                // What is gone by now may have been forgotten before the last step was remembered.
+                memories.remove(&uid);
+            } else if let Some(memory) = memories.get_mut(&uid) {
+                memory.failures = if result.is_err() { memory.failures.saturating_add(1) } else { 0 };
+            }
+        }
+        if result.is_err()
+            && let Some(broker) = self.brokers.get(key)
+        {
+            // Those that wait for it do so only for a few failures.
+            self.move_sites(&broker);
         }
         result
+    }
+
+    /// Brokers that wait for others of their site look again.
+    fn move_sites(&self, broker: &RasBroker) {
+        if let Some(farm) = self.farms.get(&farm_of(broker)) {
+            farm.move_sites();
+        }
     }
 
     async fn work_on(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
@@ -88,7 +106,9 @@ impl Context {
             let plan = plan(&observed, now);
             tracing::debug!(broker = %key, ?plan, "planned");
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
-            let Some(broker) = self.report(&broker, &plan).await? else { continue };
+            let Some(reported) = self.report(&broker, &plan).await? else { continue };
+            let is_news = !Arc::ptr_eq(&reported, &broker);
+            let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
             {
@@ -98,6 +118,13 @@ impl Context {
             let Some(step) = &plan.step else {
                 if let Some(farm) = &farm {
                     farm.withdraw(key);
+                    if let FarmView::Up(facts) = &observed.farm
+                        && plan.waits_for_others
+                    {
+                        farm.await_site(key, facts.service.moves);
+                    } else if is_news {
+                        farm.move_sites();
+                    }
                 }
                 return Ok(rest(&plan, period));
             };
@@ -115,10 +142,11 @@ impl Context {
             let progress = executor.execute(step, &mut memory).await;
             self.remember(&observed.object, &mut memory, progress.as_ref().err());
             match progress {
-                Ok(Progress::Done) => {}
+                Ok(Progress::Done) => self.move_sites(&broker),
                 Ok(Progress::Queued) => return Ok(rest(&plan, period)),
                 Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
                 Err(error) if error.hold(&observed.object).is_some() => {
+                    self.move_sites(&broker);
                     tracing::warn!(broker = %key, error = crate::telemetry::chain(&error), "a step failed");
                 }
                 Err(error) => return Err(error.into()),
@@ -135,7 +163,35 @@ impl Context {
         let memory = self.recall(&object, &view, unapplied);
         object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, &view);
-        Observed { rivals: self.rivals(broker, &view), object, farm: view, memory, deletions, vanished, crd }
+        let rivals = self.rivals(broker, &view);
+        let raising = self.is_raising(key, broker, &object, &view);
+        Observed { object, farm: view, memory, rivals, deletions, vanished, raising, crd }
+    }
+
+    /// Whether another object of the site is about to raise its broker. Looked at only where it matters, in full only for
+    /// those that may, and for as long as none was found.
+    fn is_raising(&self, key: &ObjectKey, broker: &RasBroker, object: &ObjectFacts, view: &FarmView) -> bool {
+        let FarmView::Up(facts) = view else { return false };
+        let Some(site) = site_to_lower(object, facts) else { return false };
+        let now = self.clock.now();
+        let others = self.brokers.of_farm(&farm_of(broker));
+        let others = others.iter().filter(|other| ObjectKey::of(other.as_ref()) != *key);
+        others
+            .filter(|other| may_raise(other, facts, site))
+            .any(|other| raises(&self.glance(other, view, now), now))
+    }
+
+    /// What another object's next pass will look at.
+    fn glance(&self, broker: &RasBroker, view: &FarmView, now: Now) -> Observed {
+        let mut object = ObjectFacts::of(broker);
+        let farm = self.farms.get(&farm_of(broker));
+        let unapplied = farm.and_then(|farm| farm.unapplied(&ObjectKey::of(broker), object.was_synced()));
+        let mut memory = self.memories.lock().get(&object.uid).cloned().unwrap_or_default();
+        memory.observe(&object, view, unapplied, now);
+        object.intent = object.intent.or_else(|| memory.intent.clone());
+        let (deletions, vanished) = self.farm_wide(broker, &object, view);
+        let (rivals, crd) = (self.rivals(broker, view), CrdState::Present);
+        Observed { object, farm: view.clone(), memory, rivals, deletions, vanished, raising: false, crd }
     }
 
     /// What this process remembers, brought up to what the farm shows by now.
@@ -203,8 +259,7 @@ impl Context {
         }
         self.wake_rivals(broker);
         if let Some(farm) = self.farms.get(&farm_of(broker)) {
-            farm.withdraw(&ObjectKey::of(broker));
-            farm.touch();
+            farm.lose(&ObjectKey::of(broker));
         }
     }
 

@@ -52,6 +52,7 @@ mod tests {
 
     use super::*;
     use crate::crd::ApplyMode;
+    use crate::farm::service::Changes;
     use crate::farm::snapshot::Snapshot;
     use crate::farm::view::DeletionLimits;
     use crate::ras;
@@ -98,6 +99,7 @@ mod tests {
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
+            service: Changes::default(),
         }
     }
 

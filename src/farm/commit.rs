@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::actor::Actor;
 use super::connect::{self, NotConnected};
 use super::report;
+use super::state::FarmState;
 use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::metrics::ApplyOutcome;
@@ -185,6 +186,8 @@ impl Actor {
             // What is written from now on belongs to the next Apply.
             let written = state.take_applied();
             state.settling.extend(written);
+            let FarmState { service, unanswered, .. } = &mut *state;
+            service.applied(now.boot, |broker| unanswered.contains(broker));
             std::mem::take(&mut state.deletes_to_confirm)
         };
         if self.list().await && deletes {

@@ -1,17 +1,18 @@
 //! The farm as brokers use it: look, queue, and make one call with a permit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::limiter::Take;
 use super::queue::Need;
+use super::service::{Change, Kind, Service};
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
 use crate::clock::Clock;
@@ -105,13 +106,58 @@ impl Farm {
         self.state.lock().queue.leave(broker);
     }
 
+    /// A broker whose object is gone waits for nothing any more, and those that waited for it look again.
+    pub fn lose(&self, broker: &ObjectKey) {
+        {
+            let mut state = self.state.lock();
+            state.queue.leave(broker);
+            state.service.leave(broker);
+            state.service.moved();
+        }
+        self.touch();
+    }
+
+    /// A broker waits for others of its site, since it looked at the farm as of `moves`.
+    pub fn await_site(&self, broker: &ObjectKey, moves: u64) {
+        self.state.lock().service.join(broker, moves);
+        self.changed.notify_one();
+    }
+
+    /// Something happened that other brokers may wait for.
+    pub fn move_sites(&self) {
+        self.state.lock().service.moved();
+        self.changed.notify_one();
+    }
+
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
     pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
+        self.let_in(self.state.lock(), broker, need, None)
+    }
+
+    /// The same for a step that changes what serves a site. Whether it may be made now is asked once more where nobody
+    /// can come between: of two that were decided at the same time, the second is decided anew.
+    pub fn admit_change(self: &Arc<Self>, broker: &ObjectKey, need: Need, change: Change) -> Admission {
+        let state = self.state.lock();
+        if state.service.changes(state.inherited).wait(&state.snapshot, &change).is_some() {
+            return Admission::Overtaken;
+        }
+        self.let_in(state, broker, need, Some(change)).map_or(Admission::Queued, Admission::Granted)
+    }
+
+    fn let_in(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, FarmState>,
+        broker: &ObjectKey,
+        need: Need,
+        change: Option<Change>,
+    ) -> Option<Permit> {
         if !self.may_act() {
             return None;
         }
-        let mut state = self.state.lock();
         let admitted = state.admit(broker, need, self.clock.now());
+        if let Some(change) = change.filter(|_| admitted) {
+            state.service.begin(broker, change, Service::Active);
+        }
         let link = state.link.clone().filter(|_| admitted);
         // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
         let link = link.map(|link| (link.calls.token(), link));
@@ -127,6 +173,8 @@ impl Farm {
             token: link.session.token,
             _on_its_way: on_its_way,
             calls: AtomicUsize::new(calls),
+            change,
+            is_written: AtomicBool::new(false),
         })
     }
 
@@ -143,6 +191,17 @@ impl Farm {
     }
 }
 
+/// Whether a step that changes what serves a site may make its calls.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may.
+    Granted(Permit),
+    /// The farm will call when it is this broker's turn.
+    Queued,
+    /// Not as things are now: it is decided anew.
+    Overtaken,
+}
+
 /// The right to make the calls of one step. Each method sends exactly one request; what it is answered is in the
 /// snapshot before the method returns.
 #[derive(Debug)]
@@ -154,6 +213,10 @@ pub struct Permit {
     _on_its_way: TaskTrackerToken,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
+    /// What it lowers, on record from before the call until it is applied, or certainly not made.
+    change: Option<Change>,
+    /// Whether the write may have reached the farm.
+    is_written: AtomicBool,
 }
 
 impl Permit {
@@ -163,6 +226,7 @@ impl Permit {
         let answer = self.client.create_broker(&self.token, broker).await;
         let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
+        self.note_raise(&mut state, &row);
         state.put_row(row.clone(), self.farm.clock.now());
         state.unapplied.insert(self.broker.clone(), Unapplied::Created);
         // The farm's spelling of our account, learnt from a row that is certainly ours.
@@ -174,12 +238,24 @@ impl Permit {
     /// PUT of what differs; `row` is what it is to look like.
     pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
         self.turn().await;
+        self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
         let mut state = self.farm.state.lock();
+        self.note_raise(&mut state, &row);
         state.put_row(row, self.farm.clock.now());
         state.unapplied.entry(self.broker.clone()).or_insert(Unapplied::Updated);
         Ok(())
+    }
+
+    /// A broker that is to serve more counts for that only once it is applied and seen.
+    fn note_raise(&self, state: &mut FarmState, row: &ras::Broker) {
+        let (before, to) = (state.snapshot.row(row.id).map(|row| Service::of(row)), Service::of(row));
+        let before = before.unwrap_or_default();
+        if before < to {
+            let change = Change { site_id: row.site_id, id: row.id, kind: Kind::Raise, to, insists: false };
+            state.service.begin(&self.broker, change, before);
+        }
     }
 
     /// GET by id; `None` where the farm answers that there is none.
@@ -210,6 +286,7 @@ impl Permit {
             state.unapplied.insert(self.broker.clone(), Unapplied::Deleted);
         }
         self.turn().await;
+        self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
@@ -234,6 +311,7 @@ impl Permit {
     /// An Apply is due after a write, unless the farm certainly did not do it.
     fn written<T>(&self, answer: Result<Answer<T>, ras::Error>, change: Unapplied) -> Result<T, ras::Error> {
         let is_lost = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
+        self.is_written.store(answer.is_ok() || is_lost, Ordering::Relaxed);
         if answer.is_ok() || is_lost {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
@@ -263,7 +341,12 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.end(now.boot);
+        let mut state = self.farm.state.lock();
+        state.batch.end(now.boot);
+        if let Some(change) = self.change.filter(|_| !self.is_written.load(Ordering::Relaxed)) {
+            state.service.withdraw(&self.broker, &change);
+        }
+        drop(state);
         self.farm.changed.notify_one();
     }
 }

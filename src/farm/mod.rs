@@ -15,6 +15,7 @@ mod publish;
 pub mod queue;
 pub mod registry;
 mod report;
+pub mod service;
 pub mod settings;
 pub mod snapshot;
 mod state;

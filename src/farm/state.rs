@@ -13,6 +13,7 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::queue::Queue;
+use super::service::Sites;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
 use crate::broker::intent::quarantine_of;
@@ -98,6 +99,8 @@ pub(super) struct FarmState {
     pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
     pub(super) settling: HashMap<ObjectKey, Unapplied>,
+    /// What of the sites' service is changed and not applied, and who waits for that.
+    pub(super) service: Sites,
     /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
     /// Whether the next Apply commits a deletion of ours.
@@ -171,6 +174,7 @@ impl FarmState {
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
             settling: HashMap::new(),
+            service: Sites::default(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -270,6 +274,7 @@ impl FarmState {
         self.unanswered.clear();
         self.inherited = false;
         self.settling.clear();
+        self.service.forget();
         self.own_deletes.clear();
         self.pending = None;
         self.batch.applied();
@@ -323,6 +328,10 @@ impl FarmState {
         self.own_deletes.retain(|id| next.row(*id).is_some());
         let changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
+        self.service.listed(asked);
+        if !changed.is_empty() {
+            self.service.moved();
+        }
         self.unreported |= !changed.is_empty();
         changed
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::service::Changes;
 use super::snapshot::Snapshot;
 use crate::crd::ApplyMode;
 use crate::crd::condition::Reason;
@@ -76,6 +77,8 @@ pub struct FarmFacts {
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+    /// What of the sites' service is changed and not applied.
+    pub service: Changes,
 }
 
 /// The limits of `spec.deletionProtection`.

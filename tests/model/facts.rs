@@ -136,12 +136,12 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
     }
     let vanished = usize::from(facts.owned_id().is_some());
     let observed =
-        Observed { object: facts, farm: view, memory, rivals, deletions, vanished, crd: CrdState::Present };
+        Observed { object: facts, farm: view, memory, rivals, deletions, vanished, raising: false, crd: CrdState::Present };
     decision(object, look, remembered, plan(&observed, now()))
 }
 
 fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
-    let Plan { step, status, findings, requeue: _, needs_list } = plan;
+    let Plan { step, status, findings, requeue: _, needs_list, waits_for_others: _ } = plan;
     let strongest = findings.held.or(findings.stalled).or(findings.reconciling).or(findings.unsynced);
     let rests_on = strongest.map(|hold| hold.reason);
     let shown = status.map(|status| recorded(&status)).filter(|status| *status != object.status);
@@ -320,6 +320,8 @@ fn memory(known: &Remembered) -> Memory {
         unapplied: None,
         asked: None,
         confirmed_gone: known.confirmed_gone.map(Into::into),
+        lowering_since: None,
+        failures: 0,
     }
 }
 
@@ -334,6 +336,8 @@ fn remembered(uid: Uid, memory: &Memory) -> Remembered {
         unapplied: _,
         asked: _,
         confirmed_gone,
+        lowering_since: _,
+        failures: _,
     } = memory;
     let id = |id: i64| Id::try_from(id).unwrap_or_default();
     let settled = |sent: &SentUpdate| {
@@ -436,6 +440,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
+        service: Default::default(),
     }))
 }
 

@@ -15,6 +15,7 @@ use ras_operator::broker::plan::{Plan, Released, Step, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::ConditionType;
 use ras_operator::crd::{ApplyMode, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
+use ras_operator::farm::service::Changes;
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
 use ras_operator::ras;
@@ -129,6 +130,7 @@ impl World {
             farm,
             memory: self.memory.clone(),
             rivals: self.rivals.clone(),
+            raising: false,
             crd: CrdState::Present,
         }
     }
@@ -153,6 +155,7 @@ impl World {
                 allowed_before: None,
                 sent: Vec::new(),
             },
+            service: Changes::default(),
         }
     }
 

@@ -1,11 +1,13 @@
 //! A row that is ours: what differs, what may be sent, and what the conditions say when nothing is left to send.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Draft, Plan, Step, message};
+use super::{Draft, Plan, Step, TOGETHER, availability, message};
 use crate::broker::agent::{Health, health};
 use crate::broker::canonical::ServerName;
-use crate::broker::desired::{Desired, Field, Value};
+use crate::broker::desired::{Desired, Field, Fields, Value};
 use crate::broker::findings::{Findings, Readiness};
 use crate::broker::observe::{
     Memory, ObjectFacts, Observed, SentUpdate, differences, row_fields, shown_fields,
@@ -13,6 +15,7 @@ use crate::broker::observe::{
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ApplyMode, Drift};
+use crate::farm::service::Wait;
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
 
@@ -27,6 +30,20 @@ struct Differences {
     ignored: Vec<Difference>,
     /// RAS forbids them on the primary.
     forbidden: Vec<Field>,
+    /// Would lower the service of the site, which must not be now.
+    waiting: Vec<Difference>,
+    /// Why so.
+    wait: Option<Wait>,
+}
+
+impl Differences {
+    fn is_done(&self) -> bool {
+        self.send.is_empty() && self.waiting.is_empty()
+    }
+
+    fn to_send(&self) -> Fields {
+        self.send.iter().map(|(field, wanted, _)| (*field, wanted.clone())).collect()
+    }
 }
 
 /// The plan for a row that is ours.
@@ -39,6 +56,8 @@ pub(super) fn plan(
 ) -> Plan {
     let object = &observed.object;
     let differences = sorted_differences(object, &observed.memory, desired, row);
+    let lowers = availability::lowering_update(desired, facts, row, &differences.to_send()).is_some();
+    let differences = guarded(observed, desired, facts, row, differences);
     let shown = look(observed, facts, row, &differences).handled(&observed.memory, facts);
     if row.marked_for_deletion == Some(true) {
         return shown.shows(Findings::reconciling(message::marked(row)), now);
@@ -47,7 +66,8 @@ pub(super) fn plan(
     let shown = shown.drift(drift.clone());
     if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
         let findings = resting(observed, desired, facts, row, &differences, &drift);
-        return shown.shows(findings, now);
+        let rests = shown.shows(findings, now);
+        return if differences.wait.is_some() { rests.behind_others() } else { rests };
     }
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
         let findings = Findings { drifted: drifted(&drift), ..failure.0 };
@@ -58,9 +78,35 @@ pub(super) fn plan(
     } else {
         message::updating(differences.send.iter().map(|(field, ..)| *field))
     };
-    let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
-    shown.shows(findings, now).then(Step::Update { id: row.id, fields })
+    let updating = shown.shows(findings, now);
+    match until_seen_together(observed, now).filter(|_| lowers && differences.wait.is_none()) {
+        Some(left) => updating.after(left),
+        None => updating.then(Step::Update { id: row.id, fields: differences.to_send() }),
+    }
+}
+
+/// How long until what was applied together with a change that lowers the site is seen too.
+fn until_seen_together(observed: &Observed, now: Now) -> Option<Duration> {
+    let since = observed.memory.lowering_since?;
+    TOGETHER.checked_sub(now.since(since)).filter(|left| !left.is_zero())
+}
+
+/// Keeps back what would lower the service of the site now; the rest is sent meanwhile.
+fn guarded(
+    observed: &Observed,
+    desired: &Desired,
+    facts: &FarmFacts,
+    row: &ras::Broker,
+    mut differences: Differences,
+) -> Differences {
+    let change = availability::lowering_update(desired, facts, row, &differences.to_send());
+    differences.wait = change.and_then(|change| availability::wait(observed, facts, &change));
+    if differences.wait.is_some() {
+        differences.waiting =
+            differences.send.extract_if(.., |(field, ..)| availability::is_service(*field)).collect();
+    }
+    differences
 }
 
 /// Whether the creation has not come to its end: fields that a POST cannot carry are part of it, also where an Apply
@@ -98,7 +144,7 @@ pub(super) fn waiting_failure(
     object: &ObjectFacts,
     memory: &Memory,
     now: Now,
-) -> Option<(Findings, std::time::Duration)> {
+) -> Option<(Findings, Duration)> {
     let failure = memory.failure.as_ref()?;
     let left = failure.retry_at.checked_sub(now.boot).filter(|left| !left.is_zero())?;
     if failure.generation != object.generation {
@@ -176,10 +222,10 @@ fn drift_of(
     differences: &Differences,
     now: Now,
 ) -> Vec<Drift> {
-    if differences.send.is_empty() && differences.ignored.is_empty() {
+    if differences.is_done() && differences.ignored.is_empty() {
         return if memory.unapplied.is_some() { object.status.drift.clone() } else { Vec::new() };
     }
-    let all = differences.send.iter().chain(&differences.ignored);
+    let all = differences.send.iter().chain(&differences.waiting).chain(&differences.ignored);
     all.filter_map(|difference| drift_entry(object, row, difference, now)).collect()
 }
 
@@ -227,14 +273,20 @@ fn resting(
     drift: &[Drift],
 ) -> Findings {
     let drifted = drifted(drift);
-    if let Some(findings) = resting_on_hold(desired, facts, !differences.send.is_empty()) {
+    if let Some(findings) = resting_on_hold(desired, facts, !differences.is_done()) {
         return Findings { drifted, ..findings };
     }
     if let Some(hold) = unapplied(&observed.object, &observed.memory, desired, facts) {
         return Findings { drifted, ..Findings::reconciling(hold) };
     }
+    let kept = differences.wait.map(|wait| availability::update_hold(&observed.object, wait));
+    if let Some(hold) = kept.clone().filter(|_| differences.wait != Some(Wait::Last)) {
+        return Findings { drifted, ..Findings::reconciling(hold) };
+    }
     let unsynced = if !differences.forbidden.is_empty() {
         Some(message::primary_cannot(&differences.forbidden))
+    } else if kept.is_some() {
+        kept
     } else if !differences.ignored.is_empty() {
         Some(message::ignored(&differences.ignored))
     } else {
