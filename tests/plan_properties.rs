@@ -9,6 +9,8 @@ mod decisions;
 mod laws;
 #[path = "plan_properties/model.rs"]
 mod model;
+#[path = "plan_properties/sites.rs"]
+mod sites;
 #[path = "plan_properties/start.rs"]
 mod start;
 

@@ -13,7 +13,7 @@ use super::canonical::ServerName;
 use super::desired::{Field, Fields, Value};
 use super::intent::{Intent, SEND_DEADLINE};
 use super::observe::{Memory, ObjectFacts, Observed, SentUpdate, observed_row};
-use super::plan::{Released, Step, availability};
+use super::plan::{Released, Step, deletion_of, update_of};
 use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
@@ -89,8 +89,7 @@ impl Executor<'_> {
     }
 
     /// The same for what may lower the service of a site.
-    fn admit(&self, need: Need, change: Option<Change>) -> Result<Permit, Progress> {
-        let Some(change) = change else { return self.permit(need).ok_or(Progress::Queued) };
+    fn admit(&self, need: Need, change: Change) -> Result<Permit, Progress> {
         match self.farm.map(|farm| farm.admit_change(self.key, need, change)) {
             Some(Admission::Granted(permit)) => Ok(permit),
             Some(Admission::Queued) | None => Err(Progress::Queued),
@@ -242,8 +241,8 @@ impl Executor<'_> {
         let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
         let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
         let desired = &self.observed.object.desired;
-        let lowering = availability::lowering_update(desired, facts, row, fields);
-        let permit = match self.admit(Need { calls: 1, writes: true, fresh_list: false }, lowering) {
+        let site_change = update_of(desired, row, fields);
+        let permit = match self.admit(Need { calls: 1, writes: true, fresh_list: false }, site_change) {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
@@ -275,8 +274,8 @@ impl Executor<'_> {
         let removal = &desired.uninstall;
         let credentials =
             self.agent_credentials("uninstall", removal.credentials_secret_ref.as_ref()).await?;
-        let lowering = availability::lowering_delete(desired, facts, row);
-        let permit = match self.admit(Need { calls: 2, writes: true, fresh_list: false }, lowering) {
+        let change = deletion_of(desired, row);
+        let permit = match self.admit(Need { calls: 2, writes: true, fresh_list: false }, change) {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::limiter::Take;
 use super::queue::Need;
-use super::service::{Change, Kind, Service};
+use super::service::Change;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
 use crate::clock::Clock;
@@ -131,49 +131,40 @@ impl Farm {
 
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
     pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
-        self.let_in(self.state.lock(), broker, need, None)
+        self.let_in(&mut self.state.lock(), broker, need)
     }
 
-    /// The same for a step that changes what serves a site. Whether it may be made now is asked once more where nobody
+    /// The same for a step that may change what serves a site. Whether it may be made now is asked once more where nobody
     /// can come between: of two that were decided at the same time, the second is decided anew.
     pub fn admit_change(self: &Arc<Self>, broker: &ObjectKey, need: Need, change: Change) -> Admission {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if state.service.changes(state.inherited).wait(&state.snapshot, &change).is_some() {
             return Admission::Overtaken;
         }
-        self.let_in(state, broker, need, Some(change)).map_or(Admission::Queued, Admission::Granted)
+        let Some(mut permit) = self.let_in(&mut state, broker, need) else { return Admission::Queued };
+        let FarmState { service, snapshot, .. } = &mut *state;
+        permit.change = service.begin(broker, snapshot, change).then_some(change);
+        Admission::Granted(permit)
     }
 
-    fn let_in(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, FarmState>,
-        broker: &ObjectKey,
-        need: Need,
-        change: Option<Change>,
-    ) -> Option<Permit> {
+    fn let_in(self: &Arc<Self>, state: &mut FarmState, broker: &ObjectKey, need: Need) -> Option<Permit> {
         if !self.may_act() {
             return None;
         }
         let admitted = state.admit(broker, need, self.clock.now());
-        if let Some(change) = change.filter(|_| admitted) {
-            state.service.begin(broker, change, Service::Active);
-        }
         let link = state.link.clone().filter(|_| admitted);
-        // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
-        let link = link.map(|link| (link.calls.token(), link));
-        let calls = need.calls.min(state.limiter.limit());
-        drop(state);
         if link.is_none() {
             self.changed.notify_one();
         }
-        link.map(|(on_its_way, link)| Permit {
+        link.map(|link| Permit {
             farm: Arc::clone(self),
             broker: broker.clone(),
             client: link.client,
             token: link.session.token,
-            _on_its_way: on_its_way,
-            calls: AtomicUsize::new(calls),
-            change,
+            // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
+            _on_its_way: link.calls.token(),
+            calls: AtomicUsize::new(need.calls.min(state.limiter.limit())),
+            change: None,
             is_written: AtomicBool::new(false),
         })
     }
@@ -226,7 +217,8 @@ impl Permit {
         let answer = self.client.create_broker(&self.token, broker).await;
         let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
-        self.note_raise(&mut state, &row);
+        let FarmState { service, snapshot, .. } = &mut *state;
+        service.raised(&self.broker, snapshot, &row);
         state.put_row(row.clone(), self.farm.clock.now());
         state.unapplied.insert(self.broker.clone(), Unapplied::Created);
         // The farm's spelling of our account, learnt from a row that is certainly ours.
@@ -242,20 +234,11 @@ impl Permit {
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
         let mut state = self.farm.state.lock();
-        self.note_raise(&mut state, &row);
+        let FarmState { service, snapshot, .. } = &mut *state;
+        service.raised(&self.broker, snapshot, &row);
         state.put_row(row, self.farm.clock.now());
         state.unapplied.entry(self.broker.clone()).or_insert(Unapplied::Updated);
         Ok(())
-    }
-
-    /// A broker that is to serve more counts for that only once it is applied and seen.
-    fn note_raise(&self, state: &mut FarmState, row: &ras::Broker) {
-        let (before, to) = (state.snapshot.row(row.id).map(|row| Service::of(row)), Service::of(row));
-        let before = before.unwrap_or_default();
-        if before < to {
-            let change = Change { site_id: row.site_id, id: row.id, kind: Kind::Raise, to, insists: false };
-            state.service.begin(&self.broker, change, before);
-        }
     }
 
     /// GET by id; `None` where the farm answers that there is none.

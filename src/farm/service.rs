@@ -45,10 +45,10 @@ impl Service {
 /// In which way a site changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A broker is created, enabled or taken out of standby.
+    /// A broker was created, enabled or taken out of standby.
     Raise,
-    /// A broker is disabled or put in standby.
-    Lower,
+    /// A broker's settings are changed.
+    Update,
     /// A broker is deleted: those of one batch go together.
     Delete,
     /// A broker becomes the primary.
@@ -108,14 +108,30 @@ impl Changes {
         own.map(|written| written.least).fold(Service::of(row), Service::min)
     }
 
+    /// Whether the site was raised and that is not applied.
+    pub fn is_raised(&self, site_id: i64) -> bool {
+        let is_raise =
+            |written: &Written| written.change.site_id == site_id && written.change.kind == Kind::Raise;
+        self.written.iter().any(is_raise)
+    }
+
+    /// Whether `change` takes service away.
+    pub fn lowers(&self, snapshot: &Snapshot, change: &Change) -> bool {
+        change.to < self.certain_of(snapshot, change.id)
+    }
+
+    fn certain_of(&self, snapshot: &Snapshot, id: i64) -> Service {
+        snapshot.row(id).map_or(Service::Off, |row| self.certain(row))
+    }
+
     /// Why `change` must not be made now, if so.
     pub fn wait(&self, snapshot: &Snapshot, change: &Change) -> Option<Wait> {
-        let own = snapshot.row(change.id).map_or(Service::Off, |row| self.certain(row));
-        let is_lower = change.to < own;
-        if change.kind != Kind::Promote && !is_lower {
+        let own = self.certain_of(snapshot, change.id);
+        let lowers = change.to < own;
+        if !lowers && change.kind != Kind::Promote {
             return None;
         }
-        if is_lower && !change.insists {
+        if lowers && !change.insists {
             let others = self.best_of_others(snapshot, change, |_| true);
             if others < own {
                 let hoped = self.best_of_others(snapshot, change, |kind| kind != Kind::Raise);
@@ -145,7 +161,7 @@ impl Written {
     fn is_before(&self, next: &Change) -> bool {
         let goes_along = match (self.change.kind, next.kind) {
             (Kind::Raise, _) | (Kind::Delete, Kind::Delete) => true,
-            (Kind::Lower | Kind::Delete | Kind::Promote, _) => self.change.id == next.id,
+            (Kind::Update | Kind::Delete | Kind::Promote, _) => self.change.id == next.id,
         };
         self.change.site_id == next.site_id && !goes_along
     }
@@ -165,9 +181,27 @@ impl Sites {
         Changes { inherited, ..self.changes.clone() }
     }
 
-    /// Takes note of a change that is let go.
-    pub fn begin(&mut self, broker: &ObjectKey, change: Change, before: Service) {
-        let written = Written { broker: broker.clone(), change, least: change.to.min(before), applied_at: None };
+    /// A change is let go; whether it is one that others wait for.
+    pub fn begin(&mut self, broker: &ObjectKey, snapshot: &Snapshot, change: Change) -> bool {
+        let counts = change.kind == Kind::Promote || self.changes.lowers(snapshot, &change);
+        if counts {
+            self.note(broker, change, change.to);
+        }
+        counts
+    }
+
+    /// A broker is written to be `row`. That it serves more counts only once it is applied and seen.
+    pub fn raised(&mut self, broker: &ObjectKey, snapshot: &Snapshot, row: &ras::Broker) {
+        let before = snapshot.row(row.id).map(|row| Service::of(row)).unwrap_or_default();
+        let to = Service::of(row);
+        if before < to {
+            let change = Change { site_id: row.site_id, id: row.id, kind: Kind::Raise, to, insists: false };
+            self.note(broker, change, before);
+        }
+    }
+
+    fn note(&mut self, broker: &ObjectKey, change: Change, least: Service) {
+        let written = Written { broker: broker.clone(), change, least, applied_at: None };
         Arc::make_mut(&mut self.changes.written).push(written);
     }
 

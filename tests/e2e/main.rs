@@ -11,6 +11,7 @@ mod support;
 
 mod access;
 mod apply;
+mod availability;
 mod brokers;
 mod coalesced;
 mod counts;

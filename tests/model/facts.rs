@@ -135,8 +135,16 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         memory.confirmed_gone = facts.status.id;
     }
     let vanished = usize::from(facts.owned_id().is_some());
-    let observed =
-        Observed { object: facts, farm: view, memory, rivals, deletions, vanished, raising: false, crd: CrdState::Present };
+    let observed = Observed {
+        object: facts,
+        farm: view,
+        memory,
+        rivals,
+        deletions,
+        vanished,
+        raising: false,
+        crd: CrdState::Present,
+    };
     decision(object, look, remembered, plan(&observed, now()))
 }
 

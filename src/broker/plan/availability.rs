@@ -40,47 +40,36 @@ fn with_fields(row: Option<&ras::Broker>, fields: &Fields) -> Service {
     Service::with(flag(Field::Enabled).or(enabled), flag(Field::Standby).or(standby))
 }
 
-/// What a PUT of `fields` takes away from the site, if anything.
-pub(crate) fn lowering_update(
-    desired: &Desired,
-    facts: &FarmFacts,
-    row: &ras::Broker,
-    fields: &Fields,
-) -> Option<Change> {
-    lowering(desired, facts, row, Kind::Lower, with_fields(Some(row), fields))
+/// What a PUT of `fields` does to the site.
+pub fn update_of(desired: &Desired, row: &ras::Broker, fields: &Fields) -> Change {
+    change_of(desired, row, Kind::Update, with_fields(Some(row), fields))
 }
 
-/// What a DELETE takes away from the site, if anything.
-pub(crate) fn lowering_delete(desired: &Desired, facts: &FarmFacts, row: &ras::Broker) -> Option<Change> {
-    lowering(desired, facts, row, Kind::Delete, Service::Off)
+/// What a DELETE does to the site.
+pub fn deletion_of(desired: &Desired, row: &ras::Broker) -> Change {
+    change_of(desired, row, Kind::Delete, Service::Off)
 }
 
-fn lowering(
-    desired: &Desired,
-    facts: &FarmFacts,
-    row: &ras::Broker,
-    kind: Kind,
-    to: Service,
-) -> Option<Change> {
+fn change_of(desired: &Desired, row: &ras::Broker, kind: Kind, to: Service) -> Change {
     let insists = desired.requests.skip_availability_check;
-    let change = Change { site_id: row.site_id, id: row.id, kind, to, insists };
-    (to < facts.service.certain(row)).then_some(change)
+    Change { site_id: row.site_id, id: row.id, kind, to, insists }
 }
 
 /// The site that this object's next steps may lower.
 pub fn site_to_lower(object: &ObjectFacts, facts: &FarmFacts) -> Option<i64> {
     let row = object.owned_id().and_then(|id| facts.snapshot.row(id))?;
     let change = if object.deleted.is_some() {
-        lowering_delete(&object.desired, facts, row)
+        deletion_of(&object.desired, row)
     } else {
-        lowering_update(&object.desired, facts, row, &object.desired.fields)
+        update_of(&object.desired, row, &object.desired.fields)
     };
-    change.map(|change| change.site_id)
+    facts.service.lowers(&facts.snapshot, &change).then_some(row.site_id)
 }
 
 /// Why this change must not be made now, if so. A raise that is possible comes before everything.
 pub(super) fn wait(observed: &Observed, facts: &FarmFacts, change: &Change) -> Option<Wait> {
-    if observed.raising { Some(Wait::Raise) } else { facts.service.wait(&facts.snapshot, change) }
+    let lowers = facts.service.lowers(&facts.snapshot, change);
+    if lowers && observed.raising { Some(Wait::Raise) } else { facts.service.wait(&facts.snapshot, change) }
 }
 
 /// What to show of a PUT that waits: the work is on its way, but for the last broker, which waits for a person.
@@ -103,8 +92,8 @@ pub(super) fn deletion_hold(object: &ObjectFacts, wait: Wait) -> Hold {
 
 /// Whether an object may be about to raise its broker in this site: cheap, and asked of all objects of a farm.
 pub fn may_raise(broker: &RasBroker, facts: &FarmFacts, site_id: i64) -> bool {
-    let takes_part =
-        broker.metadata.deletion_timestamp.is_none() && broker.spec.management_policy == ManagementPolicy::Managed;
+    let takes_part = broker.metadata.deletion_timestamp.is_none()
+        && broker.spec.management_policy == ManagementPolicy::Managed;
     if !takes_part || broker.spec.suspend || is_stalled(broker) {
         return false;
     }
@@ -123,7 +112,8 @@ pub fn may_raise(broker: &RasBroker, facts: &FarmFacts, site_id: i64) -> bool {
 fn is_stalled(broker: &RasBroker) -> bool {
     let conditions = broker.status.iter().flat_map(|status| &status.conditions);
     conditions.into_iter().any(|shown| {
-        shown.type_ == ConditionType::Stalled.as_str() && shown.observed_generation == broker.metadata.generation
+        shown.type_ == ConditionType::Stalled.as_str()
+            && shown.observed_generation == broker.metadata.generation
     })
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ownership::{Ownership, find};
 use super::settled::waiting_failure;
-use super::{Draft, LISTED_WITHIN, Plan, Released, Step, TOGETHER, availability, message};
+use super::{Draft, LISTED_WITHIN, Plan, Released, Step, availability, message};
 use crate::broker::desired::Desired;
 use crate::broker::findings::Findings;
 use crate::broker::observe::{CrdState, ObjectFacts, Observed};
@@ -159,24 +159,15 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
     if row.priority == Some(0) {
         return held(observed, message::primary_stays(object), now);
     }
-    let change = availability::lowering_delete(desired, facts, row);
-    let wait = change.and_then(|change| availability::wait(observed, facts, &change));
+    let change = availability::deletion_of(desired, row);
+    let wait = availability::wait(observed, facts, &change);
     if wait == Some(Wait::Last) {
         return behind_others(observed, Wait::Last, now);
     }
-    let young = change.and_then(|_| until_seen_together(object, now));
-    mass_hold(observed, desired, facts, now).unwrap_or_else(|| match (young, wait) {
-        (Some(left), _) => deleting(observed, now).after(left),
-        (None, Some(wait)) => behind_others(observed, wait, now),
-        (None, None) => deleting(observed, now).then(Step::Delete { row: row.clone() }),
+    mass_hold(observed, desired, facts, now).unwrap_or_else(|| match wait {
+        Some(wait) => behind_others(observed, wait, now),
+        None => deleting(observed, now).then(Step::Delete { row: row.clone() }),
     })
-}
-
-/// How long until what was applied together with this deletion is seen too, where it is not gathered anyway.
-fn until_seen_together(object: &ObjectFacts, now: Now) -> Option<Duration> {
-    let age = now.wall.duration_since(object.deleted?);
-    let left = SignedDuration::try_from(TOGETHER).ok()?.checked_sub(age).filter(SignedDuration::is_positive)?;
-    Duration::try_from(left).ok().map(|left| left.min(TOGETHER))
 }
 
 fn behind_others(observed: &Observed, wait: Wait, now: Now) -> Plan {

@@ -1,7 +1,7 @@
 //! The decision: a pure function from what is observed to what is done next. The executor makes no choice, and
 //! the same value is what tests assert, what is logged, and what a dry run would print.
 
-pub(crate) mod availability;
+mod availability;
 mod deletion;
 mod live;
 mod message;
@@ -22,7 +22,7 @@ use crate::crd::{AgentStatus, Drift, Origin, RasBrokerStatus, Role};
 use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
 
-pub use availability::{TOGETHER, may_raise, raises, site_to_lower};
+pub use availability::{TOGETHER, deletion_of, may_raise, raises, site_to_lower, update_of};
 pub use deletion::{Clearance, GATHERING, clearance};
 
 /// How old a list may be on which a POST is decided.

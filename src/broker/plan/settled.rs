@@ -41,6 +41,15 @@ impl Differences {
         self.send.is_empty() && self.waiting.is_empty()
     }
 
+    /// Keeps back what must not lower the service of the site now; the rest is sent meanwhile.
+    fn guarded(mut self, wait: Option<Wait>) -> Self {
+        self.wait = wait;
+        if wait.is_some() {
+            self.waiting = self.send.extract_if(.., |(field, ..)| availability::is_service(*field)).collect();
+        }
+        self
+    }
+
     fn to_send(&self) -> Fields {
         self.send.iter().map(|(field, wanted, _)| (*field, wanted.clone())).collect()
     }
@@ -56,8 +65,9 @@ pub(super) fn plan(
 ) -> Plan {
     let object = &observed.object;
     let differences = sorted_differences(object, &observed.memory, desired, row);
-    let lowers = availability::lowering_update(desired, facts, row, &differences.to_send()).is_some();
-    let differences = guarded(observed, desired, facts, row, differences);
+    let change = availability::update_of(desired, row, &differences.to_send());
+    let lowers = facts.service.lowers(&facts.snapshot, &change);
+    let differences = differences.guarded(availability::wait(observed, facts, &change));
     let shown = look(observed, facts, row, &differences).handled(&observed.memory, facts);
     if row.marked_for_deletion == Some(true) {
         return shown.shows(Findings::reconciling(message::marked(row)), now);
@@ -80,33 +90,22 @@ pub(super) fn plan(
     };
     let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
     let updating = shown.shows(findings, now);
-    match until_seen_together(observed, now).filter(|_| lowers && differences.wait.is_none()) {
-        Some(left) => updating.after(left),
+    match until_seen_together(observed, facts, row, now).filter(|_| lowers && differences.wait.is_none()) {
+        Some(left) => updating.behind_others().after(left),
         None => updating.then(Step::Update { id: row.id, fields: differences.to_send() }),
     }
 }
 
-/// How long until what was applied together with a change that lowers the site is seen too.
-fn until_seen_together(observed: &Observed, now: Now) -> Option<Duration> {
-    let since = observed.memory.lowering_since?;
-    TOGETHER.checked_sub(now.since(since)).filter(|left| !left.is_zero())
-}
-
-/// Keeps back what would lower the service of the site now; the rest is sent meanwhile.
-fn guarded(
+/// How long until what was applied together with a change that lowers the site is seen too. What was seen and goes
+/// before it is in the farm by now: then both belong to one Apply.
+fn until_seen_together(
     observed: &Observed,
-    desired: &Desired,
     facts: &FarmFacts,
     row: &ras::Broker,
-    mut differences: Differences,
-) -> Differences {
-    let change = availability::lowering_update(desired, facts, row, &differences.to_send());
-    differences.wait = change.and_then(|change| availability::wait(observed, facts, &change));
-    if differences.wait.is_some() {
-        differences.waiting =
-            differences.send.extract_if(.., |(field, ..)| availability::is_service(*field)).collect();
-    }
-    differences
+    now: Now,
+) -> Option<Duration> {
+    let since = observed.memory.lowering_since.filter(|_| !facts.service.is_raised(row.site_id))?;
+    TOGETHER.checked_sub(now.since(since)).filter(|left| !left.is_zero())
 }
 
 /// Whether the creation has not come to its end: fields that a POST cannot carry are part of it, also where an Apply
