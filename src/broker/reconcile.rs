@@ -1,5 +1,7 @@
 //! One reconcile: a table of contents.
 
+mod others;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +16,9 @@ use thiserror::Error;
 use super::cache::{Brokers, farm_of};
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival};
-use super::plan::{Plan, may_raise, plan, raises, site_to_lower};
+use super::plan::{Plan, plan};
 use super::rivals::{rival, site_of, takes_part};
-use crate::clock::{Clock, Now};
+use crate::clock::Clock;
 use crate::crd::condition::ConditionType;
 use crate::crd::{RasBroker, RasBrokerStatus};
 use crate::events::{Event, Events, Kind};
@@ -69,22 +71,22 @@ impl Context {
             return Ok(Action::await_change());
         };
         let result = self.work_on(key).await;
-        {
-            let mut memories = self.memories.lock();
-            if self.brokers.get(key).and_then(|broker| broker.uid()).as_ref() != Some(&uid) {
-                // What is gone by now may have been forgotten before the last step was remembered.
-                memories.remove(&uid);
-            } else if let Some(memory) = memories.get_mut(&uid) {
-                memory.failures = if result.is_err() { memory.failures.saturating_add(1) } else { 0 };
-            }
-        }
-        if result.is_err()
-            && let Some(broker) = self.brokers.get(key)
-        {
-            // Those that wait for it do so only for a few failures.
-            self.move_sites(&broker);
+        match self.brokers.get(key).filter(|broker| broker.uid().as_ref() == Some(&uid)) {
+            Some(broker) => self.note_outcome(&broker, &uid, result.is_err()),
+            // What is gone by now may have been forgotten before the last step was remembered.
+            None => drop(self.memories.lock().remove(&uid)),
         }
         result
+    }
+
+    /// Those that wait for this broker do so only for a few failures.
+    fn note_outcome(&self, broker: &RasBroker, uid: &str, failed: bool) {
+        if let Some(memory) = self.memories.lock().get_mut(uid) {
+            memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
+        }
+        if failed {
+            self.move_sites(broker);
+        }
     }
 
     /// Brokers that wait for others of their site look again.
@@ -166,32 +168,6 @@ impl Context {
         let rivals = self.rivals(broker, &view);
         let raising = self.is_raising(key, broker, &object, &view);
         Observed { object, farm: view, memory, rivals, deletions, vanished, raising, crd }
-    }
-
-    /// Whether another object of the site is about to raise its broker. Looked at only where it matters, in full only for
-    /// those that may, and for as long as none was found.
-    fn is_raising(&self, key: &ObjectKey, broker: &RasBroker, object: &ObjectFacts, view: &FarmView) -> bool {
-        let FarmView::Up(facts) = view else { return false };
-        let Some(site) = site_to_lower(object, facts) else { return false };
-        let now = self.clock.now();
-        let others = self.brokers.of_farm(&farm_of(broker));
-        let others = others.iter().filter(|other| ObjectKey::of(other.as_ref()) != *key);
-        others
-            .filter(|other| may_raise(other, facts, site))
-            .any(|other| raises(&self.glance(other, view, now), now))
-    }
-
-    /// What another object's next pass will look at.
-    fn glance(&self, broker: &RasBroker, view: &FarmView, now: Now) -> Observed {
-        let mut object = ObjectFacts::of(broker);
-        let farm = self.farms.get(&farm_of(broker));
-        let unapplied = farm.and_then(|farm| farm.unapplied(&ObjectKey::of(broker), object.was_synced()));
-        let mut memory = self.memories.lock().get(&object.uid).cloned().unwrap_or_default();
-        memory.observe(&object, view, unapplied, now);
-        object.intent = object.intent.or_else(|| memory.intent.clone());
-        let (deletions, vanished) = self.farm_wide(broker, &object, view);
-        let (rivals, crd) = (self.rivals(broker, view), CrdState::Present);
-        Observed { object, farm: view.clone(), memory, rivals, deletions, vanished, raising: false, crd }
     }
 
     /// What this process remembers, brought up to what the farm shows by now.

@@ -150,7 +150,8 @@ impl Changes {
         }
         let others = snapshot.rows().filter(|row| row.site_id == change.site_id && row.id != change.id);
         let serves = |row: &Arc<ras::Broker>| {
-            least.get(&row.id).map_or(Service::of(row), |least| Service::of(row).min(*least))
+            let written = least.get(&row.id).copied().unwrap_or(Service::Active);
+            written.min(Service::of(row))
         };
         others.map(serves).max().unwrap_or_default()
     }

@@ -285,9 +285,8 @@ fn most_in_one_window<'a>(
         all.copied().filter(|at| at.duration_since(marked).abs() <= window).collect();
     near.sort_unstable();
     let from_each = near.iter().enumerate().filter(|(_, start)| **start <= marked).map(|(index, start)| {
-        let inside = near[index..].iter().take_while(|at| at.duration_since(*start) <= window);
-        let inside: Vec<_> = inside.collect();
-        if inside.last().is_some_and(|last| **last >= marked) { inside.len() } else { 0 }
+        let end = near.partition_point(|at| at.duration_since(*start) <= window);
+        if near[..end].last().is_some_and(|last| *last >= marked) { end - index } else { 0 }
     });
     from_each.max().unwrap_or_default()
 }

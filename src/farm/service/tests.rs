@@ -46,7 +46,8 @@ fn wait(sites: &Sites, snapshot: &Snapshot, change: Change) -> Option<Wait> {
 fn no_step_lowers_what_a_site_has_at_best() {
     use Service::{Active, Off, Standby};
     let standby = |id| change(id, Kind::Update, Standby);
-    let table: [(&[(i64, Service)], Change, Option<Wait>); 9] = [
+    type Case = (&'static [(i64, Service)], Change, Option<Wait>);
+    let table: [Case; 9] = [
         (&[(1, Active), (2, Active)], disable(2), None),
         (&[(1, Active), (2, Standby)], disable(2), None),
         (&[(1, Active), (2, Standby)], disable(1), Some(Wait::Last)),
