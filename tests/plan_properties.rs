@@ -5,6 +5,8 @@
 
 #[path = "plan_properties/decisions.rs"]
 mod decisions;
+#[path = "plan_properties/edits.rs"]
+mod edits;
 #[path = "plan_properties/laws.rs"]
 mod laws;
 #[path = "plan_properties/model.rs"]

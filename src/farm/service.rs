@@ -5,7 +5,7 @@
 //! that are possible now, which go, fail or cease to be possible; and for the change before it, which waits for an
 //! Apply alone. Whoever waits is in no queue, so no Apply waits for it. A last broker waits for a person, and says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,8 +172,8 @@ impl Written {
 #[derive(Debug, Default)]
 pub struct Sites {
     changes: Changes,
-    waiting: HashSet<ObjectKey>,
-    called: HashSet<ObjectKey>,
+    waiting: BTreeSet<ObjectKey>,
+    called: BTreeSet<ObjectKey>,
 }
 
 impl Sites {
@@ -243,7 +243,7 @@ impl Sites {
     /// Something that may be waited for has happened: whoever waits looks again.
     pub fn moved(&mut self) {
         self.changes.moves += 1;
-        self.called.extend(self.waiting.drain());
+        self.called.append(&mut self.waiting);
     }
 
     /// `broker` waits since it looked at the farm as of `moves`.
@@ -262,7 +262,7 @@ impl Sites {
     }
 
     /// Who is to look again.
-    pub fn call(&mut self) -> HashSet<ObjectKey> {
+    pub fn call(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.called)
     }
 }

@@ -1,17 +1,17 @@
 //! Farms of several brokers, under any edits and in any order of decisions, calls and Applies: what serves a site is
 //! never taken from it, one change that lowers it goes at a time, and everything that may be done is done.
 
+#[path = "served.rs"]
+mod served;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::collection::vec;
-use proptest::option::{of, weighted};
 use proptest::prelude::*;
-use proptest::sample::select;
 use ras_operator::broker::desired::{Field, Fields};
 use ras_operator::broker::observe::{
-    CrdState, Failure, Memory, ObjectFacts, Observed, SentUpdate, differences, observed_row,
+    CrdState, Failure, Memory, ObjectFacts, Observed, SentUpdate, observed_row,
 };
 use ras_operator::broker::plan::{
     Plan, Step, deletion_of, may_raise, plan, raises, site_to_lower, update_of,
@@ -19,58 +19,18 @@ use ras_operator::broker::plan::{
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::Reason;
 use ras_operator::crd::{Origin, RasBroker, annotation, finalizer};
-use ras_operator::farm::service::{Change, Kind, Service, Sites};
+use ras_operator::farm::service::{Change, Service, Sites, Wait};
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{FarmFacts, FarmView, Hold, Unapplied};
 use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 use serde_json::json;
 
+use crate::edits::{Act, Beginning, Luck, OBJECTS, Spec, beginning};
 use crate::model::{ACCOUNT, GUID, facts_of, set, start};
 
-const OBJECTS: usize = 5;
 /// More than anything takes that comes to rest.
 const LONG: Duration = Duration::from_mins(40);
-
-/// How calls for one broker go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Luck {
-    Good,
-    /// Each write is refused.
-    Refused,
-    /// Each write fails on what no status tells of.
-    Silent,
-    /// A change of `enabled` is answered and not made.
-    Ignored,
-}
-
-#[derive(Clone, Debug)]
-struct Spec {
-    enabled: Option<bool>,
-    standby: Option<bool>,
-    suspend: bool,
-    insists: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Act {
-    Decide(usize),
-    Call(usize),
-    Apply,
-    List,
-    Pass(u64),
-    Edit(usize, Spec),
-    Delete(usize),
-    /// A person changes the row.
-    Touch(usize, bool),
-}
-
-#[derive(Clone, Debug)]
-struct Beginning {
-    primaries: [bool; 2],
-    objects: Vec<(i64, Spec, Option<(bool, bool)>, Luck)>,
-    acts: Vec<Act>,
-}
 
 #[derive(Debug)]
 struct Farm {
@@ -151,7 +111,7 @@ impl Farm {
         };
         let mut farm = Self {
             objects: BTreeMap::new(),
-            luck: beginning.objects.iter().map(|object| object.3).collect(),
+            luck: beginning.objects.iter().map(|member| member.luck).collect(),
             memories: vec![Memory::default(); OBJECTS],
             rows: vec![primary(0), primary(1)],
             snapshot: Snapshot::default(),
@@ -166,12 +126,12 @@ impl Farm {
             boot: Duration::from_hours(10),
             violations: Vec::new(),
         };
-        for (index, (site_id, spec, present, _)) in beginning.objects.iter().enumerate() {
-            let mut broker = object(index, *site_id, spec);
-            if let Some((enabled, standby)) = present {
+        for (index, member) in beginning.objects.iter().enumerate() {
+            let mut broker = object(index, member.site_id, &member.spec);
+            if let Some((enabled, standby)) = member.row {
                 let id = 10 + i64::try_from(index).unwrap();
-                let row = row(id, server(index), *site_id, id);
-                let row = ras::Broker { enabled: Some(*enabled), standby: Some(*standby), ..row };
+                let row = row(id, server(index), member.site_id, id);
+                let row = ras::Broker { enabled: Some(enabled), standby: Some(standby), ..row };
                 record(&mut broker, &row);
                 farm.rows.push(row);
             }
@@ -326,24 +286,12 @@ impl Farm {
         self.committed = self.rows.iter().map(|row| (row.id, Service::of(row))).collect();
     }
 
-    /// What serves each site in truth: what is applied, and not about to be taken away.
-    fn services(&self) -> BTreeMap<i64, Service> {
-        let serves = |row: &ras::Broker| {
-            self.committed.get(&row.id).copied().unwrap_or_default().min(Service::of(row))
-        };
-        let best = |site| {
-            let rows = self.rows.iter().filter(move |row| row.site_id == site);
-            (site, rows.map(serves).max().unwrap_or_default())
-        };
-        [1, 2].map(best).into()
-    }
-
-    /// The farm's admission: whether the call goes on, and what others wait for then.
-    fn admitted(&mut self, index: usize, change: Change) -> Option<Option<Change>> {
-        if self.sites.changes(false).wait(&self.snapshot, &change).is_some() {
-            return None;
+    /// The farm's admission, as `Farm::admit_change` does it: what others wait for from now on, unless it is refused.
+    fn admitted(&mut self, index: usize, change: Change) -> Result<Option<Change>, Wait> {
+        match self.sites.changes(false).wait(&self.snapshot, &change) {
+            Some(wait) => Err(wait),
+            None => Ok(self.sites.begin(&key(index), &self.snapshot, change).then_some(change)),
         }
-        Some(self.sites.begin(&key(index), &self.snapshot, change).then_some(change))
     }
 
     /// How a write goes, for those who have no luck.
@@ -377,7 +325,7 @@ impl Farm {
         let FarmView::Up(facts) = &observed.farm else { unreachable!() };
         let Some(seen) = facts.snapshot.row(id).cloned() else { return };
         let change = update_of(&observed.object.desired, &seen, fields);
-        let Some(change) = self.admitted(index, change) else { return };
+        let Ok(change) = self.admitted(index, change) else { return };
         if self.fails(index, observed, change) {
             return;
         }
@@ -405,7 +353,7 @@ impl Farm {
 
     fn delete(&mut self, index: usize, observed: &Observed, row: &ras::Broker) {
         let is_there = self.rows.iter().any(|other| other.id == row.id);
-        let Some(change) = self.admitted(index, deletion_of(&observed.object.desired, row)) else { return };
+        let Ok(change) = self.admitted(index, deletion_of(&observed.object.desired, row)) else { return };
         if !is_there || self.fails(index, observed, change) {
             if let Some(change) = change {
                 self.sites.withdraw(&key(index), &change);
@@ -439,53 +387,6 @@ impl Farm {
         self.snapshot.put(row.clone());
         self.unapplied.insert(index, Unapplied::Created);
         record(self.objects.get_mut(&index).expect("an object"), &row);
-    }
-
-    /// One change that lowers a site goes at a time, and deletions together.
-    fn lower(&mut self, change: Change) {
-        let same_site = self.lowered.iter().filter(|other| other.site_id == change.site_id);
-        let is_alone = same_site
-            .filter(|other| other.id != change.id)
-            .all(|other| other.kind == Kind::Delete && change.kind == Kind::Delete);
-        if !is_alone {
-            self.violations.push(format!("{change:?} beside {:?}", self.lowered));
-        }
-        self.lowered.push(change);
-    }
-
-    /// Nobody is disabled while another could be enabled.
-    fn raises_come_first(&mut self, observed: &Observed, plan: &Plan) {
-        let own = observed.object.owned_id().and_then(|id| self.snapshot.row(id));
-        let lowers = match (&plan.step, own) {
-            (Some(Step::Update { fields, .. }), Some(row)) => {
-                let mut after = row.as_ref().clone();
-                fields.iter().for_each(|(field, value)| set(&mut after, *field, value));
-                self.sites.changes(false).certain(row) > Service::of(&after)
-            }
-            (Some(Step::Delete { .. }), Some(row)) => self.sites.changes(false).certain(row) > Service::Off,
-            _ => false,
-        };
-        let Some(row) = own.filter(|_| lowers) else { return };
-        let (site, id) = (row.site_id, row.id);
-        let ahead = self.objects.iter().find(|(index, other)| {
-            let is_lucky = self.luck[**index] == Luck::Good;
-            let is_living = other.metadata.deletion_timestamp.is_none() && !other.spec.suspend;
-            let status = other.status.as_ref();
-            let theirs = status.and_then(|status| status.id).and_then(|id| self.snapshot.row(id));
-            let could = theirs.is_some_and(|row| {
-                row.id != id
-                    && row.site_id == site
-                    && row.marked_for_deletion != Some(true)
-                    && other.spec.enabled == Some(true)
-                    && row.enabled == Some(false)
-                    && other.spec.standby != Some(true)
-                    && row.standby != Some(true)
-            });
-            is_lucky && is_living && could
-        });
-        if let Some((index, _)) = ahead {
-            self.violations.push(format!("{:?} before cb{index} is enabled", plan.step));
-        }
     }
 
     fn is_unsettled(&self, index: usize) -> bool {
@@ -554,28 +455,6 @@ impl Farm {
         }
         false
     }
-
-    /// Who has not what it wants, although nothing stands in the way.
-    fn unserved(&self) -> Vec<String> {
-        let all = self.objects.iter();
-        let lucky = all.filter(|(index, broker)| self.luck[**index] == Luck::Good && !broker.spec.suspend);
-        let mut wrong = Vec::new();
-        for (index, broker) in lucky {
-            let object = ObjectFacts::of(broker);
-            let Some(row) = object.owned_id().and_then(|id| self.snapshot.row(id)) else {
-                wrong.push(format!("cb{index} is not there"));
-                continue;
-            };
-            let is_done = object.deleted.is_none() && differences(&object.desired.fields, row).is_empty();
-            let others = self.rows.iter().filter(|other| other.site_id == row.site_id && other.id != row.id);
-            let is_last = others.map(Service::of).max().unwrap_or_default() < Service::of(row);
-            let insists = object.desired.requests.skip_availability_check;
-            if !is_done && (!is_last || insists) {
-                wrong.push(format!("cb{index} waits for nothing"));
-            }
-        }
-        wrong
-    }
 }
 
 fn record(broker: &mut RasBroker, row: &ras::Broker) {
@@ -586,44 +465,6 @@ fn record(broker: &mut RasBroker, row: &ras::Broker) {
     status.farm_guid = Some(GUID.into());
     status.observed = Some(observed_row(row));
     broker.status = Some(status);
-}
-
-fn spec() -> impl Strategy<Value = Spec> {
-    (of(any::<bool>()), weighted(0.3, any::<bool>()), weighted(0.1, Just(())), weighted(0.1, Just(())))
-        .prop_map(|(enabled, standby, suspend, insists)| Spec {
-            enabled,
-            standby,
-            suspend: suspend.is_some(),
-            insists: insists.is_some(),
-        })
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    let who = || 0..OBJECTS;
-    prop_oneof![
-        6 => who().prop_map(Act::Decide),
-        6 => who().prop_map(Act::Call),
-        2 => Just(Act::Apply),
-        1 => Just(Act::List),
-        3 => select(&[100_u64, 2_100, 7_000][..]).prop_map(Act::Pass),
-        3 => (who(), spec()).prop_map(|(index, spec)| Act::Edit(index, spec)),
-        1 => who().prop_map(Act::Delete),
-        1 => (who(), any::<bool>()).prop_map(|(index, enabled)| Act::Touch(index, enabled)),
-    ]
-}
-
-fn beginning() -> impl Strategy<Value = Beginning> {
-    let luck = select(&[Luck::Good, Luck::Good, Luck::Good, Luck::Refused, Luck::Silent, Luck::Ignored][..]);
-    let object = (select(&[1_i64, 1, 2][..]), spec(), of((any::<bool>(), weighted(0.2, Just(())))), luck)
-        .prop_map(|(site, spec, row, luck)| {
-            (site, spec, row.map(|(enabled, standby)| (enabled, standby.is_some())), luck)
-        });
-    let primaries = (any::<bool>(), any::<bool>()).prop_map(|(one, two)| [one, two]);
-    (primaries, vec(object, OBJECTS), vec(act(), 0..60)).prop_map(|(primaries, objects, acts)| Beginning {
-        primaries,
-        objects,
-        acts,
-    })
 }
 
 proptest! {

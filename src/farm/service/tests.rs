@@ -42,11 +42,13 @@ fn wait(sites: &Sites, snapshot: &Snapshot, change: Change) -> Option<Wait> {
     sites.changes(false).wait(snapshot, &change)
 }
 
+/// Rows, a change, and why it waits.
+type Case = (&'static [(i64, Service)], Change, Option<Wait>);
+
 #[test]
 fn no_step_lowers_what_a_site_has_at_best() {
     use Service::{Active, Off, Standby};
     let standby = |id| change(id, Kind::Update, Standby);
-    type Case = (&'static [(i64, Service)], Change, Option<Wait>);
     let table: [Case; 9] = [
         (&[(1, Active), (2, Active)], disable(2), None),
         (&[(1, Active), (2, Standby)], disable(2), None),
@@ -142,9 +144,9 @@ fn nothing_that_happens_while_somebody_looks_is_missed() {
     assert!(sites.call().is_empty());
     let seen = sites.changes(false).moves;
     sites.moved();
-    assert_eq!(sites.call(), HashSet::from([key(1)]));
+    assert_eq!(sites.call(), BTreeSet::from([key(1)]));
     sites.join(&key(2), seen);
-    assert_eq!(sites.call(), HashSet::from([key(2)]), "it looked before that happened");
+    assert_eq!(sites.call(), BTreeSet::from([key(2)]), "it looked before that happened");
     sites.join(&key(3), sites.changes(false).moves);
     sites.leave(&key(3));
     sites.moved();

@@ -424,7 +424,7 @@ fn the_circuit_closes_when_its_probe_succeeds() {
 /// Two brokers were decided at the same moment: the farm lets one of them go.
 #[test]
 fn of_two_changes_that_lower_a_site_the_second_is_decided_anew() {
-    let clock = crate::clock::Clock;
+    let clock = crate::clock::Clock::MACHINE;
     let farm = Arc::new(Farm::new(object("Auto", false, 25), ms(0), clock, Authority::always()));
     {
         let mut state = farm.state.lock();
