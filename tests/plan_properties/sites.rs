@@ -468,7 +468,7 @@ fn record(broker: &mut RasBroker, row: &ras::Broker) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_site_stays_served_and_everything_that_may_be_done_is_done(beginning in beginning()) {
