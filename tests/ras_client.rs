@@ -56,6 +56,7 @@ fn config(endpoint: &str, tls: TlsConfig) -> ClientConfig {
         endpoint: parse_endpoint(endpoint).unwrap(),
         tls,
         request_timeout: Duration::from_secs(5),
+        install_timeout: Duration::from_secs(5),
         hosts: HostPolicy::new(LOCAL),
         api: ApiPaths::default(),
     }

@@ -19,11 +19,15 @@ use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
 use crate::events::{Event, Events, Kind};
+use crate::farm::batch::Pace;
 use crate::farm::handle::{Farm, Permit};
 use crate::farm::queue::Need;
 use crate::farm::view::{FarmView, Hold};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::ras::{self, Credentials, Outcome};
+
+/// What one PUT needs.
+const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false, pace: Pace::Ordinary };
 
 /// What came of a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +81,7 @@ impl Executor<'_> {
             Step::Claim => self.claim().await,
             Step::Record { row, origin } => self.record(row, *origin).await,
             Step::Update { id, fields } => self.update(*id, fields, memory).await,
+            Step::Move { id, to } => self.move_row(*id, *to, memory).await,
             Step::Delete { row } => self.delete(row, memory).await,
             Step::ConfirmGone { id } => self.confirm_gone(*id, memory).await,
             Step::Release { outcome } => self.release(*outcome).await,
@@ -90,8 +95,10 @@ impl Executor<'_> {
     /// The create protocol: intent, deadline, one POST, id first.
     async fn create(&self, intent: &Intent, memory: &mut Memory) -> Result<Progress, StepError> {
         let install = &self.observed.object.desired.install;
-        let credentials = self.agent_credentials("install", install.credentials_secret_ref.as_ref()).await?;
-        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true }) else {
+        let credentials = install.credentials_secret_ref.as_ref().filter(|_| install.agent);
+        let credentials = self.agent_credentials("install", credentials).await?;
+        let pace = pace(install.agent);
+        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true, pace }) else {
             return Ok(Progress::Queued);
         };
         let object = self.write_intent(self.broker, intent).await?;
@@ -209,7 +216,7 @@ impl Executor<'_> {
         // The farm must carry its own finalizer before the first of its brokers does, which a batch sees to. Beyond that
         // nothing is written to the farm, so nobody's pending changes matter, and a batch would cost a logon.
         let is_claimed = self.farm.is_some_and(|farm| farm.is_claimed());
-        if !is_claimed && self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
+        if !is_claimed && self.permit(Need { calls: 0, ..WRITE }).is_none() {
             return Ok(Progress::Queued);
         }
         let finalizers = kubernetes::finalizers_with(self.broker.as_ref(), finalizer::BROKER, true);
@@ -220,6 +227,9 @@ impl Executor<'_> {
 
     async fn record(&self, row: &ras::Broker, origin: Origin) -> Result<Progress, StepError> {
         let object = self.write_identity(self.broker, row, origin).await?;
+        if let Some(farm) = self.farm {
+            farm.found(self.key);
+        }
         if origin == Origin::Adopted {
             let note = format!("Adopted Connection Broker {:?} (id {}).", row.server, row.id);
             self.events.publish(object.as_ref(), &Event::normal(Kind::AdoptedExternalResource, note));
@@ -228,7 +238,7 @@ impl Executor<'_> {
     }
 
     async fn confirm_gone(&self, id: i64, memory: &mut Memory) -> Result<Progress, StepError> {
-        let Some(permit) = self.permit(Need { calls: 1, writes: false, fresh_list: false }) else {
+        let Some(permit) = self.permit(Need { writes: false, ..WRITE }) else {
             return Ok(Progress::Queued);
         };
         let found = permit.get(id).await?;
@@ -344,6 +354,10 @@ impl StepError {
             }
         }
     }
+}
+
+fn pace(installs: bool) -> Pace {
+    if installs { Pace::Install } else { Pace::Ordinary }
 }
 
 /// The reason of the work that a step belongs to.

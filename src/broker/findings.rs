@@ -31,6 +31,8 @@ pub struct Findings {
     pub held: Option<Hold>,
     /// Whether the settings are all in the farm although something else keeps `Ready` down (an agent).
     pub synced_anyway: bool,
+    /// What else is to be known where everything is in the farm.
+    pub remark: Option<&'static str>,
     /// `Ready`.
     pub readiness: Readiness,
 }
@@ -78,11 +80,11 @@ impl Findings {
         });
         match cause {
             Some(hold) => verdict(ConditionType::Synced, Status::False, hold.clone()),
-            None => verdict(
-                ConditionType::Synced,
-                Status::True,
-                Hold::new(Reason::ReconcileSuccess, "Every set field is in the farm and applied."),
-            ),
+            None => {
+                let remark = self.remark.map(|remark| format!(" {remark}")).unwrap_or_default();
+                let text = format!("Every set field is in the farm and applied.{remark}");
+                verdict(ConditionType::Synced, Status::True, Hold::new(Reason::ReconcileSuccess, text))
+            }
         }
     }
 

@@ -54,7 +54,7 @@ mod tests {
     use crate::crd::ApplyMode;
     use crate::farm::service::Changes;
     use crate::farm::snapshot::Snapshot;
-    use crate::farm::view::DeletionLimits;
+    use crate::farm::view::{DeletionLimits, Moves};
     use crate::ras;
 
     /// An object made at this minute, with an intent, and with an id that status names as ours.
@@ -94,12 +94,14 @@ mod tests {
             learnt_account: None,
             farm_time: jiff::Timestamp::UNIX_EPOCH,
             quarantine: Duration::ZERO,
+            install_limit: Duration::ZERO,
             separator: ',',
             hold: None,
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
             service: Changes::default(),
+            moves: Moves::default(),
         }
     }
 

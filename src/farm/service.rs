@@ -88,6 +88,8 @@ struct Written {
     change: Change,
     /// The least that the broker serves, whether or not the change takes effect.
     least: Service,
+    /// Whether its call is on its way: an Apply of that time may or may not commit it.
+    is_on_its_way: bool,
     applied_at: Option<Duration>,
 }
 
@@ -186,7 +188,7 @@ impl Sites {
     pub fn begin(&mut self, broker: &ObjectKey, snapshot: &Snapshot, change: Change) -> bool {
         let counts = change.kind == Kind::Promote || self.changes.lowers(snapshot, &change);
         if counts {
-            self.note(broker, change, change.to);
+            self.note(broker, change, change.to, true);
         }
         counts
     }
@@ -197,29 +199,32 @@ impl Sites {
         let to = Service::of(row);
         if before < to {
             let change = Change { site_id: row.site_id, id: row.id, kind: Kind::Raise, to, insists: false };
-            self.note(broker, change, before);
+            self.note(broker, change, before, false);
         }
     }
 
-    fn note(&mut self, broker: &ObjectKey, change: Change, least: Service) {
-        let written = Written { broker: broker.clone(), change, least, applied_at: None };
+    fn note(&mut self, broker: &ObjectKey, change: Change, least: Service, is_on_its_way: bool) {
+        let written = Written { broker: broker.clone(), change, least, is_on_its_way, applied_at: None };
         Arc::make_mut(&mut self.changes.written).push(written);
     }
 
-    /// The change did not take place.
-    pub fn withdraw(&mut self, broker: &ObjectKey, change: &Change) {
+    /// The call of a change is over; `is_written` says that it may have reached the farm.
+    pub fn end(&mut self, broker: &ObjectKey, change: &Change, is_written: bool) {
         let written = Arc::make_mut(&mut self.changes.written);
         let is_it = |written: &Written| written.broker == *broker && written.change == *change;
-        if let Some(index) = written.iter().rposition(is_it) {
+        let Some(index) = written.iter().rposition(is_it) else { return };
+        if is_written {
+            written[index].is_on_its_way = false;
+        } else {
             written.remove(index);
+            self.moved();
         }
-        self.moved();
     }
 
     /// An Apply was answered, for all but those brokers whose writes may arrive `late`.
     pub fn applied(&mut self, now: Duration, late: impl Fn(&ObjectKey) -> bool) {
         for written in Arc::make_mut(&mut self.changes.written) {
-            if !late(&written.broker) {
+            if !written.is_on_its_way && !late(&written.broker) {
                 written.applied_at.get_or_insert(now);
             }
         }

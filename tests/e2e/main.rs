@@ -10,6 +10,7 @@ mod page;
 mod support;
 
 mod access;
+mod agents;
 mod apply;
 mod availability;
 mod brokers;
@@ -25,6 +26,7 @@ mod leader;
 mod lifecycle;
 mod mistakes;
 mod outage;
+mod priorities;
 mod replicas;
 mod schema;
 mod scope;

@@ -9,15 +9,17 @@ use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::Intent;
 use ras_operator::broker::observe::{
-    CrdState, Memory, ObjectFacts, Observed, Rival, SentUpdate, differences, has_finalizer, observed_row,
+    CrdState, Memory, ObjectFacts, Observed, Rival, SentMove, SentUpdate, differences, has_finalizer,
+    observed_row,
 };
+use ras_operator::broker::order;
 use ras_operator::broker::plan::{Plan, Released, Step, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::ConditionType;
-use ras_operator::crd::{ApplyMode, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
+use ras_operator::crd::{ApplyMode, MoveForm, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
 use ras_operator::farm::service::Changes;
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Unapplied};
 use ras_operator::ras;
 
 use crate::laws;
@@ -122,6 +124,9 @@ impl World {
         let farm = FarmView::Up(Arc::new(self.facts()));
         let now = self.now();
         self.memory.observe(&object, &farm, self.unapplied, now);
+        let place = order::stated(broker).and_then(|(site, stated)| {
+            order::place(&self.snapshot, site.site_id, stated.id, &[stated.clone()], MoveForm::Step)
+        });
         let is_lost = object.owned_id().is_some_and(|id| self.snapshot.row(id).is_none());
         Observed {
             deletions: object.deleted.into_iter().collect(),
@@ -132,6 +137,7 @@ impl World {
             rivals: self.rivals.clone(),
             raising: false,
             crd: CrdState::Present,
+            place,
         }
     }
 
@@ -190,6 +196,7 @@ impl World {
                 self.memory.update = None;
             }
             Step::Update { id, fields } => self.update(observed, *id, fields),
+            Step::Move { id, to } => self.move_row(observed, *id, *to),
             Step::Delete { row } => self.delete(row.id),
             Step::ConfirmGone { id } => {
                 let found = self.rows.iter().find(|row| row.id == *id && !self.is_hidden(row));
@@ -271,6 +278,25 @@ impl World {
         });
     }
 
+    fn move_row(&mut self, observed: &Observed, id: i64, to: ras::Move) {
+        self.writes += 1;
+        let site = self.rows.iter().find(|row| row.id == id).expect("a row").site_id;
+        let shifted = self.snapshot.move_row(site, id, to);
+        if !self.habits.ignores.contains("priority") {
+            for row in &mut self.rows {
+                let new = shifted.iter().find(|shifted| shifted.id == row.id);
+                row.priority = new.map_or(row.priority, |new| new.priority);
+            }
+        }
+        self.unapplied = self.unapplied.or(Some(Unapplied::Moved));
+        self.memory.moved = Some(SentMove {
+            generation: observed.object.generation,
+            wanted: observed.place.as_ref().expect("a place").wanted,
+            reached: self.snapshot.row(id).and_then(|row| row.priority),
+            settled: None,
+        });
+    }
+
     fn delete(&mut self, id: i64) {
         self.writes += 1;
         let row = self.rows.iter_mut().find(|row| row.id == id).expect("a row");
@@ -314,6 +340,7 @@ pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
         learnt_account: None,
         farm_time: now.wall,
         quarantine: Duration::from_secs(45),
+        install_limit: Duration::from_mins(15),
         separator: ',',
         hold: None,
         terminating: false,
@@ -324,6 +351,7 @@ pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
             allowed_before: None,
             sent: Vec::new(),
         },
+        moves: Moves::default(),
         service: Changes::default(),
     }
 }

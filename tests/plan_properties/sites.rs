@@ -203,6 +203,7 @@ impl Farm {
             memory,
             rivals: Vec::new(),
             raising: false,
+            place: None,
             crd: CrdState::Present,
         }
     }
@@ -256,7 +257,7 @@ impl Farm {
             Step::Update { id, fields } => self.update(index, &observed, *id, fields),
             Step::Delete { row } => self.delete(index, &observed, row),
             Step::Create { .. } => self.create(index),
-            Step::Claim => {}
+            Step::Claim | Step::Move { .. } => {}
             Step::Record { row, .. } => record(self.objects.get_mut(&index).expect("an object"), row),
             Step::ConfirmGone { id } => {
                 let is_gone = self.rows.iter().all(|row| row.id != *id);
@@ -316,7 +317,7 @@ impl Farm {
             }
         }
         if let Some(change) = change {
-            self.sites.withdraw(&key(index), &change);
+            self.sites.end(&key(index), &change, false);
         }
         true
     }
@@ -339,6 +340,7 @@ impl Farm {
         }
         if let Some(change) = change {
             self.lower(change);
+            self.sites.end(&key(index), &change, true);
         }
         self.sites.raised(&key(index), &self.snapshot, &shown);
         self.snapshot.put(shown);
@@ -356,12 +358,13 @@ impl Farm {
         let Ok(change) = self.admitted(index, deletion_of(&observed.object.desired, row)) else { return };
         if !is_there || self.fails(index, observed, change) {
             if let Some(change) = change {
-                self.sites.withdraw(&key(index), &change);
+                self.sites.end(&key(index), &change, false);
             }
             return;
         }
         if let Some(change) = change {
             self.lower(change);
+            self.sites.end(&key(index), &change, true);
         }
         for row in self.rows.iter_mut().filter(|other| other.id == row.id) {
             row.marked_for_deletion = Some(true);

@@ -1,7 +1,7 @@
 //! Changes of a row that is ours: PUT and DELETE. Both may take service away from a site, so the farm asks once more
 //! when it lets them go whether that may be.
 
-use super::{Executor, Progress, StepError};
+use super::{Executor, Progress, StepError, WRITE, pace};
 use crate::broker::desired::{Field, Fields, Value};
 use crate::broker::observe::{Memory, SentUpdate};
 use crate::broker::plan::{deletion_of, update_of};
@@ -33,7 +33,7 @@ impl Executor<'_> {
         let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
         let desired = &self.observed.object.desired;
         let site_change = update_of(desired, row, fields);
-        let permit = match self.admit(Need { calls: 1, writes: true, fresh_list: false }, site_change) {
+        let permit = match self.admit(WRITE, site_change) {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
@@ -63,10 +63,10 @@ impl Executor<'_> {
         let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
         let desired = &self.observed.object.desired;
         let removal = &desired.uninstall;
-        let credentials =
-            self.agent_credentials("uninstall", removal.credentials_secret_ref.as_ref()).await?;
+        let credentials = removal.credentials_secret_ref.as_ref().filter(|_| removal.agent);
+        let credentials = self.agent_credentials("uninstall", credentials).await?;
         let change = deletion_of(desired, row);
-        let permit = match self.admit(Need { calls: 2, writes: true, fresh_list: false }, change) {
+        let permit = match self.admit(Need { calls: 2, pace: pace(removal.agent), ..WRITE }, change) {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
@@ -90,7 +90,8 @@ impl Executor<'_> {
             }
             Err(error) => {
                 if error.outcome() == Outcome::Unknown {
-                    memory.delete_unanswered = Some(self.clock.now().boot + facts.quarantine);
+                    let quarantine = facts.quarantine_of(!removal.no_uninstall);
+                    memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
                 }
                 Err(error.into())
             }

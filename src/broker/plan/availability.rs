@@ -137,6 +137,6 @@ pub fn raises(observed: &Observed, now: Now) -> bool {
         Some(Step::Create { .. } | Step::Claim | Step::Record { .. } | Step::ConfirmGone { .. }) => {
             before < with_fields(row, &object.desired.fields)
         }
-        Some(Step::Delete { .. } | Step::Release { .. }) | None => false,
+        Some(Step::Move { .. } | Step::Delete { .. } | Step::Release { .. }) | None => false,
     }
 }

@@ -119,7 +119,7 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
             if facts.snapshot.is_absent(&key) {
                 Plan::silent().then(Step::Release { outcome: Released::NeverCreated })
             } else {
-                deleting(observed, now).with_list()
+                deleting(observed, facts, now).with_list()
             }
         }),
     }
@@ -135,7 +135,7 @@ fn after_quarantine(observed: &Observed, facts: &FarmFacts, now: Now, then: impl
 /// The finalizer goes only after two lists and a read by id found nothing.
 fn gone(observed: &Observed, facts: &FarmFacts, key: &RowKey, id: i64, now: Now) -> Plan {
     if !facts.snapshot.is_absent(key) {
-        deleting(observed, now).with_list()
+        deleting(observed, facts, now).with_list()
     } else if let Some(plan) = after_failure(observed, now) {
         plan
     } else if observed.memory.confirmed_gone == Some(id) {
@@ -166,7 +166,7 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
     }
     mass_hold(observed, desired, facts, now).unwrap_or_else(|| match wait {
         Some(wait) => behind_others(observed, wait, now),
-        None => deleting(observed, now).then(Step::Delete { row: row.clone() }),
+        None => deleting(observed, facts, now).then(Step::Delete { row: row.clone() }),
     })
 }
 
@@ -186,7 +186,7 @@ fn mass_hold(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now
     let object = &observed.object;
     let marked = object.deleted.unwrap_or(now.wall);
     Some(match clearance(marked, &observed.deletions, &facts.deletions, now.wall) {
-        Clearance::Gathering(left) => deleting(observed, now).after(left),
+        Clearance::Gathering(left) => deleting(observed, facts, now).after(left),
         Clearance::Held(count) => {
             let hold = message::mass_deletion(object, &desired.farm, count, facts.deletions.threshold);
             held(observed, hold, now)
@@ -208,15 +208,16 @@ fn wait_for_removal(observed: &Observed, desired: &Desired, facts: &FarmFacts, n
         let hold = message::awaiting_apply(&observed.object, &desired.farm);
         return Draft::of(&observed.object).shows(Findings::reconciling(hold), now);
     }
-    deleting(observed, now)
+    deleting(observed, facts, now)
 }
 
 fn held(observed: &Observed, hold: Hold, now: Now) -> Plan {
     Draft::of(&observed.object).shows(Findings::held(hold), now)
 }
 
-fn deleting(observed: &Observed, now: Now) -> Plan {
-    Draft::of(&observed.object).shows(Findings::reconciling(message::deleting()), now)
+fn deleting(observed: &Observed, facts: &FarmFacts, now: Now) -> Plan {
+    let hold = message::deleting(&observed.object.desired, facts);
+    Draft::of(&observed.object).shows(Findings::reconciling(hold), now)
 }
 
 /// How long a request of this object may still take effect in the farm.

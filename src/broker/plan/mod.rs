@@ -6,6 +6,7 @@ mod deletion;
 mod live;
 mod message;
 mod ownership;
+mod place;
 mod settled;
 
 use std::time::Duration;
@@ -54,6 +55,13 @@ pub enum Step {
         id: i64,
         /// The fields that differ, as wanted.
         fields: Fields,
+    },
+    /// Move the row in the order of its site.
+    Move {
+        /// The row's id.
+        id: i64,
+        /// Where it goes.
+        to: ras::Move,
     },
     /// Read the row afresh, and DELETE it if it is still the one that is ours.
     Delete {
@@ -191,6 +199,10 @@ impl Plan {
 
     fn after(self, requeue: Duration) -> Self {
         Self { requeue: Some(requeue), ..self }
+    }
+
+    fn at_latest(self, requeue: Option<Duration>) -> Self {
+        Self { requeue: self.requeue.into_iter().chain(requeue).min(), ..self }
     }
 
     /// It waits for other brokers of its site, and looks again when one of them moved.

@@ -39,6 +39,16 @@ impl Context {
         object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, view);
         let (rivals, crd) = (self.rivals(broker, view), CrdState::Present);
-        Observed { object, farm: view.clone(), memory, rivals, deletions, vanished, raising: false, crd }
+        Observed {
+            object,
+            farm: view.clone(),
+            memory,
+            rivals,
+            place: None,
+            deletions,
+            vanished,
+            raising: false,
+            crd,
+        }
     }
 }

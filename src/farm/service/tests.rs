@@ -101,7 +101,11 @@ fn a_change_is_over_with_the_first_list_from_after_its_apply() {
     let at = Duration::from_secs;
     let mut sites = Sites::default();
     sites.begin(&key(2), &snapshot, disable(2));
+    sites.applied(at(0), |_| false);
     sites.listed(at(1));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "its call is on its way");
+    sites.end(&key(2), &disable(2), true);
+    sites.listed(at(2));
     assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "a list alone");
     sites.applied(at(5), |broker| *broker == key(2));
     sites.listed(at(6));
@@ -133,7 +137,7 @@ fn a_change_that_was_not_made_holds_nobody_back() {
     let snapshot = list(&[1, 2, 3].map(|id| (id, Service::Active)));
     let mut sites = Sites::default();
     sites.begin(&key(2), &snapshot, disable(2));
-    sites.withdraw(&key(2), &disable(2));
+    sites.end(&key(2), &disable(2), false);
     assert_eq!(wait(&sites, &snapshot, disable(3)), None);
 }
 
