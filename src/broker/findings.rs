@@ -78,14 +78,12 @@ impl Findings {
             let cause = self.held.as_ref().or(self.stalled.as_ref()).or(self.reconciling.as_ref());
             cause.filter(|_| !self.synced_anyway)
         });
-        match cause {
-            Some(hold) => verdict(ConditionType::Synced, Status::False, hold.clone()),
-            None => {
-                let remark = self.remark.map(|remark| format!(" {remark}")).unwrap_or_default();
-                let text = format!("Every set field is in the farm and applied.{remark}");
-                verdict(ConditionType::Synced, Status::True, Hold::new(Reason::ReconcileSuccess, text))
-            }
+        if let Some(hold) = cause {
+            return verdict(ConditionType::Synced, Status::False, hold.clone());
         }
+        let remark = self.remark.map(|remark| format!(" {remark}")).unwrap_or_default();
+        let text = format!("Every set field is in the farm and applied.{remark}");
+        verdict(ConditionType::Synced, Status::True, Hold::new(Reason::ReconcileSuccess, text))
     }
 
     /// The strongest cause, so that one column shows it.

@@ -43,7 +43,9 @@ impl Context {
             let farm = any.and_then(|any| self.farms.get(&farm_of(&any)));
             if let Some(FarmView::Up(facts)) = farm.map(|farm| farm.view()) {
                 let keys = order::concerned(&facts.snapshot, site.site_id, &stated, facts.moves.form);
-                keys.into_iter().for_each(|key| self.farms.wake(key));
+                for key in keys {
+                    self.farms.wake(key);
+                }
             }
         }
     }

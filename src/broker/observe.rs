@@ -251,12 +251,16 @@ impl Memory {
     /// Takes note of what an Apply brought: a change is settled by the first row that is seen after it.
     fn settle(&mut self, object: &ObjectFacts, view: &FarmView, now: Now) {
         let FarmView::Up(facts) = view else { return };
-        if self.unapplied.is_some() {
-            return;
-        }
         // Another server under the recorded id is not what was sent to, nor what was to be gone.
         let is_same = |row: &&Arc<ras::Broker>| ServerName::new(&row.server) == object.desired.name;
         let row = object.status.id.and_then(|id| facts.snapshot.row(id)).filter(is_same);
+        if row.is_none() {
+            // What was sent went with its row: one that is created in its place knows nothing of it.
+            self.update = None;
+        }
+        if self.unapplied.is_some() {
+            return;
+        }
         if let (Some(update), Some(row)) = (&mut self.update, row)
             && update.settled.is_none()
         {

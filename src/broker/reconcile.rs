@@ -26,6 +26,7 @@ use crate::farm::handle::Farm;
 use crate::farm::registry::Farms;
 use crate::farm::view::FarmView;
 use crate::kubernetes::{self, CallError, ObjectKey, limited};
+use crate::telemetry::{self, Trouble};
 
 /// Steps of one broker in one go; a farm that keeps changing under our hands must not hold a worker for ever.
 const MOST_STEPS: usize = 12;
@@ -62,6 +63,8 @@ pub struct Context {
     pub clock: Clock,
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
+    /// What the API server last refused, by object.
+    pub troubles: Mutex<HashMap<ObjectKey, Trouble>>,
     /// The last reading of the CRD.
     pub crd: tokio::sync::Mutex<Option<(Duration, CrdState)>>,
 }
@@ -147,12 +150,25 @@ impl Context {
                 Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
                 Err(error) if error.hold(&observed.object).is_some() => {
                     self.move_sites(&broker);
-                    tracing::warn!(broker = %key, error = crate::telemetry::chain(&error), "a step failed");
+                    tracing::warn!(broker = %key, error = telemetry::chain(&error), "a step failed");
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(Action::requeue(BREATH))
+    }
+
+    /// Says how a reconcile ended, where it did not end as the one before.
+    pub fn tell(&self, key: &ObjectKey, result: Result<&Action, &ReconcileError>) {
+        let mut troubles = self.troubles.lock();
+        let Err(error) = result else {
+            troubles.remove(key);
+            return;
+        };
+        let text = telemetry::chain(error);
+        if troubles.entry(key.clone()).or_default().is_news(&text) {
+            tracing::warn!(broker = %key, error = text, "a reconcile failed, trying again");
+        }
     }
 
     async fn observe(&self, key: &ObjectKey, broker: &Arc<RasBroker>, farm: Option<&Arc<Farm>>) -> Observed {
@@ -242,6 +258,7 @@ impl Context {
         if let Some(uid) = &broker.metadata.uid {
             self.memories.lock().remove(uid);
         }
+        self.troubles.lock().remove(&ObjectKey::of(broker));
         self.wake_rivals(broker);
         self.wake_restated();
         if let Some(farm) = self.farms.get(&farm_of(broker)) {

@@ -30,8 +30,8 @@ pub struct Api {
     pub promote: Option<ApiCall>,
 
     /// The call that reads the status of the brokers, such as GET /api/Broker/status, from which
-    /// the state of their agents is taken. Unset, or where the farm answers it with 404 or 405: the
-    /// state of the agents is read from /api/Agent.
+    /// the state of their agents is taken; a farm that answers it with 404 or 405 is asked for
+    /// /api/Agent instead. Unset: the state of the agents is read from /api/Agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ApiCall>,
 

@@ -119,3 +119,78 @@ impl FarmState {
         self.object_news |= self.capabilities.forget_lacks();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::crd::RasFarm;
+
+    fn at(seconds: u64) -> Now {
+        Now { wall: Timestamp::UNIX_EPOCH, boot: Duration::from_secs(seconds) }
+    }
+
+    fn row(id: i64, place: i64) -> ras::Broker {
+        let server = format!("cb{id}");
+        ras::Broker { id, server, site_id: 1, priority: Some(place), ..ras::Broker::default() }
+    }
+
+    fn listed(rows: &[ras::Broker]) -> FarmState {
+        let spec = json!({
+            "endpoint": "https://farm.example:20443", "credentialsSecretRef": {"name": "account"},
+        });
+        let farm = RasFarm::new("north", serde_json::from_value(spec).unwrap());
+        let mut state = FarmState::new(Arc::new(farm), Duration::from_mins(5), Arc::new(Semaphore::new(1)));
+        state.take_list(rows.to_vec(), at(1).boot, None);
+        state
+    }
+
+    fn moving() -> Moving {
+        let concerned = vec![ObjectKey::new("ns", "cb2"), ObjectKey::new("ns", "cb3")];
+        Moving { site_id: 1, id: 3, to: ras::Move::Up, concerned }
+    }
+
+    fn refused(status: u16) -> ras::Error {
+        let refusal = ras::Refusal { status, retry_after: None, code: None, detail: None };
+        ras::Error::new(ras::Route::MoveBroker, ras::ErrorKind::Status(refusal))
+    }
+
+    #[test]
+    fn a_404_means_that_there_is_no_such_call_only_if_a_later_list_has_the_row() {
+        let rows = [row(1, 0), row(2, 1), row(3, 2)];
+        for (later, lacks) in [(&rows[..], true), (&rows[..2], false)] {
+            let mut state = listed(&rows);
+            state.take_move(&moving(), &Err(refused(404)), at(10));
+            assert!(state.list_asked && state.unapplied.is_empty());
+            state.take_list(rows.to_vec(), at(9).boot, None);
+            assert!(!state.capabilities.lacks(Capability::Priority), "a list from before tells nothing");
+            state.take_list(later.to_vec(), at(11).boot, None);
+            assert_eq!(state.capabilities.lacks(Capability::Priority), lacks);
+            assert_eq!(std::mem::take(&mut state.object_news), lacks, "all brokers show it");
+            state.try_lacks_again();
+            assert!(!state.capabilities.lacks(Capability::Priority));
+            assert_eq!(state.object_news, lacks);
+        }
+        let mut state = listed(&rows);
+        state.take_move(&moving(), &Err(refused(405)), at(10));
+        assert!(state.capabilities.lacks(Capability::Priority));
+    }
+
+    #[test]
+    fn an_answered_move_is_shown_at_once_and_told_with_the_next_list() {
+        let mut state = listed(&[row(1, 0), row(2, 1), row(3, 2)]);
+        state.take_move(&moving(), &Ok(()), at(10));
+        assert_eq!(*state.snapshot.order(1), [3, 2]);
+        assert_eq!(state.unapplied.len(), 2, "whoever is shifted waits for the Apply too");
+        assert_eq!(state.capabilities.listed(), [Capability::Priority]);
+        // A list from before the move does not undo it; one from after it changes nothing, and still wakes both.
+        state.take_list(vec![row(1, 0), row(2, 1), row(3, 2)], at(9).boot, None);
+        assert_eq!(*state.snapshot.order(1), [3, 2]);
+        state.moves.shifted.extend([2, 3].map(|id| RowKey::of(&row(id, 0))));
+        let told = state.take_list(vec![row(1, 0), row(3, 1), row(2, 2)], at(11).boot, None);
+        assert_eq!(told.len(), 2);
+    }
+}

@@ -141,6 +141,8 @@ pub(super) struct FarmState {
     pub(super) asked_apply_refused: Option<String>,
     /// What is wrong with the Secret while the session that it gave still works.
     pub(super) secret_trouble: Option<Hold>,
+    /// What the API server last refused.
+    pub(super) kubernetes_trouble: crate::telemetry::Trouble,
     /// The hold that brokers were told of.
     pub(super) told_hold: Option<Hold>,
     /// Whether the object changed in a way that all brokers show.
@@ -212,6 +214,7 @@ impl FarmState {
             apply_trouble: None,
             asked_apply_refused: None,
             secret_trouble: None,
+            kubernetes_trouble: crate::telemetry::Trouble::default(),
             told_hold: None,
             object_news: false,
             look_taken: None,
@@ -233,6 +236,13 @@ impl FarmState {
             reported_at: None,
             object,
         }
+    }
+
+    /// Starts anew from the newest version of the object. Brokers may have queued meanwhile.
+    pub(super) fn resume(&mut self, object: Arc<RasFarm>) {
+        let queue = std::mem::take(&mut self.queue);
+        let workers = Arc::clone(&self.workers);
+        *self = Self { queue, ..Self::new(object, self.unavailable_after, workers) };
     }
 
     /// Takes over another version of the object.

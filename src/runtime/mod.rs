@@ -172,6 +172,7 @@ impl Operator {
             events,
             clock: *clock,
             memories: Mutex::new(HashMap::new()),
+            troubles: Mutex::new(HashMap::new()),
             crd: tokio::sync::Mutex::new(None),
         };
         let context = Arc::new(context);

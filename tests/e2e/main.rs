@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../simulation/api_server/mod.rs"]
+mod api_server;
 #[path = "../docs/page.rs"]
 mod page;
 #[path = "../support/mod.rs"]
@@ -14,7 +16,11 @@ mod agents;
 mod apply;
 mod availability;
 mod brokers;
+mod canaries;
+mod chaos;
+mod cluster_faults;
 mod coalesced;
+mod conformance;
 mod counts;
 mod deploy;
 mod examples;
@@ -25,6 +31,7 @@ mod ground;
 mod leader;
 mod lifecycle;
 mod mistakes;
+mod operations;
 mod outage;
 mod priorities;
 mod replicas;

@@ -125,7 +125,13 @@ impl World {
         let now = self.now();
         self.memory.observe(&object, &farm, self.unapplied, now);
         let place = order::stated(broker).and_then(|(site, stated)| {
-            order::place(&self.snapshot, site.site_id, stated.id, &[stated.clone()], MoveForm::Step)
+            order::place(
+                &self.snapshot,
+                site.site_id,
+                stated.id,
+                std::slice::from_ref(&stated),
+                MoveForm::Step,
+            )
         });
         let is_lost = object.owned_id().is_some_and(|id| self.snapshot.row(id).is_none());
         Observed {

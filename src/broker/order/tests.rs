@@ -189,6 +189,7 @@ fn the_primary_has_no_place_and_what_its_object_states_moves_nobody() {
 fn an_object_that_rests_keeps_its_place_and_nobody_passes_it_for_nothing() {
     let resting = |id, priority| Stated { rests: true, ..says(id, priority) };
     assert_eq!(turn_in([2, 3, 4, 5], &[resting(2, 1), says(3, 2), says(4, 3)]), None);
+    assert_eq!(turn_in([3, 2, 4, 5], &[resting(2, 1), says(3, 2), says(4, 3)]), None, "nor is it moved");
     assert_eq!(
         turn_in([2, 4, 3, 5], &[resting(2, 1), says(3, 2), says(4, 3)]),
         Some(("cb4".into(), ras::Move::To(3))),

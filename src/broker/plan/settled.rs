@@ -347,9 +347,12 @@ fn resting(
         let moves = placing.is_under_way() && !placing.is_tried_again(observed);
         // What is to be sent and was not waits only for what was applied together with it.
         let waits = moves || !differences.send.is_empty();
-        waits.then(|| match is_being_created(&observed.object, &observed.memory) {
-            true => message::creating(desired),
-            false => under_way(&observed.memory, differences, *placing),
+        waits.then(|| {
+            if is_being_created(&observed.object, &observed.memory) {
+                message::creating(desired)
+            } else {
+                under_way(&observed.memory, differences, *placing)
+            }
         })
     };
     if let Some(hold) = doubt.or_else(unapplied).or_else(waits) {
