@@ -37,6 +37,9 @@ pub struct Observed {
     pub place: Option<Place>,
     /// How many of the farm's managed brokers vanished at once.
     pub vanished: usize,
+    /// Whether another object of the same site is about to raise its broker; looked at only where the next step would
+    /// lower this one.
+    pub raising: bool,
     /// The state of the CRD, read only for objects that are being deleted.
     pub crd: CrdState,
 }
@@ -109,6 +112,10 @@ pub struct Memory {
     pub asked: Option<(String, Duration)>,
     /// Whether a read by id found the recorded row gone after both lists did.
     pub confirmed_gone: Option<i64>,
+    /// Since when the spec asks for what lowers the service of the site, on the clock that counts suspend.
+    pub lowering_since: Option<Duration>,
+    /// How many passes in a row ended in an error.
+    pub failures: u32,
 }
 
 /// A change that was sent and answered.
@@ -224,6 +231,10 @@ impl Memory {
         }
         self.note_request(object, now);
         self.settle(object, view, now);
+        if let FarmView::Up(facts) = view {
+            let lowers = super::plan::site_to_lower(object, facts).is_some();
+            self.lowering_since = lowers.then(|| self.lowering_since.unwrap_or(now.boot));
+        }
     }
 
     /// A request that was not seen before voids what is remembered of earlier tries.

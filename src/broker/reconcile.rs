@@ -1,5 +1,7 @@
 //! One reconcile: a table of contents.
 
+mod others;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,11 +76,29 @@ impl Context {
             return Ok(Action::await_change());
         };
         let result = self.work_on(key).await;
-        // What is gone by now may have been forgotten before the last step was remembered.
-        if self.brokers.get(key).and_then(|broker| broker.uid()).as_ref() != Some(&uid) {
-            self.memories.lock().remove(&uid);
+        match self.brokers.get(key).filter(|broker| broker.uid().as_ref() == Some(&uid)) {
+            Some(broker) => self.note_outcome(&broker, &uid, result.is_err()),
+            // What is gone by now may have been forgotten before the last step was remembered.
+            None => drop(self.memories.lock().remove(&uid)),
         }
         result
+    }
+
+    /// Those that wait for this broker do so only for a few failures.
+    fn note_outcome(&self, broker: &RasBroker, uid: &str, failed: bool) {
+        if let Some(memory) = self.memories.lock().get_mut(uid) {
+            memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
+        }
+        if failed {
+            self.move_sites(broker);
+        }
+    }
+
+    /// Brokers that wait for others of their site look again.
+    fn move_sites(&self, broker: &RasBroker) {
+        if let Some(farm) = self.farms.get(&farm_of(broker)) {
+            farm.move_sites();
+        }
     }
 
     async fn work_on(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
@@ -95,7 +115,9 @@ impl Context {
             let plan = plan(&observed, now);
             tracing::debug!(broker = %key, ?plan, "planned");
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
-            let Some(broker) = self.report(&broker, &plan).await? else { continue };
+            let Some(reported) = self.report(&broker, &plan).await? else { continue };
+            let is_news = !Arc::ptr_eq(&reported, &broker);
+            let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
             {
@@ -105,6 +127,7 @@ impl Context {
             let Some(step) = &plan.step else {
                 if let Some(farm) = &farm {
                     farm.withdraw(key);
+                    await_others(farm, key, &observed, &plan, is_news);
                 }
                 return Ok(rest(&plan, period));
             };
@@ -122,10 +145,11 @@ impl Context {
             let progress = executor.execute(step, &mut memory).await;
             self.remember(&observed.object, &mut memory, progress.as_ref().err());
             match progress {
-                Ok(Progress::Done) => {}
+                Ok(Progress::Done) => self.move_sites(&broker),
                 Ok(Progress::Queued) => return Ok(rest(&plan, period)),
                 Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
                 Err(error) if error.hold(&observed.object).is_some() => {
+                    self.move_sites(&broker);
                     tracing::warn!(broker = %key, error = telemetry::chain(&error), "a step failed");
                 }
                 Err(error) => return Err(error.into()),
@@ -160,7 +184,8 @@ impl Context {
         object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, &view);
         let (rivals, place) = (self.rivals(broker, &view), self.place(broker, &view));
-        Observed { rivals, place, object, farm: view, memory, deletions, vanished, crd }
+        let raising = self.is_raising(key, broker, &object, &view);
+        Observed { rivals, place, object, farm: view, memory, deletions, vanished, raising, crd }
     }
 
     fn is_asked_anew(&self, object: &ObjectFacts) -> bool {
@@ -237,8 +262,7 @@ impl Context {
         self.wake_rivals(broker);
         self.wake_restated();
         if let Some(farm) = self.farms.get(&farm_of(broker)) {
-            farm.withdraw(&ObjectKey::of(broker));
-            farm.touch();
+            farm.lose(&ObjectKey::of(broker));
         }
     }
 
@@ -380,6 +404,17 @@ impl Context {
             None => self.brokers.remove(broker),
         }
         Ok(Action::requeue(Duration::from_millis(10)))
+    }
+}
+
+/// A broker that waits for others of its site is woken when one of them moved; what it did itself may wake those.
+fn await_others(farm: &Farm, key: &ObjectKey, observed: &Observed, plan: &Plan, is_news: bool) {
+    match &observed.farm {
+        FarmView::Up(facts) if plan.waits_for_others => farm.await_site(key, facts.service.moves),
+        FarmView::Missing | FarmView::Starting | FarmView::Down(_) | FarmView::Up(_) if is_news => {
+            farm.move_sites();
+        }
+        FarmView::Missing | FarmView::Starting | FarmView::Down(_) | FarmView::Up(_) => {}
     }
 }
 

@@ -52,6 +52,7 @@ mod tests {
 
     use super::*;
     use crate::crd::ApplyMode;
+    use crate::farm::service::Changes;
     use crate::farm::snapshot::Snapshot;
     use crate::farm::view::{DeletionLimits, Moves};
     use crate::ras;
@@ -99,6 +100,7 @@ mod tests {
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
+            service: Changes::default(),
             moves: Moves::default(),
         }
     }

@@ -9,6 +9,7 @@ use super::actor::Actor;
 use super::batch::Pace;
 use super::connect::{self, NotConnected};
 use super::report;
+use super::state::FarmState;
 use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
 use crate::kubernetes::{self, CallError, MetadataChange};
 use crate::metrics::ApplyOutcome;
@@ -194,6 +195,8 @@ impl Actor {
             // What is written from now on belongs to the next Apply.
             let written = state.take_applied();
             state.settling.extend(written);
+            let FarmState { service, unanswered, unapplied, .. } = &mut *state;
+            service.applied(now.boot, |broker| unanswered.contains(broker) || unapplied.contains_key(broker));
             std::mem::take(&mut state.deletes_to_confirm)
         };
         if self.list().await && deletes {

@@ -67,6 +67,7 @@ impl FarmState {
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
+            service: self.service.changes(self.inherited),
             moves: Moves {
                 form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
                 lacking: self.capabilities.lacks(Capability::Priority),

@@ -17,6 +17,7 @@ mod publish;
 pub mod queue;
 pub mod registry;
 mod report;
+pub mod service;
 pub mod settings;
 pub mod snapshot;
 mod state;

@@ -15,6 +15,7 @@ use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::moves::MovesState;
 use super::queue::Queue;
+use super::service::Sites;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
 use crate::broker::intent::quarantine_of;
@@ -122,6 +123,8 @@ pub(super) struct FarmState {
     pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
     pub(super) settling: BTreeMap<ObjectKey, Unapplied>,
+    /// What of the sites' service is changed and not applied, and who waits for that.
+    pub(super) service: Sites,
     /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
     /// Whether the next Apply commits a deletion of ours.
@@ -201,6 +204,7 @@ impl FarmState {
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
             settling: BTreeMap::new(),
+            service: Sites::default(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -335,6 +339,7 @@ impl FarmState {
         self.unanswered.clear();
         self.inherited = false;
         self.settling.clear();
+        self.service.forget();
         self.own_deletes.clear();
         self.pending = None;
         self.batch.close();
@@ -388,6 +393,10 @@ impl FarmState {
         self.own_deletes.retain(|id| next.row(*id).is_some());
         let mut changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
+        self.service.listed(asked);
+        if !changed.is_empty() {
+            self.service.moved();
+        }
         self.unreported |= !changed.is_empty();
         changed.extend(self.take_order(asked));
         changed

@@ -193,15 +193,18 @@ impl FarmState {
 
     /// The brokers whose turn it is.
     pub(super) fn call(&mut self, now: Now) -> Vec<ObjectKey> {
+        let mut called: Vec<ObjectKey> = self.service.call().into_iter().collect();
         if self.trouble.is_some() {
-            return self.queue.call_all();
+            called.extend(self.queue.call_all());
+            return called;
         }
         if !self.is_connected() || !self.is_listed() {
-            return Vec::new();
+            return called;
         }
         // Writers that are held must say so; readers go on as ever.
-        let mut called =
-            if self.hold().is_some() { self.queue.release(|need| need.writes) } else { Vec::new() };
+        if self.hold().is_some() {
+            called.extend(self.queue.release(|need| need.writes));
+        }
         let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
         let fresh = now.since(self.snapshot.listed_at) <= FRESH;
         let places = PLACES.saturating_sub(self.batch.in_flight(Pace::Ordinary));

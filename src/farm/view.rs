@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::service::Changes;
 use super::snapshot::Snapshot;
 use crate::broker::intent::quarantine_of;
 use crate::crd::condition::Reason;
@@ -87,6 +88,8 @@ pub struct FarmFacts {
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+    /// What of the sites' service is changed and not applied.
+    pub service: Changes,
     /// How brokers are moved in the order of their site, and what keeps that back.
     pub moves: Moves,
 }

@@ -163,7 +163,7 @@ impl Default for SiteConfig {
 pub struct BrokerConfig {
     /// FQDN, name or address.
     pub server: String,
-    /// Out of use.
+    /// Out of use; the primary can only be so from the start, as no request does it.
     pub disabled: bool,
     /// Whether it stands by.
     pub standby: bool,

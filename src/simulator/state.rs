@@ -229,7 +229,7 @@ impl FarmState {
     fn seed_broker(&mut self, site_id: i64, broker: &BrokerConfig, now: Timestamp) {
         let admin = if broker.admin.is_empty() { self.seed_admin() } else { broker.admin.clone() };
         let mut row = self.new_row(&broker.server, site_id, &admin, now);
-        row.enabled = !broker.disabled || row.is_primary();
+        row.enabled = !broker.disabled;
         row.standby = broker.standby && !row.is_primary();
         row.description.clone_from(&broker.description);
         row.alternative_ips.clone_from(&broker.alternative_ips);

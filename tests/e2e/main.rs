@@ -14,6 +14,7 @@ mod support;
 mod access;
 mod agents;
 mod apply;
+mod availability;
 mod brokers;
 mod canaries;
 mod chaos;

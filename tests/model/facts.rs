@@ -142,6 +142,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         rivals,
         deletions,
         vanished,
+        raising: false,
         crd: CrdState::Present,
         place: None,
     };
@@ -149,7 +150,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
 }
 
 fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
-    let Plan { step, status, findings, requeue: _, needs_list } = plan;
+    let Plan { step, status, findings, requeue: _, needs_list, waits_for_others: _ } = plan;
     let strongest = findings.held.or(findings.stalled).or(findings.reconciling).or(findings.unsynced);
     let rests_on = strongest.map(|hold| hold.reason);
     let shown = status.map(|status| recorded(&status)).filter(|status| *status != object.status);
@@ -330,6 +331,8 @@ fn memory(known: &Remembered) -> Memory {
         unapplied: None,
         asked: None,
         confirmed_gone: known.confirmed_gone.map(Into::into),
+        lowering_since: None,
+        failures: 0,
     }
 }
 
@@ -345,6 +348,8 @@ fn remembered(uid: Uid, memory: &Memory) -> Remembered {
         unapplied: _,
         asked: _,
         confirmed_gone,
+        lowering_since: _,
+        failures: _,
     } = memory;
     let id = |id: i64| Id::try_from(id).unwrap_or_default();
     let settled = |sent: &SentUpdate| {
@@ -448,6 +453,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
+        service: Default::default(),
         moves: Moves::default(),
     }))
 }

@@ -37,6 +37,9 @@ pub(crate) fn obliging_world() -> impl Strategy<Value = World> {
             object.spec.remove(key);
         }
         let mut world = assemble(&object, rows, Surroundings::default(), Habits::default());
+        // Another serves each site: the last one is kept.
+        let branch = "branch.corp.example".to_owned();
+        world.rows.push(ras::Broker { id: 90, server: branch, site_id: 2, ..primary() });
         // The primary is another: what RAS forbids there is told and not done.
         for row in &mut world.rows {
             row.priority = Some(1);

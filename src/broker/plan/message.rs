@@ -375,11 +375,32 @@ pub(super) fn last_enabled(object: &ObjectFacts) -> Hold {
     Hold::new(
         Reason::AvailabilityGuard,
         format!(
-            "This is the last enabled broker of its site: enable another, or delete it all the same: {}",
+            "This is the last enabled broker of its site (one in standby does not count beside one in use): enable \
+             another, or delete it all the same: {}",
             annotate_broker(object, annotation::SKIP_AVAILABILITY_CHECK)
         ),
     )
 }
+
+pub(super) fn last_stays(object: &ObjectFacts) -> Hold {
+    Hold::new(
+        Reason::ReconcileError,
+        format!(
+            "This is the last enabled broker of its site (one in standby does not count beside one in use), so it is \
+             neither disabled nor put in standby: enable another, correct the spec, or change it all the same: {}",
+            annotate_broker(object, annotation::SKIP_AVAILABILITY_CHECK)
+        ),
+    )
+}
+
+/// Enable before another is disabled.
+pub(super) const RAISE_FIRST: &str = "Another broker of its site is being created, enabled or taken out of standby: \
+                                      that comes first, and this change follows by itself, also if that one fails.";
+
+/// One at a time.
+pub(super) const NOT_YET: &str = "Another broker of its site is being disabled, put in standby, deleted or promoted: \
+                                  that is applied first, and this change follows by itself. Where the farm's \
+                                  spec.apply.mode is Manual, the Apply must be asked for.";
 
 pub(super) fn mass_deletion(object: &ObjectFacts, farm: &str, count: usize, threshold: usize) -> Hold {
     let key = annotation::ALLOW_MASS_DELETION;

@@ -11,9 +11,12 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::crd::condition::Reason;
 use crate::crd::{PendingApply, RasFarm};
+use crate::farm::handle::{Admission, Farm};
 use crate::farm::limiter::Take;
+use crate::farm::service::{Change, Kind, Service};
 use crate::farm::state::{Link, Trouble};
 use crate::farm::view::{Hold, Unapplied};
+use crate::leader::Authority;
 use crate::ras::{self, AuthToken};
 
 const START: Duration = Duration::from_secs(1_000_000);
@@ -442,6 +445,30 @@ fn the_circuit_closes_when_its_probe_succeeds() {
     assert_eq!(game.state.next(game.now()), Task::Poll);
     game.list();
     assert!(!game.state.breaker.is_open());
+}
+
+/// Two brokers were decided at the same moment: the farm lets one of them go.
+#[test]
+fn of_two_changes_that_lower_a_site_the_second_is_decided_anew() {
+    let (clock, workers) = (crate::clock::Clock::MACHINE, Arc::new(tokio::sync::Semaphore::new(1)));
+    let farm = Arc::new(Farm::new(object("Auto", false, 25), ms(0), workers, clock, Authority::always()));
+    {
+        let mut state = farm.state.lock();
+        let now = clock.now();
+        state.take_link(link(), Vec::new());
+        let row = |id| ras::Broker { id, server: format!("s{id}"), ..primary() };
+        drop(state.take_list([1, 2, 3].map(row).to_vec(), now.boot, None));
+        state.polled_at = Some(now.boot);
+        state.batch.open(now.boot, false);
+    }
+    let admit = |id| {
+        let change = Change { site_id: 1, id, kind: Kind::Update, to: Service::Off, insists: false };
+        farm.admit_change(&ObjectKey::new("ns", format!("b{id}")), DELETE, change)
+    };
+    let Admission::Granted(permit) = admit(2) else { panic!("the first goes") };
+    assert!(matches!(admit(3), Admission::Overtaken));
+    drop(permit);
+    assert!(matches!(admit(3), Admission::Granted(_)), "nothing was sent after all");
 }
 
 #[test]
