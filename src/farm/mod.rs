@@ -16,6 +16,7 @@ pub mod queue;
 pub mod registry;
 mod report;
 pub mod settings;
+pub mod sites;
 pub mod snapshot;
 mod state;
 mod turn;

@@ -136,7 +136,7 @@ impl World {
     fn facts(&self) -> FarmFacts {
         FarmFacts {
             identity: GUID.into(),
-            default_site: Some(1),
+            default_site: Ok(1),
             sites: vec![(1, Some("Site".into())), (2, None)],
             snapshot: Arc::new(self.snapshot.clone()),
             account: ACCOUNT.into(),
