@@ -27,7 +27,6 @@ impl Capabilities {
     }
 
     /// Whether the farm is known to lack it.
-    #[allow(dead_code, reason = "the calls that need it follow")]
     pub(super) fn lacks(&self, capability: Capability) -> bool {
         self.0.get(&capability) == Some(&false)
     }

@@ -88,6 +88,7 @@ impl FarmState {
         let sites = self.named_sites();
         let default = SiteChoice::of(spec.site_id, spec.site_name.as_deref());
         default.is_some_and(|choice| choice.resolve(&sites).is_err())
+            || !self.wanted_settings().lost.is_empty()
     }
 
     fn deletion_limits(&self) -> DeletionLimits {

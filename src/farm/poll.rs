@@ -107,6 +107,11 @@ impl Actor {
             self.metrics.farm_succeeded(&self.name(), now.wall.as_second());
             let asked = state.reconcile_asked().map(str::to_owned);
             state.unreported |= asked.is_some();
+            state.site_settings.reread();
+            if asked.is_some() {
+                state.site_settings.try_again();
+                state.capabilities.forget_lacks();
+            }
             state.reconcile_handled = asked.or_else(|| state.reconcile_handled.take());
         }
         if was_troubled || !was_listed {

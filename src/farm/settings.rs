@@ -78,6 +78,7 @@ fn api_paths(spec: &RasFarmSpec) -> ApiPaths {
         (&spec.api.priority, &mut paths.priority),
         (&spec.api.promote, &mut paths.promote),
         (&spec.api.status, &mut paths.status),
+        (&spec.api.promotion_settings, &mut paths.promotion_settings),
     ];
     for (given, used) in overrides {
         let Some(given) = given else { continue };

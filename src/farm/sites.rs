@@ -41,14 +41,6 @@ impl SiteChoice {
             }
         }
     }
-
-    /// The field and what it says, as in `spec.siteId 7`.
-    fn field(&self) -> &'static str {
-        match self {
-            Self::Id(_) => "spec.siteId",
-            Self::Name(_) => "spec.siteName",
-        }
-    }
 }
 
 impl std::fmt::Display for SiteChoice {
@@ -80,14 +72,25 @@ pub enum Whose<'a> {
     Own,
     /// The farm's, for brokers that name none.
     Farm(&'a str),
+    /// An entry of the farm's `spec.sites`.
+    Entry,
 }
 
 impl NoSite {
     /// What to tell whoever wrote it.
     pub fn hold(&self, whose: Whose<'_>, sites: &[NamedSite]) -> Hold {
-        let of = match whose {
-            Whose::Own => String::new(),
-            Whose::Farm(name) => format!(" of RasFarm {name:?}"),
+        let (prefix, of) = match whose {
+            Whose::Own => ("spec.site", String::new()),
+            Whose::Farm(name) => ("spec.site", format!(" of RasFarm {name:?}")),
+            Whose::Entry => ("spec.sites[].", String::new()),
+        };
+        let (id, name) = match whose {
+            Whose::Own | Whose::Farm(_) => ("Id", "Name"),
+            Whose::Entry => ("id", "name"),
+        };
+        let field = |choice: &SiteChoice| match choice {
+            SiteChoice::Id(_) => format!("{prefix}{id}{of}"),
+            SiteChoice::Name(_) => format!("{prefix}{name}{of}"),
         };
         let has = list(sites);
         let (reason, text) = match self {
@@ -96,25 +99,26 @@ impl NoSite {
                     SiteChoice::Id(_) => "",
                     SiteChoice::Name(_) => "; names are compared exactly, upper and lower case included",
                 };
-                let field = choice.field();
+                let field = field(choice);
                 (
                     Reason::InvalidSpec,
-                    format!("The farm has no site {choice}; it has {has}. Correct {field}{of}{exactly}."),
+                    format!("The farm has no site {choice}; it has {has}. Correct {field}{exactly}."),
                 )
             }
             Self::Ambiguous(choice) => (
                 Reason::InvalidSpec,
                 format!(
                     "The farm has more than one site {choice}; it has {has}. Rename one of them in the RAS Console, \
-                     or use spec.siteId instead of spec.siteName{of}."
+                     or use {prefix}{id} instead of {}.",
+                    field(choice)
                 ),
             ),
             Self::Unreadable(choice) => (
                 Reason::WaitingForFarm,
                 format!(
-                    "The farm's sites cannot be read, so {}{of} cannot be looked up: check that the RAS account may \
-                     view the sites, or use spec.siteId instead.",
-                    choice.field()
+                    "The farm's sites cannot be read, so {} cannot be looked up: check that the RAS account may view \
+                     the sites, or use {prefix}{id} instead.",
+                    field(choice)
                 ),
             ),
             Self::NoDefault => (

@@ -13,6 +13,7 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::queue::Queue;
+use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
 use crate::broker::intent::quarantine_of;
@@ -65,6 +66,10 @@ pub(super) enum Task {
     OpenBatch,
     /// Send one Apply.
     Apply,
+    /// Read the settings of one site.
+    ReadSettings,
+    /// Write the settings of one site.
+    WriteSettings,
     /// Write the farm's status.
     Report,
     /// Nothing for this long, unless something happens.
@@ -126,6 +131,8 @@ pub(super) struct FarmState {
     pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
     pub(super) capabilities: Capabilities,
+    /// What the farm shows of the settings that the object keeps.
+    pub(super) site_settings: SiteSettings,
     pub(super) apply_handled: Option<String>,
     pub(super) reconcile_handled: Option<String>,
     pub(super) polled_at: Option<Duration>,
@@ -187,6 +194,7 @@ impl FarmState {
             pending: status.pending_apply,
             learnt_account: status.account,
             capabilities: Capabilities::new(&status.capabilities),
+            site_settings: SiteSettings::new(&status.sites),
             apply_handled: status.last_handled_apply_at,
             reconcile_handled: status.last_handled_reconcile_at,
             polled_at: None,
@@ -236,6 +244,7 @@ impl FarmState {
         self.starting_over = false;
         self.sites = sites;
         self.unknown_sites.clear();
+        self.capabilities.forget_lacks();
         self.link.replace(link)
     }
 
@@ -265,6 +274,7 @@ impl FarmState {
         self.snapshot = Arc::default();
         self.polled_at = None;
         self.capabilities = Capabilities::default();
+        self.site_settings = SiteSettings::default();
         self.written.clear();
         self.unapplied.clear();
         self.unanswered.clear();
