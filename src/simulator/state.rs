@@ -10,6 +10,7 @@ use super::config::{Account, BrokerConfig, FarmConfig, RateLimit};
 use super::fault::Fault;
 use super::journal::Journal;
 use super::sessions::Sessions;
+use super::site_settings::AutoPromotion;
 use super::switches::Switches;
 
 /// A row of the broker table, as a person at the console sees it.
@@ -80,6 +81,8 @@ pub struct Site {
     pub admin_create: String,
     /// When it was made.
     pub time_create: Timestamp,
+    /// How its brokers are promoted automatically.
+    pub auto_promotion: AutoPromotion,
 }
 
 /// The last Apply.
@@ -212,6 +215,7 @@ impl FarmState {
                 licensing_site: index == 0,
                 admin_create: self.seed_admin(),
                 time_create: now,
+                auto_promotion: AutoPromotion::default(),
             });
             if site.brokers.is_empty() {
                 let server = format!("cb-site{id}.{}", self.domain);

@@ -402,4 +402,13 @@ switches! {
         /// `PUT /api/Broker/{id}/priority`, `POST /api/Broker/{id}/promote`, `GET /api/Broker/status`.
         Present,
     }
+    /// Whether a site's settings of automatic promotion can be read and written, and what they are called.
+    promotion_settings: PromotionSettings {
+        /// They cannot: 404.
+        Absent,
+        /// `GET` and `PUT /api/BrokerPromotion/{id}`, with `enabled`, `afterMinutes` and `failback`.
+        Present,
+        /// The same calls, with `autoPromotion`, `promotionTime` and `autoFailback`.
+        OtherNames,
+    }
 }
