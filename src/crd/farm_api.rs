@@ -37,6 +37,7 @@ pub struct Api {
     /// The call that reads and writes a site's settings of automatic promotion; {id} in its path
     /// stands for the site's id. It is read by GET, and method is how it is written. Unset:
     /// /api/BrokerPromotion/{id}, written by PUT.
+    #[x_kube(validation = Rule::new("!has(self.method) || self.method != 'GET'").message("the settings are read by GET; method is how they are written: PUT or POST").field_path(".method"))]
     #[x_kube(validation = Rule::new("self.path.contains('{id}')").message("the path must say where the site's id stands: {id}").field_path(".path"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_settings: Option<ApiCall>,
