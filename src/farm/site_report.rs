@@ -128,13 +128,11 @@ fn cause(state: &FarmState, wanted: &Wanted) -> Cause {
 fn sending(state: &FarmState, wanted: &Wanted, names: &str) -> Cause {
     let generation = state.generation();
     let refused = wanted.of_site.keys().find_map(|site| state.site_settings.refused(*site, generation));
-    match state.hold().as_ref().or(refused) {
-        Some(hold) => Cause::Not(hold.clone()),
-        None => {
-            let text = format!("The farm is being brought to spec.sites: {names}.");
-            Cause::Working(Hold::new(Reason::Updating, text))
-        }
+    if let Some(hold) = state.hold().as_ref().or(refused) {
+        return Cause::Not(hold.clone());
     }
+    let text = format!("The farm is being brought to spec.sites: {names}.");
+    Cause::Working(Hold::new(Reason::Updating, text))
 }
 
 fn unapplied(state: &FarmState, names: &str) -> Cause {

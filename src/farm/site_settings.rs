@@ -135,7 +135,7 @@ pub(super) fn wanted_of(entries: &[crd::SiteSettings], sites: &[NamedSite]) -> W
         let Some(choice) = SiteChoice::of(*id, name.as_deref()) else { continue };
         match choice.resolve(sites) {
             Ok(site) if found.of_site.insert(site, wanted(auto_promotion)).is_some() => {
-                found.twice.push(site)
+                found.twice.push(site);
             }
             Ok(_) => {}
             Err(why) => found.lost.push(why),

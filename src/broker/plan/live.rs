@@ -50,7 +50,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
             let key = RowKey { site_id, name: desired.name.clone() };
             Case { observed, desired, facts, key, now }.plan()
         }
-        Err(findings) => Draft::of(object).shows(findings, now),
+        Err(hold) => Draft::of(object).shows(no_site(hold), now),
     }
 }
 
@@ -68,26 +68,25 @@ fn let_go(observed: &Observed, now: Now) -> Plan {
 }
 
 /// The site is resolved once; what was recorded wins from then on.
-fn site(observed: &Observed, desired: &Desired, facts: &FarmFacts) -> Result<i64, Findings> {
+fn site(observed: &Observed, desired: &Desired, facts: &FarmFacts) -> Result<i64, Hold> {
     let own = desired.site.as_ref().map(|choice| choice.resolve(&facts.sites));
     match (observed.object.recorded_site(), own) {
         (Some(recorded), Some(Ok(wanted))) if wanted != recorded => {
-            Err(Findings::stalled(message::other_site(desired, wanted, recorded)))
+            Err(message::other_site(desired, wanted, recorded))
         }
         // A name that is unknown by now may be one that the site had.
         (Some(recorded), _) => Ok(recorded),
-        (None, Some(own)) => own.map_err(|why| no_site(&why.hold(Whose::Own, &facts.sites))),
+        (None, Some(own)) => own.map_err(|why| why.hold(Whose::Own, &facts.sites)),
         (None, None) => {
             let farm = Whose::Farm(&desired.farm);
-            facts.default_site.clone().map_err(|why| no_site(&why.hold(farm, &facts.sites)))
+            facts.default_site.clone().map_err(|why| why.hold(farm, &facts.sites))
         }
     }
 }
 
 /// Sites that cannot be read may be read later; a site that does not exist needs a person.
-fn no_site(hold: &Hold) -> Findings {
-    let show = if hold.reason == Reason::InvalidSpec { Findings::stalled } else { Findings::reconciling };
-    show(hold.clone())
+fn no_site(hold: Hold) -> Findings {
+    if hold.reason == Reason::InvalidSpec { Findings::stalled(hold) } else { Findings::reconciling(hold) }
 }
 
 impl Case<'_> {

@@ -100,7 +100,7 @@ proptest! {
                 && !farm.hides.contains(&setting)
                 && !farm.hides.contains(&setting)
                 && has.contains_key(&setting);
-            let expected = wanted.get(&setting).filter(|_| may_change).or(has.get(&setting));
+            let expected = wanted.get(&setting).filter(|_| may_change).or_else(|| has.get(&setting));
             prop_assert_eq!(farm.has.get(&setting), expected);
         }
         known.reread();

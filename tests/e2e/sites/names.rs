@@ -19,7 +19,6 @@ fn farm(names: &[&str]) -> FarmConfig {
         id,
         name: (*name).to_owned(),
         brokers: vec![BrokerConfig::new(&format!("primary{id}.corp.example"))],
-        ..SiteConfig::default()
     };
     FarmConfig { sites: (1..).zip(names).map(site).collect(), ..FarmConfig::default() }
 }

@@ -21,7 +21,7 @@ const WHILE: Duration = Duration::from_secs(4);
 fn farm(reading: PromotionSettings) -> FarmConfig {
     let servers = ["one", "two", "three"].map(|name| BrokerConfig::new(&format!("{name}.corp.example")));
     let head = SiteConfig { name: "Head office".into(), brokers: servers.to_vec(), ..SiteConfig::default() };
-    let branch = SiteConfig { id: 2, name: "Branch".into(), brokers: Vec::new(), ..SiteConfig::default() };
+    let branch = SiteConfig { id: 2, name: "Branch".into(), brokers: Vec::new() };
     let switches = Switches { promotion_settings: reading, ..Switches::default() };
     FarmConfig { sites: vec![head, branch], switches, ..FarmConfig::default() }
 }
@@ -319,7 +319,7 @@ async fn a_lost_answer_is_looked_for_and_applied_and_a_restart_writes_nothing() 
         })
         .await;
 
-    drop(world.running().stopped().await);
+    assert!(world.running().stopped().await.status.success());
     world.farm().clear_journal();
     let version = world.farm_version().await;
     world.start_operator(&[]).await;
