@@ -18,6 +18,7 @@ mod exchange;
 mod farm;
 mod fault;
 mod handlers;
+mod in_process;
 mod journal;
 mod limit;
 mod person;
@@ -37,6 +38,7 @@ pub use config::{
     Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint, SimulatorConfig,
     SiteConfig,
 };
+pub use exchange::Outcome;
 pub use farm::{FarmHandle, FarmView, RowView};
 pub use fault::{Effect, Fault, When};
 pub use journal::{Counters, JournalEntry};
@@ -46,3 +48,4 @@ pub use site_settings::AutoPromotion;
 pub use start::{Simulator, StartError};
 pub use state::{Applied, LastApply, Row, Site};
 pub use switches::*;
+pub use wire::Reply;
