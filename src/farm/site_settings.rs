@@ -284,10 +284,10 @@ impl SiteSettings {
         let Some(known) = self.sites.get(&site) else { return sorted };
         let Some(shown) = &known.shown else { return sorted };
         for (setting, value) in wanted {
-            let sent = known
-                .sent
-                .as_ref()
-                .filter(|sent| sent.generation == generation && sent.settings.get(setting) == Some(value));
+            let same = known.sent.as_ref().filter(|sent| sent.settings.get(setting) == Some(value));
+            // What is on its way is so whoever wanted it; what was ignored is tried again for another spec.
+            let sent =
+                same.filter(|sent| sent.generation == generation || !matches!(sent.phase, Phase::Settled(_)));
             let group = match (shown.get(setting), sent.map(|sent| &sent.phase)) {
                 (None, _) => &mut sorted.unshown,
                 (_, Some(Phase::Written | Phase::Applied)) => &mut sorted.unapplied,
@@ -335,10 +335,11 @@ impl SiteSettings {
         known.unreadable = Some(hold);
     }
 
-    /// A write was answered; whether it undoes drift.
+    /// A write was answered, and counts as shown until the farm shows something else; whether it undoes drift.
     pub(super) fn take_written(&mut self, site: i64, settings: Settings, generation: i64) -> bool {
         let known = self.sites.entry(site).or_default();
         known.refused = None;
+        known.shown.get_or_insert_default().extend(&settings);
         known.sent = Some(Sent { generation, settings, phase: Phase::Written });
         !known.drift.is_empty()
     }
@@ -418,7 +419,10 @@ impl Known {
             let desired = value.to_string();
             let mut known = self.drift.iter();
             let known = known.find(|entry| entry.field == setting.name() && entry.desired == desired);
-            let was_as_wanted = self.shown.as_ref().is_some_and(|shown| shown.get(setting) == Some(value));
+            // What was written and is seen for the first time since was perhaps never taken.
+            let was_seen = self.sent.as_ref().is_none_or(|sent| sent.phase != Phase::Applied);
+            let was_as_wanted =
+                was_seen && self.shown.as_ref().is_some_and(|shown| shown.get(setting) == Some(value));
             if known.is_none() && !was_as_wanted {
                 return None;
             }

@@ -150,6 +150,27 @@ fn what_the_farm_ignores_is_sent_again_on_request_and_for_another_generation() {
 }
 
 #[test]
+fn a_spec_that_changes_its_mind_before_the_apply_is_followed_at_once() {
+    let (on, off) = (settings(Some(true), None, None), settings(Some(false), None, None));
+    let mut known = SiteSettings::default();
+    known.take_shown(SITE, &on, &change(&off), now(0).wall);
+    known.take_written(SITE, on.clone(), GENERATION);
+    let later = GENERATION + 1;
+    assert_eq!(known.to_write(&wanting(&on), later, now(0)), None, "the same value is on its way");
+    assert_eq!(known.to_write(&wanting(&off), later, now(0)), Some((SITE, off)));
+}
+
+#[test]
+fn what_the_farm_ignores_is_no_drift() {
+    let wanted = settings(None, Some(30), None);
+    let mut known = SiteSettings::default();
+    let has = settings(None, Some(60), None);
+    let mut farm = Farm { has, ignores: vec![Setting::After], hides: vec![], puts: 0 };
+    settle(&mut known, &mut farm, &wanted);
+    assert_eq!(known.drift(SITE, &wanted), []);
+}
+
+#[test]
 fn a_refused_write_waits_longer_each_time_and_reads_before_it_is_repeated() {
     let wanted = settings(None, Some(30), None);
     let mut farm = Farm { has: settings(None, Some(60), None), ignores: vec![], hides: vec![], puts: 0 };
