@@ -1,6 +1,7 @@
 //! Settings of sites that the farm's object keeps: one call at a time, as `site_settings` decides.
 
 use super::actor::Actor;
+use super::batch::Pace;
 use super::site_report;
 use super::site_settings::{self, Settings, Wanted, wanted_of};
 use super::state::FarmState;
@@ -110,7 +111,7 @@ impl Actor {
                     None
                 }
             };
-            state.batch.end(now.boot);
+            state.batch.end(now.boot, Pace::Ordinary);
             told
         };
         if let Some((kind, note)) = told {
@@ -124,7 +125,7 @@ impl Actor {
         let mut state = self.farm.state.lock();
         let mode = state.object.spec.apply.mode;
         let (site, settings) = state.settings_to_write(now).filter(|_| state.batch.admits(now.boot, mode))?;
-        state.batch.begin();
+        state.batch.begin(Pace::Ordinary);
         Some((site, settings, state.generation()))
     }
 
@@ -141,7 +142,7 @@ impl Actor {
         let hold = site_report::refused(state, site, &settings, error);
         if error.outcome() == Outcome::Unknown {
             state.batch.touch(now.boot);
-            state.expect_late_writes(now);
+            state.expect_late_writes(now, Pace::Ordinary);
             state.site_settings.take_unanswered(site, settings, hold, generation, now);
         } else {
             state.site_settings.take_refused(site, hold, generation, now);

@@ -16,7 +16,8 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
     let Some(step) = &plan.step else { return Vec::new() };
     let object = &observed.object;
     let mut checks: Vec<(&str, bool)> = Vec::new();
-    let writes = matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Delete { .. });
+    let writes =
+        matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Move { .. } | Step::Delete { .. });
     let is_rest = object.desired.suspend || world.hold.is_some();
     checks.push(("writes to the farm while that is held", !(writes && is_rest)));
     let only_observes = object.desired.management == ManagementPolicy::ObserveOnly;
@@ -49,6 +50,16 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
             checks.push((
                 "does to the primary what RAS forbids",
                 row.is_none_or(|row| is_allowed(row, fields)),
+            ));
+        }
+        Step::Move { id, to: _ } => {
+            let row = world.rows.iter().find(|row| row.id == *id);
+            checks.push(("moves a row that is not ours", is_ours(observed, row)));
+            checks.push(("moves without being asked", object.desired.priority.is_some()));
+            checks.push(("moves the primary", row.is_none_or(|row| row.priority != Some(0))));
+            checks.push((
+                "moves what is being removed",
+                row.is_none_or(|row| row.marked_for_deletion != Some(true)),
             ));
         }
         Step::Delete { row } => checks.extend([
