@@ -312,13 +312,13 @@ impl Context {
         if !takes_part(broker) {
             return Vec::new();
         }
-        let site = site_of(broker, facts.default_site);
+        let site = site_of(broker, facts);
         let similar = self.brokers.similar(broker);
         let same_farm = |other: &&Arc<RasBroker>| {
             takes_part(other)
                 && self.farms.get(&farm_of(other)).is_some_and(|farm| match farm.view() {
                     FarmView::Up(theirs) => {
-                        theirs.identity == facts.identity && site_of(other, theirs.default_site) == site
+                        theirs.identity == facts.identity && site_of(other, &theirs) == site
                     }
                     FarmView::Missing | FarmView::Starting | FarmView::Down(_) => {
                         farm_of(other) == farm_of(broker)

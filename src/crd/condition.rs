@@ -58,6 +58,8 @@ words! {
         DeletionHeld,
         /// The farm is talked to without a check of its certificate.
         InsecureTransport,
+        /// RAS promotes brokers by itself, and the number of a site's brokers is wrong for that.
+        AutoPromotionImpaired,
     }
 }
 
@@ -157,6 +159,11 @@ words! {
 
         /// InsecureTransport: the spec switches the check off.
         InsecureSkipVerify,
+
+        /// AutoPromotionImpaired: with fewer than three active brokers RAS promotes none.
+        TooFewActiveBrokers,
+        /// AutoPromotionImpaired: RAS advises against automatic promotion among more than three active brokers.
+        TooManyActiveBrokers,
     }
 }
 

@@ -191,6 +191,7 @@ impl Actor {
             }
             state.capabilities.note(Capability::Apply, Ok(()));
             state.apply_trouble = None;
+            state.site_settings.applied();
             state.unreported = true;
             // What is written from now on belongs to the next Apply.
             let written = state.take_applied();

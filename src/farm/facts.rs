@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::sites::{self, NamedSite, NoSite, SiteChoice};
 use super::state::{FarmState, Link};
 use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage};
 use crate::broker::intent::quarantine_of;
@@ -47,11 +48,11 @@ impl FarmState {
 
     fn facts(&self, link: &Link, now: Now) -> FarmFacts {
         let spec = &self.object.spec;
-        let licensing = self.sites.iter().find(|site| site.licensing_site).map(|site| site.id);
+        let sites = self.named_sites();
         FarmFacts {
             identity: link.identity.clone(),
-            default_site: spec.site_id.or(licensing),
-            sites: self.sites.iter().map(|site| (site.id, site.name.clone())).collect(),
+            default_site: self.default_site(&sites),
+            sites,
             snapshot: Arc::clone(&self.snapshot),
             account: link.account.clone(),
             learnt_account: self.learnt_account.clone(),
@@ -74,6 +75,26 @@ impl FarmState {
                 not_before: self.moves.not_before,
             },
         }
+    }
+
+    /// The farm's sites as they were last read.
+    pub(super) fn named_sites(&self) -> Vec<NamedSite> {
+        self.sites.iter().map(|site| (site.id, site.name.clone())).collect()
+    }
+
+    /// Where brokers go that name no site.
+    pub(super) fn default_site(&self, sites: &[NamedSite]) -> Result<i64, NoSite> {
+        let licensing = self.sites.iter().find(|site| site.licensing_site).map(|site| site.id);
+        sites::default_site(&self.object.spec, sites, licensing)
+    }
+
+    /// Whether the farm's object names a site that is not found.
+    pub(super) fn names_unknown_site(&self) -> bool {
+        let spec = &self.object.spec;
+        let sites = self.named_sites();
+        let default = SiteChoice::of(spec.site_id, spec.site_name.as_deref());
+        default.is_some_and(|choice| choice.resolve(&sites).is_err())
+            || !self.wanted_settings().lost.is_empty()
     }
 
     fn deletion_limits(&self) -> DeletionLimits {

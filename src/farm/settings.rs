@@ -72,6 +72,7 @@ fn api_paths(spec: &RasFarmSpec) -> ApiPaths {
         (priority, &mut paths.priority),
         (call(&spec.api.promote), &mut paths.promote),
         (call(&spec.api.status), &mut paths.status),
+        (call(&spec.api.promotion_settings), &mut paths.promotion_settings),
     ];
     for (given, used) in overrides {
         let Some((path, method)) = given else { continue };

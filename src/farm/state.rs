@@ -16,11 +16,12 @@ use super::limiter::RateLimiter;
 use super::moves::MovesState;
 use super::queue::Queue;
 use super::service::Sites;
+use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
-use crate::crd::{PendingApply, RasFarm, annotation};
+use crate::crd::{Capability, FailedLogons, PendingApply, RasFarm, annotation};
 use crate::kubernetes::ObjectKey;
 use crate::ras::{self, LogonLimit};
 
@@ -82,6 +83,10 @@ pub(super) enum Task {
     OpenBatch,
     /// Send one Apply.
     Apply,
+    /// Read the settings of one site.
+    ReadSettings,
+    /// Write the settings of one site.
+    WriteSettings,
     /// Log off from sessions that were replaced and are not used any more.
     GiveBack,
     /// Write the farm's status.
@@ -156,6 +161,8 @@ pub(super) struct FarmState {
     pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
     pub(super) capabilities: Capabilities,
+    /// What the farm shows of the settings that the object keeps.
+    pub(super) site_settings: SiteSettings,
     pub(super) apply_handled: Option<String>,
     pub(super) reconcile_handled: Option<String>,
     pub(super) polled_at: Option<Duration>,
@@ -177,11 +184,7 @@ impl FarmState {
     /// The state at start: what the last status says is taken over, the rest is unknown.
     pub(super) fn new(object: Arc<RasFarm>, unavailable_after: Duration, workers: Arc<Semaphore>) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let logons = status.failed_logons.map(|failed| ras::LogonFailures {
-            secret_version: failed.secret_version,
-            count: u32::try_from(failed.count).unwrap_or(u32::MAX),
-            last: failed.last.0,
-        });
+        let logons = status.failed_logons.map(logon_failures);
         let (requests, window) = rate_limit(&object);
         Self {
             link: None,
@@ -223,6 +226,7 @@ impl FarmState {
             pending: status.pending_apply,
             learnt_account: status.account,
             capabilities: Capabilities::new(&status.capabilities),
+            site_settings: SiteSettings::new(&status.sites),
             apply_handled: status.last_handled_apply_at,
             reconcile_handled: status.last_handled_reconcile_at,
             polled_at: None,
@@ -279,6 +283,7 @@ impl FarmState {
         self.starting_over = false;
         self.sites = sites;
         self.unknown_sites.clear();
+        self.capabilities.forget_lack(Capability::PromotionSettings);
         self.replace_link(link);
     }
 
@@ -333,6 +338,7 @@ impl FarmState {
         self.snapshot = Arc::default();
         self.polled_at = None;
         self.capabilities = Capabilities::default();
+        self.site_settings = SiteSettings::default();
         self.written.clear();
         self.moves = MovesState { sites: std::mem::take(&mut self.moves.sites), ..MovesState::default() };
         self.unapplied.clear();
@@ -433,6 +439,14 @@ impl FarmState {
         let Some((date, at)) = self.date else { return now.wall };
         let passed = jiff::SignedDuration::try_from(now.since(at)).unwrap_or_default();
         date.saturating_add(passed).unwrap_or(now.wall)
+    }
+}
+
+fn logon_failures(told: FailedLogons) -> ras::LogonFailures {
+    ras::LogonFailures {
+        secret_version: told.secret_version,
+        count: u32::try_from(told.count).unwrap_or(u32::MAX),
+        last: told.last.0,
     }
 }
 

@@ -42,6 +42,8 @@ impl FarmState {
             | Task::List
             | Task::OpenBatch
             | Task::Apply
+            | Task::ReadSettings
+            | Task::WriteSettings
             | Task::GiveBack
             | Task::Report) => task,
         }
@@ -71,7 +73,10 @@ impl FarmState {
         if self.list_asked {
             return self.granted(Task::List, now);
         }
-        Task::Rest(rest.min(poll_in))
+        if self.settings_to_read().is_some() {
+            return self.granted(Task::ReadSettings, now);
+        }
+        Task::Rest(rest.min(poll_in).min(self.site_settings.retry_in(now)))
     }
 
     /// One look at a farm in trouble. A session that was good before may be good still: then a list finds out.
@@ -110,8 +115,14 @@ impl FarmState {
         if stale && self.queue.any(|need| need.fresh_list) {
             return Ok(self.granted(Task::List, now));
         }
+        let mode = self.object.spec.apply.mode;
+        let has_settings = self.settings_to_write(now).is_some();
+        if has_settings && self.batch.admits(now.boot, mode) {
+            return Ok(self.granted(Task::WriteSettings, now));
+        }
         let asked = self.apply_asked().is_some();
-        let due = self.batch.due(now.boot, self.queue.len(), self.object.spec.apply.mode, asked);
+        let queued = self.queue.len() + usize::from(has_settings);
+        let due = self.batch.due(now.boot, queued, mode, asked);
         let wait = match due {
             Due::Apply if self.may_apply() => return Ok(self.apply_now(now)),
             Due::Close => {
@@ -121,7 +132,8 @@ impl FarmState {
             Due::At(at) => at.saturating_sub(now.boot),
             Due::Apply | Due::Never => Duration::MAX,
         };
-        if self.batch.is_closed() && self.queue.any(|need| need.writes) && self.hold().is_none() {
+        let waits = has_settings || self.queue.any(|need| need.writes);
+        if self.batch.is_closed() && waits && self.hold().is_none() {
             return Ok(self.granted(Task::OpenBatch, now));
         }
         // Whoever waits only for a free call is called when there is one.
@@ -154,7 +166,7 @@ impl FarmState {
     /// made, and takes each as it makes it.
     fn granted(&self, task: Task, now: Now) -> Task {
         let calls = match task {
-            Task::List => 1,
+            Task::List | Task::ReadSettings | Task::WriteSettings => 1,
             Task::Poll | Task::OpenBatch => POLL_CALLS,
             Task::Apply => 3,
             // Logon, sites, brokers, agents.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::service::Changes;
+use super::sites::{NamedSite, NoSite};
 use super::snapshot::Snapshot;
 use crate::broker::intent::quarantine_of;
 use crate::crd::condition::Reason;
@@ -63,9 +64,9 @@ pub struct FarmFacts {
     /// The farm's GUID, or `uid:<RasFarm uid>` where its logon answers give none.
     pub identity: String,
     /// Where brokers go that name no site.
-    pub default_site: Option<i64>,
+    pub default_site: Result<i64, NoSite>,
     /// The farm's sites.
-    pub sites: Vec<(i64, Option<String>)>,
+    pub sites: Vec<NamedSite>,
     /// Its brokers and agents.
     pub snapshot: Arc<Snapshot>,
     /// The RAS account in use.

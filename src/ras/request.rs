@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::paths::{ApiCall, ApiPaths};
+use super::promotion_settings::PromotionSettings;
 use super::secret::{AuthToken, Credentials, Scrubber};
 
 /// The kind of server whose agents are listed: `RASServerType` 7 is a Connection Broker.
@@ -41,11 +42,15 @@ pub enum Route {
     Apply,
     /// Moves a broker among the secondaries of its site; path, method and form may be set per farm.
     MoveBroker,
+    /// How a site's brokers are promoted automatically; the path may be set per farm.
+    GetPromotionSettings,
+    /// Changes that; path and method may be set per farm.
+    UpdatePromotionSettings,
 }
 
 impl Route {
     /// All of them, in the order of their definition.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Logon,
         Self::Logoff,
         Self::ListBrokers,
@@ -58,6 +63,8 @@ impl Route {
         Self::BrokerStatus,
         Self::Apply,
         Self::MoveBroker,
+        Self::GetPromotionSettings,
+        Self::UpdatePromotionSettings,
     ];
 
     /// The path without its values. For a call whose path is set per farm it is the default: a label must not
@@ -73,6 +80,7 @@ impl Route {
             Self::BrokerStatus => "/api/Broker/status",
             Self::Apply => "/api/Settings/apply",
             Self::MoveBroker => "/api/Broker/{id}/priority",
+            Self::GetPromotionSettings | Self::UpdatePromotionSettings => "/api/BrokerPromotion/{id}",
         }
     }
 
@@ -80,10 +88,13 @@ impl Route {
     pub const fn method_name(self) -> &'static str {
         match self {
             Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
-                "GET"
-            }
-            Self::UpdateBroker | Self::MoveBroker => "PUT",
+            Self::ListBrokers
+            | Self::GetBroker
+            | Self::ListSites
+            | Self::ListAgents
+            | Self::BrokerStatus
+            | Self::GetPromotionSettings => "GET",
+            Self::UpdateBroker | Self::MoveBroker | Self::UpdatePromotionSettings => "PUT",
             Self::DeleteBroker => "DELETE",
         }
     }
@@ -92,10 +103,13 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
-                Method::GET
-            }
-            Self::UpdateBroker | Self::MoveBroker => Method::PUT,
+            Self::ListBrokers
+            | Self::GetBroker
+            | Self::ListSites
+            | Self::ListAgents
+            | Self::BrokerStatus
+            | Self::GetPromotionSettings => Method::GET,
+            Self::UpdateBroker | Self::MoveBroker | Self::UpdatePromotionSettings => Method::PUT,
             Self::DeleteBroker => Method::DELETE,
         }
     }
@@ -378,6 +392,18 @@ pub fn move_broker(paths: &ApiPaths, id: i64, to: Move) -> Call {
     Call { path, ..call }.body(Body::json(&wanted))
 }
 
+/// How a site's brokers are promoted automatically.
+pub fn get_promotion_settings(paths: &ApiPaths, site: i64) -> Call {
+    let call = Call::configured(Route::GetPromotionSettings, &paths.promotion_settings);
+    Call { path: with_id(&call.path, site), method: Method::GET, ..call }
+}
+
+/// Changes the settings that are set.
+pub fn update_promotion_settings(paths: &ApiPaths, site: i64, change: &PromotionSettings) -> Call {
+    let call = Call::configured(Route::UpdatePromotionSettings, &paths.promotion_settings);
+    Call { path: with_id(&call.path, site), ..call }.body(Body::json(change))
+}
+
 /// The secrets that go out with a call, besides those in its query.
 pub(super) fn secrets_of<'a>(
     token: Option<&'a AuthToken>,
@@ -517,6 +543,22 @@ mod tests {
         assert_eq!(body(&move_broker(&paths, 9, Move::To(3))), json!({"priority": 3}));
         assert_eq!(apply(&ApiPaths::default()).path, Route::Apply.template());
         assert_eq!(ApiPaths::default().priority.path, Route::MoveBroker.template());
+    }
+
+    #[test]
+    fn promotion_settings_are_read_by_get_and_written_sparsely_for_one_site() {
+        let paths = ApiPaths {
+            promotion_settings: ApiCall::new("/api/Site/{id}/promotion", ApiMethod::Post),
+            ..ApiPaths::default()
+        };
+        let call = get_promotion_settings(&paths, 4);
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("GET", "/api/Site/4/promotion"));
+        let change = PromotionSettings { after_minutes: Some(90), ..PromotionSettings::default() };
+        let call = update_promotion_settings(&paths, 4, &change);
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/api/Site/4/promotion"));
+        assert_eq!(body(&call), json!({"afterMinutes": 90}));
+        let call = update_promotion_settings(&ApiPaths::default(), 4, &change);
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/BrokerPromotion/4"));
     }
 
     #[test]

@@ -258,12 +258,12 @@ impl FarmState {
         }
     }
 
-    fn is_strict(&self) -> bool {
+    pub(super) fn is_strict(&self) -> bool {
         self.switches.unknown_fields == UnknownFields::Refused
     }
 }
 
-type Object = serde_json::Map<String, Value>;
+pub(super) type Object = serde_json::Map<String, Value>;
 
 fn text(body: &Object, name: &str) -> Result<Option<String>, Refusal> {
     match body.get(name) {
@@ -280,7 +280,7 @@ fn name(body: &Object, name: &str) -> Result<Option<String>, Refusal> {
     if found.as_ref().is_none_or(fits) { Ok(found) } else { Err(malformed(name)) }
 }
 
-fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
+pub(super) fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(*value)),
@@ -288,7 +288,7 @@ fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
     }
 }
 
-fn int32(body: &Object, name: &str) -> Result<Option<i64>, Refusal> {
+pub(super) fn int32(body: &Object, name: &str) -> Result<Option<i64>, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {

@@ -106,7 +106,7 @@ impl FarmHandle {
         self.0.lock().locks.remove(&id);
     }
 
-    fn as_person<T>(
+    pub(super) fn as_person<T>(
         &self,
         person: &str,
         operation: impl FnOnce(&mut FarmState, &Author) -> Result<T, Refusal>,

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::address::filled_in_address;
 use super::refusal::Refusal;
+use super::site_settings::AutoPromotion;
 use super::state::{Applied, FarmState, LastApply, Row, Site};
 use super::switches::{
     AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, ServerSpelling, SettingsId,
@@ -130,6 +131,7 @@ impl FarmState {
             licensing_site: false,
             admin_create: author.name.clone(),
             time_create: author.time,
+            auto_promotion: AutoPromotion::default(),
         });
         let row = self.new_row(server, id, &author.name, author.time);
         self.rows.push(row);
@@ -268,7 +270,7 @@ impl FarmState {
         }
     }
 
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         self.pending = true;
         self.settings_id += i64::from(self.switches.settings_id == SettingsId::PerChange);
         self.commits += 1;

@@ -11,6 +11,7 @@ use super::config::{Account, BrokerConfig, FarmConfig, RateLimit};
 use super::fault::Fault;
 use super::journal::Journal;
 use super::sessions::Sessions;
+use super::site_settings::AutoPromotion;
 use super::switches::Switches;
 
 /// A row of the broker table, as a person at the console sees it.
@@ -81,6 +82,8 @@ pub struct Site {
     pub admin_create: String,
     /// When it was made.
     pub time_create: Timestamp,
+    /// How its brokers are promoted automatically.
+    pub auto_promotion: AutoPromotion,
 }
 
 /// The last Apply.
@@ -215,6 +218,7 @@ impl FarmState {
                 licensing_site: index == 0,
                 admin_create: self.seed_admin(),
                 time_create: now,
+                auto_promotion: AutoPromotion::default(),
             });
             if site.brokers.is_empty() {
                 let server = format!("cb-site{id}.{}", self.domain);

@@ -416,4 +416,13 @@ switches! {
         /// A place from 1, and the others close up: `{"priority": 2}`.
         Absolute,
     }
+    /// Whether a site's settings of automatic promotion can be read and written, and what they are called.
+    promotion_settings: PromotionSettings {
+        /// They cannot: 404.
+        Absent,
+        /// `GET` and `PUT /api/BrokerPromotion/{id}`, with `enabled`, `afterMinutes` and `failback`.
+        Present,
+        /// The same calls, with `autoPromotion`, `promotionTime` and `autoFailback`.
+        OtherNames,
+    }
 }

@@ -38,5 +38,6 @@ mod replicas;
 mod schema;
 mod scope;
 mod shell;
+mod sites;
 mod uninstall;
 mod world;

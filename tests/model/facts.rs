@@ -435,7 +435,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
     }
     FarmView::Up(Arc::new(FarmFacts {
         identity: FARM.into(),
-        default_site: Some(SITE),
+        default_site: Ok(SITE),
         sites: Vec::new(),
         snapshot: Arc::new(snapshot(scenario, listed)),
         account: ACCOUNT.into(),

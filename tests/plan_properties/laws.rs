@@ -5,6 +5,7 @@ use ras_operator::broker::desired::{Field, Value};
 use ras_operator::broker::observe::{Observed, row_fields};
 use ras_operator::broker::plan::{Plan, Step};
 use ras_operator::crd::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Origin};
+use ras_operator::farm::sites::SiteChoice;
 use ras_operator::farm::snapshot::RowKey;
 use ras_operator::ras;
 
@@ -101,7 +102,11 @@ fn of_record(observed: &Observed, row: &ras::Broker, origin: Origin) -> Vec<(&'s
 
 fn has_key(observed: &Observed, row: &ras::Broker) -> bool {
     let object = &observed.object;
-    let site = object.recorded_site().or(object.desired.site_id).unwrap_or(1);
+    let wanted = object.desired.site.as_ref().map(|site| match site {
+        SiteChoice::Id(id) => *id,
+        SiteChoice::Name(_) => 1,
+    });
+    let site = object.recorded_site().or(wanted).unwrap_or(1);
     RowKey::of(row) == RowKey { site_id: site, name: ServerName::new(&object.desired.server) }
 }
 

@@ -339,7 +339,7 @@ impl World {
 pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
     FarmFacts {
         identity: GUID.into(),
-        default_site: Some(1),
+        default_site: Ok(1),
         sites: vec![(1, Some("Site".into())), (2, None)],
         snapshot: Arc::new(snapshot.clone()),
         account: ACCOUNT.into(),

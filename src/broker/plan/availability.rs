@@ -104,7 +104,7 @@ pub fn may_raise(broker: &RasBroker, facts: &FarmFacts, site_id: i64) -> bool {
                 || broker.spec.standby == Some(false) && row.standby == Some(true);
             raises && row.site_id == site_id
         }
-        None => site_of(broker, facts.default_site) == Some(site_id),
+        None => site_of(broker, facts) == Some(site_id),
     }
 }
 
@@ -126,7 +126,7 @@ pub fn raises(observed: &Observed, now: Now) -> bool {
     }
     let object = &observed.object;
     let row = object.owned_id().and_then(|id| facts.snapshot.row(id)).or_else(|| {
-        let site_id = object.recorded_site().or(object.desired.site_id).or(facts.default_site)?;
+        let site_id = super::live::site(observed, &object.desired, facts).ok()?;
         let key = RowKey { site_id, name: object.desired.name.clone() };
         facts.snapshot.with_key(&key).first().copied()
     });

@@ -2,10 +2,11 @@
 //! changes from one try to the next.
 
 use crate::broker::agent::Health;
-use crate::broker::desired::{Desired, Field, Value};
+use crate::broker::desired::{Desired, Field, InvalidSpec, Value};
 use crate::broker::observe::{ObjectFacts, Rival};
 use crate::crd::condition::Reason;
 use crate::crd::{AdoptionPolicy, annotation};
+use crate::farm::sites::SiteChoice;
 use crate::farm::view::{FarmFacts, Hold};
 use crate::ras;
 
@@ -55,30 +56,14 @@ pub(super) fn suspended() -> Hold {
     Hold::new(Reason::Suspended, "spec.suspend is true: nothing is written to the farm until it is false.")
 }
 
-pub(super) fn no_such_site(site: i64, facts: &FarmFacts) -> Hold {
-    Hold::new(
-        Reason::InvalidSpec,
-        format!("The farm has no site {site}; it has {}. Correct spec.siteId.", sites(facts)),
-    )
-}
-
-pub(super) fn no_default_site(facts: &FarmFacts) -> Hold {
-    Hold::new(
-        Reason::InvalidSpec,
-        format!(
-            "The farm does not say which of its sites is the licensing site: set spec.siteId. It has {}.",
-            sites(facts)
-        ),
-    )
-}
-
-fn sites(facts: &FarmFacts) -> String {
-    let named = facts.sites.iter().map(|(id, name)| match name {
-        Some(name) => format!("{id} ({name})"),
-        None => id.to_string(),
-    });
-    let list = named.collect::<Vec<_>>().join(", ");
-    if list.is_empty() { "no sites that this account can see".into() } else { list }
+/// A name that leads to another site than the broker's.
+pub(super) fn other_site(desired: &Desired, wanted: i64, recorded: i64) -> Hold {
+    let said = match &desired.site {
+        Some(SiteChoice::Name(name)) => format!("spec.siteName is {name:?}, which is site {wanted}"),
+        Some(SiteChoice::Id(_)) | None => format!("spec.siteId is {wanted}"),
+    };
+    let invalid = InvalidSpec::SiteContradicted { said, recorded };
+    Hold::new(Reason::InvalidSpec, format!("{invalid}."))
 }
 
 pub(super) fn already_exists(object: &ObjectFacts, row: &ras::Broker) -> Hold {

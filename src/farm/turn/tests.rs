@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::crd::condition::Reason;
-use crate::crd::{PendingApply, RasFarm};
+use crate::crd::{Capability, PendingApply, RasFarm};
 use crate::farm::handle::{Admission, Farm};
 use crate::farm::limiter::Take;
 use crate::farm::service::{Change, Kind, Service};
@@ -36,6 +36,7 @@ fn object(mode: &str, suspend: bool, requests: u32) -> Arc<RasFarm> {
         "rateLimit": {"requests": requests, "window": "2s"},
         "apply": {"mode": mode},
         "suspend": suspend,
+        "sites": [{"id": 1, "autoPromotion": {"enabled": true}}],
     });
     Arc::new(RasFarm::new("north", serde_json::from_value(spec).unwrap()))
 }
@@ -105,6 +106,9 @@ struct Game {
     /// What the Apply that is on its way commits.
     committing: usize,
     applies: usize,
+    /// What the farm has of the setting that its object keeps.
+    setting: ras::PromotionSettings,
+    puts: usize,
 }
 
 impl Game {
@@ -115,6 +119,7 @@ impl Game {
             Arc::new(Semaphore::new(2)),
         );
         state.take_link(link(), Vec::new());
+        state.capabilities.note(Capability::PromotionSettings, Err(Some(404)));
         Self {
             state,
             now: START,
@@ -127,7 +132,14 @@ impl Game {
             unapplied: 0,
             committing: 0,
             applies: 0,
+            setting: ras::PromotionSettings { enabled: Some(false), ..ras::PromotionSettings::default() },
+            puts: 0,
         }
+    }
+
+    /// The same farm with the call that the object's setting needs.
+    fn has_settings(&mut self) {
+        self.state.capabilities.note(Capability::PromotionSettings, Ok(()));
     }
 
     fn now(&self) -> Now {
@@ -169,7 +181,7 @@ impl Game {
             }
             Task::Connect => 4,
             Task::Poll => 2,
-            Task::List | Task::OpenBatch => 1,
+            Task::List | Task::OpenBatch | Task::ReadSettings | Task::WriteSettings => 1,
             Task::GiveBack => {
                 drop(self.state.take_retired());
                 return;
@@ -193,6 +205,7 @@ impl Game {
             Task::Connect | Task::Poll => {
                 let was_down = self.state.trouble.is_some();
                 self.list();
+                self.state.site_settings.reread();
                 self.state.polled_at = Some(self.now);
                 if was_down {
                     self.awake.extend(self.needs.keys().cloned());
@@ -213,10 +226,30 @@ impl Game {
                 if self.state.batch.is_closed() {
                     self.state.pending = None;
                 }
+                self.state.site_settings.applied();
                 self.list();
             }
+            Task::ReadSettings => {
+                let Some(site) = self.state.settings_to_read() else { return };
+                let wanted = self.state.wanted_settings().of_site.remove(&site).unwrap();
+                self.state.site_settings.take_shown(site, &wanted, &self.setting, now.wall);
+            }
+            Task::WriteSettings => self.write_settings(now),
             Task::GiveBack | Task::Report | Task::Rest(_) => unreachable!("done at once"),
         }
+    }
+
+    fn write_settings(&mut self, now: Now) {
+        let mode = self.state.object.spec.apply.mode;
+        let due = self.state.settings_to_write(now).filter(|_| self.state.batch.admits(now.boot, mode));
+        let Some((site, settings)) = due else { return };
+        assert!(self.state.hold().is_none() && self.state.pending.is_some(), "a setting written while held");
+        self.state.batch.touch(self.now);
+        self.setting = crate::farm::site_settings::change(&settings);
+        let generation = self.state.generation();
+        self.state.site_settings.take_written(site, settings, generation);
+        self.puts += 1;
+        self.unapplied += 1;
     }
 
     fn list(&mut self) {
@@ -283,6 +316,8 @@ impl Game {
                 && self.flying.is_empty()
                 && self.unapplied + self.committing == 0
                 && self.state.batch.is_closed()
+                && self.state.settings_to_read().is_none()
+                && self.state.settings_to_write(self.now()).is_none()
             {
                 return;
             }
@@ -351,8 +386,11 @@ proptest! {
     /// Whatever happens in whatever order: the limit holds, an Apply is alone, nothing is written while held, and in
     /// the end everybody had its turn and everything written is applied.
     #[test]
-    fn everybody_has_a_turn_and_no_rule_is_broken(requests in 1_u32..9, moves in moves()) {
+    fn everybody_has_a_turn_and_no_rule_is_broken(requests in 1_u32..9, keeps: bool, moves in moves()) {
         let mut game = Game::new("Auto", requests);
+        if keeps {
+            game.has_settings();
+        }
         play(&mut game, "Auto", moves);
         game.state.set_object(object("Auto", false, requests));
         while game.state.foreign.is_some() {
@@ -362,6 +400,7 @@ proptest! {
         }
         game.play_on();
         game.assert_limit();
+        prop_assert_eq!((game.puts, game.setting.enabled), (usize::from(keeps), Some(keeps)));
     }
 
     /// Without a write there is no Apply, and at rest there are two calls per period and nothing else.
