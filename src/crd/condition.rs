@@ -58,6 +58,10 @@ words! {
         DeletionHeld,
         /// The farm is talked to without a check of its certificate.
         InsecureTransport,
+        /// The request has succeeded.
+        Complete,
+        /// The request has failed.
+        Failed,
     }
 }
 
@@ -157,6 +161,23 @@ words! {
 
         /// InsecureTransport: the spec switches the check off.
         InsecureSkipVerify,
+
+        /// Reconciling: the broker is being made the primary.
+        Promoting,
+        /// Complete: the broker was made the primary.
+        Promoted,
+        /// Complete: the broker was the primary already, and nothing was sent.
+        AlreadyPrimary,
+        /// Failed: the broker may not be made the primary as it is.
+        NotEligible,
+        /// Failed: another broker is the primary than the request expects.
+        UnexpectedPrimary,
+        /// Failed: the time in which the promotion may start is over.
+        Expired,
+        /// Failed: the farm refused.
+        Refused,
+        /// Failed: the promotion was sent, and the broker is not the primary.
+        NotPromoted,
     }
 }
 

@@ -19,6 +19,7 @@ mod farm_api;
 mod farm_status;
 pub mod finalizer;
 mod manifest;
+mod promotion;
 mod reference;
 mod schema;
 mod tls;
@@ -32,6 +33,10 @@ pub use farm::{Apply, ApplyMode, DeletionProtection, RasFarm, RasFarmSpec, RateL
 pub use farm_api::{Api, ApiCall, ApiMethod, Separator};
 pub use farm_status::{BrokerCounts, Capability, FailedLogons, PendingApply, RasFarmStatus, SiteStatus};
 pub use manifest::{ManifestError, crds, write, yaml};
+pub use promotion::{
+    BrokerRef, PromotionAttempt, PromotionPhase, RasBrokerPromotion, RasBrokerPromotionSpec,
+    RasBrokerPromotionStatus,
+};
 pub use reference::SecretRef;
 pub use tls::{CaRef, CaRefKind, Tls};
 

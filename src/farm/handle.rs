@@ -110,23 +110,33 @@ impl Farm {
         if !self.may_act() {
             return None;
         }
-        let mut state = self.state.lock();
-        let admitted = state.admit(broker, need, self.clock.now());
-        let link = state.link.clone().filter(|_| admitted);
-        // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
-        let link = link.map(|link| (link.calls.token(), link));
-        let calls = need.calls.min(state.limiter.limit());
-        drop(state);
-        if link.is_none() {
+        let permit = {
+            let mut state = self.state.lock();
+            let admitted = state.admit(broker, need, self.clock.now());
+            if admitted { self.permit(&state, broker, need) } else { None }
+        };
+        if permit.is_none() {
             self.changed.notify_one();
         }
-        link.map(|(on_its_way, link)| Permit {
+        permit
+    }
+
+    /// The permit of a step that was admitted, under the same lock: a session that is being replaced waits for those it
+    /// has let go, and for no others.
+    pub(super) fn permit(
+        self: &Arc<Self>,
+        state: &FarmState,
+        broker: &ObjectKey,
+        need: Need,
+    ) -> Option<Permit> {
+        let link = state.link.as_ref()?;
+        Some(Permit {
             farm: Arc::clone(self),
             broker: broker.clone(),
-            client: link.client,
-            token: link.session.token,
-            _on_its_way: on_its_way,
-            calls: AtomicUsize::new(calls),
+            client: link.client.clone(),
+            token: link.session.token.clone(),
+            _on_its_way: link.calls.token(),
+            calls: AtomicUsize::new(need.calls.min(state.limiter.limit())),
         })
     }
 
@@ -147,10 +157,10 @@ impl Farm {
 /// snapshot before the method returns.
 #[derive(Debug)]
 pub struct Permit {
-    farm: Arc<Farm>,
+    pub(super) farm: Arc<Farm>,
     broker: ObjectKey,
-    client: ras::Client,
-    token: AuthToken,
+    pub(super) client: ras::Client,
+    pub(super) token: AuthToken,
     _on_its_way: TaskTrackerToken,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
@@ -224,7 +234,7 @@ impl Permit {
     }
 
     /// A limit below what the step needs makes its later calls wait.
-    async fn turn(&self) {
+    pub(super) async fn turn(&self) {
         let spend = |calls: usize| calls.checked_sub(1);
         if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             self.farm.turn().await;
@@ -248,7 +258,7 @@ impl Permit {
     }
 
     /// Takes over what every answer tells: the farm's clock, an expired session, a wish to be left alone.
-    fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+    pub(super) fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
         let now = self.farm.clock.now();
         let mut state = self.farm.state.lock();
         let date = answer.as_ref().ok().and_then(|answer| answer.date);

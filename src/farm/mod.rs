@@ -11,6 +11,7 @@ mod facts;
 pub mod handle;
 pub mod limiter;
 mod poll;
+pub mod promote;
 mod publish;
 pub mod queue;
 pub mod registry;

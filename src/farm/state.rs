@@ -12,9 +12,11 @@ use super::batch::Batch;
 use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
 use super::limiter::RateLimiter;
+use super::promote::Promotions;
 use super::queue::Queue;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
+use crate::broker::canonical::ServerName;
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
 use crate::crd::{PendingApply, RasFarm, annotation};
@@ -91,6 +93,7 @@ pub(super) struct FarmState {
     pub(super) logons: LogonLimit,
     pub(super) batch: Batch,
     pub(super) queue: Queue,
+    pub(super) promotions: Promotions,
     pub(super) unapplied: HashMap<ObjectKey, Unapplied>,
     /// Of these, what may still arrive after the next Apply, since it was not answered.
     pub(super) unanswered: HashSet<ObjectKey>,
@@ -167,6 +170,7 @@ impl FarmState {
             logons: LogonLimit::new(logons),
             batch: Batch::default(),
             queue: Queue::default(),
+            promotions: Promotions::default(),
             unapplied: HashMap::new(),
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
@@ -241,7 +245,12 @@ impl FarmState {
 
     /// A write without an answer may take effect for as long as its quarantine lasts: another Apply follows then.
     pub(super) fn expect_late_writes(&mut self, now: Now) {
-        self.unanswered_until = Some(now.boot + quarantine_of(self.object.spec.request_timeout.get()));
+        self.unanswered_until = Some(now.boot + self.late_writes());
+    }
+
+    /// How long a write that was not answered may still take effect.
+    pub(super) fn late_writes(&self) -> Duration {
+        quarantine_of(self.object.spec.request_timeout.get())
     }
 
     /// What is committed by the Apply that was just answered; what may still arrive waits for the next one.
@@ -321,10 +330,27 @@ impl FarmState {
         }
         self.list_asked = false;
         self.own_deletes.retain(|id| next.row(*id).is_some());
+        self.session_expired |= self.is_overtaken_by(&next);
         let changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
         self.unreported |= !changed.is_empty();
         changed
+    }
+
+    /// Whether what the logon said of the session's broker, that it is the primary or that it is not, was so in the
+    /// last list and is not in this one: then it is asked anew.
+    fn is_overtaken_by(&self, next: &Snapshot) -> bool {
+        let Some(session) = self.link.as_ref().map(|link| &link.session) else { return false };
+        let (Some(said), Some(server)) = (session.primary_broker_connection, &session.connected_server)
+        else {
+            return false;
+        };
+        let server = ServerName::new(server);
+        let shown = |snapshot: &Snapshot| {
+            let mut rows = snapshot.rows().filter(|row| ServerName::new(&row.server) == server);
+            rows.next().and_then(|row| row.priority).map(|priority| priority == 0)
+        };
+        shown(&self.snapshot) == Some(said) && shown(next) == Some(!said)
     }
 
     /// Takes over a row that a write or a read by id was answered with.

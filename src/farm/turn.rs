@@ -22,6 +22,7 @@ impl FarmState {
     /// What the actor does next. What must not be overtaken by a broker is done here, under the same lock: a batch
     /// that is being applied or closed takes no write any more.
     pub(super) fn next(&mut self, now: Now) -> Task {
+        let promotion_ends_in = self.promotions.expire(now);
         let report_at = self.reported_at.map_or(now.boot, |at| at + REPORT_PAUSE);
         let is_known = (self.is_listed() || self.trouble.is_some()) && !self.starting_over;
         if self.unreported && report_at <= now.boot && is_known {
@@ -30,7 +31,9 @@ impl FarmState {
         let report_in =
             if self.unreported && is_known { report_at.saturating_sub(now.boot) } else { Duration::MAX };
         match self.next_of_farm(now) {
-            Task::Rest(rest) => Task::Rest(rest.min(report_in).max(Duration::from_millis(1))),
+            Task::Rest(rest) => {
+                Task::Rest(rest.min(report_in).min(promotion_ends_in).max(Duration::from_millis(1)))
+            }
             task @ (Task::Connect
             | Task::Poll
             | Task::List
@@ -89,7 +92,7 @@ impl FarmState {
         self.reconcile_asked().is_some_and(|asked| self.look_taken.as_deref() != Some(asked))
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.link.is_some() && !self.session_expired
     }
 
@@ -104,7 +107,9 @@ impl FarmState {
             return Ok(self.granted(Task::List, now));
         }
         let asked = self.apply_asked().is_some();
-        let due = self.batch.due(now.boot, self.queue.len(), self.object.spec.apply.mode, asked);
+        // A promotion does not wait until everybody before it has been served.
+        let queued = if self.promotions.is_awaited(now) { 0 } else { self.queue.len() };
+        let due = self.batch.due(now.boot, queued, self.object.spec.apply.mode, asked);
         let wait = match due {
             Due::Apply if self.may_apply() => return Ok(self.apply_now(now)),
             Due::Close => {
@@ -114,7 +119,8 @@ impl FarmState {
             Due::At(at) => at.saturating_sub(now.boot),
             Due::Apply | Due::Never => Duration::MAX,
         };
-        if self.batch.is_closed() && self.queue.any(|need| need.writes) && self.hold().is_none() {
+        let writers = self.queue.any(|need| need.writes) && self.hold().is_none();
+        if self.batch.is_closed() && (writers || self.wants_batch_for_promotion(now)) {
             return Ok(self.granted(Task::OpenBatch, now));
         }
         // Whoever waits only for a free call is called when there is one.
@@ -130,9 +136,10 @@ impl FarmState {
         task
     }
 
-    /// An Apply is a write: none while suspended, and none to a broker that is not the primary.
+    /// An Apply is a write: none while suspended, none to a broker that is not the primary, and none before it is seen
+    /// which one that is.
     fn may_apply(&self) -> bool {
-        !self.object.spec.suspend && self.primary() != Some(false)
+        !self.object.spec.suspend && self.primary() != Some(false) && self.promotions.running().is_none()
     }
 
     /// Forgets a batch in which nothing reached the farm.
@@ -194,7 +201,8 @@ impl FarmState {
         // Writers that are held must say so; readers go on as ever.
         let mut called =
             if self.hold().is_some() { self.queue.release(|need| need.writes) } else { Vec::new() };
-        let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
+        let writable =
+            self.batch.admits(now.boot, self.object.spec.apply.mode) && !self.promotions.is_awaited(now);
         let fresh = now.since(self.snapshot.listed_at) <= FRESH;
         let places = PLACES.saturating_sub(self.batch.in_flight());
         // A stream of brokers must not starve the poll.
@@ -210,7 +218,9 @@ impl FarmState {
     pub(super) fn admit(&mut self, key: &ObjectKey, need: Need, now: Now) -> bool {
         let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
         let mode = self.object.spec.apply.mode;
-        let writable = !need.writes || (self.batch.admits(now.boot, mode) && self.hold().is_none());
+        let may_write =
+            self.batch.admits(now.boot, mode) && self.hold().is_none() && !self.promotions.is_awaited(now);
+        let writable = may_write || !need.writes;
         let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= FRESH;
         let calls = need.calls.min(self.limiter.limit());
         let free = self.batch.in_flight() < PLACES && self.limiter.available(now.boot) >= calls;

@@ -70,12 +70,29 @@ pub struct FarmFacts {
     pub separator: char,
     /// Why no write may be sent, if so.
     pub hold: Option<Hold>,
+    /// Whether the session is on the primary; unset where the farm does not say.
+    pub primary: Option<bool>,
+    /// The promotion whose outcome is not known yet.
+    pub promoting: Option<Promoting>,
+    /// Whether something of ours is written and not applied.
+    pub unapplied: bool,
     /// Whether the `RasFarm` is being deleted.
     pub terminating: bool,
     /// How pending changes are applied.
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+}
+
+/// A promotion that may have been sent, and whose outcome is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoting {
+    /// The site that gets another primary.
+    pub site: i64,
+    /// Name of the `RasBrokerPromotion`.
+    pub name: String,
+    /// Server of the broker.
+    pub server: String,
 }
 
 /// The limits of `spec.deletionProtection`.

@@ -76,6 +76,8 @@ label! {
         Farm => "farm",
         /// The controller of `RasBroker` objects.
         Broker => "broker",
+        /// The controller of `RasBrokerPromotion` objects.
+        Promotion => "promotion",
     }
 }
 
@@ -116,6 +118,8 @@ label! {
         Brokers => "rasbrokers",
         /// The status of a `RasBroker`.
         BrokersStatus => "rasbrokers/status",
+        /// The status of a `RasBrokerPromotion`.
+        PromotionsStatus => "rasbrokerpromotions/status",
         /// An Event.
         Events => "events",
     }

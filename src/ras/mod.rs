@@ -27,6 +27,6 @@ pub use hosts::{HostPolicy, HostRefusal};
 pub use model::{Agent, AgentState, Broker, Site};
 pub use paths::{ApiCall, ApiMethod, ApiPaths};
 pub use request::{BrokerChange, Call, Direction, NewBroker, Removal, Route};
-pub use secret::{AuthToken, Credentials};
+pub use secret::{AuthToken, Credentials, MyAccount};
 pub use session::{LogonFailures, LogonLimit, LogonPermit, Session};
 pub use tls::TlsConfig;

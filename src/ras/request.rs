@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::paths::{ApiCall, ApiPaths};
-use super::secret::{AuthToken, Credentials, Scrubber};
+use super::secret::{AuthToken, Credentials, MyAccount, Scrubber};
 
 /// The kind of server whose agents are listed: `RASServerType` 7 is a Connection Broker.
 pub(super) const BROKER_SERVER_TYPE: i64 = 7;
@@ -39,11 +39,13 @@ pub enum Route {
     Apply,
     /// Moves a broker one place; path and method may be set per farm.
     MoveBroker,
+    /// Makes a broker the primary of its site; path and method may be set per farm.
+    PromoteBroker,
 }
 
 impl Route {
     /// All of them, in the order of their definition.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Logon,
         Self::Logoff,
         Self::ListBrokers,
@@ -55,6 +57,7 @@ impl Route {
         Self::ListAgents,
         Self::Apply,
         Self::MoveBroker,
+        Self::PromoteBroker,
     ];
 
     /// The path without its values. For a call whose path is set per farm it is the default: a label must not
@@ -69,13 +72,14 @@ impl Route {
             Self::ListAgents => "/api/Agent",
             Self::Apply => "/api/Settings/apply",
             Self::MoveBroker => "/api/Broker/{id}/priority",
+            Self::PromoteBroker => "/api/Broker/{id}/promote",
         }
     }
 
     /// The method as a label.
     pub const fn method_name(self) -> &'static str {
         match self {
-            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply | Self::PromoteBroker => "POST",
             Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => "GET",
             Self::UpdateBroker | Self::MoveBroker => "PUT",
             Self::DeleteBroker => "DELETE",
@@ -85,7 +89,9 @@ impl Route {
     /// The method; the default one where it may be set per farm.
     pub const fn method(self) -> Method {
         match self {
-            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply | Self::PromoteBroker => {
+                Method::POST
+            }
             Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => Method::GET,
             Self::UpdateBroker | Self::MoveBroker => Method::PUT,
             Self::DeleteBroker => Method::DELETE,
@@ -356,6 +362,21 @@ pub fn move_broker(paths: &ApiPaths, id: i64, direction: Direction) -> Call {
     let call = Call::configured(Route::MoveBroker, &paths.priority);
     let path = with_id(&call.path, id);
     Call { path, ..call }.body(Body::json(&Move { direction: direction.number() }))
+}
+
+/// Makes a broker the primary of its site. RAS asks for the account under which its licence is registered.
+pub fn promote_broker(paths: &ApiPaths, id: i64, account: &MyAccount) -> Call {
+    #[derive(Serialize)]
+    struct Promotion<'a> {
+        email: &'a str,
+        password: &'a str,
+    }
+    let MyAccount { email, password } = account;
+    let promotion = Promotion { email, password: password.expose_secret() };
+    let body = serde_json::to_string(&promotion).map_or(Body::Empty, |text| Body::Secret(text.into()));
+    let call = Call::configured(Route::PromoteBroker, &paths.promote);
+    let path = with_id(&call.path, id);
+    Call { path, ..call }.body(body)
 }
 
 /// The secrets that go out with a call, besides those in its query.

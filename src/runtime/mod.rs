@@ -1,13 +1,14 @@
 //! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
 
 mod control;
+mod promotions;
 mod sources;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::predicates;
@@ -186,7 +187,9 @@ impl Operator {
             }
             std::future::pending::<()>().await;
         };
-        let heartbeat = probes.liveness.watch("controller of brokers", None);
+        let heartbeat = probes.liveness.watch("controllers", None);
+        let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
+        let promoted = promotions::promote(&self.context, &namespaces, &metrics, stop.clone(), begun.clone());
         let controlled = control(
             stream.boxed(),
             store,
@@ -197,13 +200,25 @@ impl Operator {
             (&self.stop, begun),
         );
         let ended = tokio::select! {
-            () = controlled => Err(RunError::Ended("the controller of brokers")),
+            ended = both(&stop, controlled, promoted) => ended,
             () = farm_watch => Err(RunError::Ended("the watch of farms")),
             () = all_synced => Ok(()),
         };
         heartbeat.finish();
         ended
     }
+}
+
+/// Runs both controllers until both have ended, which neither may before it is told to.
+async fn both(
+    stop: &CancellationToken,
+    brokers: impl Future<Output = ()>,
+    promotions: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let must_be_stopped = |name| if stop.is_cancelled() { Ok(()) } else { Err(RunError::Ended(name)) };
+    let brokers = brokers.map(|()| must_be_stopped("the controller of brokers"));
+    let promotions = promotions.map(|()| must_be_stopped("the controller of promotions"));
+    tokio::try_join!(brokers, promotions).map(drop)
 }
 
 /// Runs a task that must not end as one of its own, and reports its death to `/healthz`.

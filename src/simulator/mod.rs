@@ -33,8 +33,8 @@ mod switches;
 mod wire;
 
 pub use config::{
-    Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint, SimulatorConfig,
-    SiteConfig,
+    Account, BrokerConfig, ClockConfig, FarmConfig, MyAccount, RateLimit, Rights, SecondaryEndpoint,
+    SimulatorConfig, SiteConfig,
 };
 pub use farm::{FarmHandle, FarmView, RowView};
 pub use fault::{Effect, Fault, When};

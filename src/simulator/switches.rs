@@ -402,4 +402,18 @@ switches! {
         /// `PUT /api/Broker/{id}/priority`, `POST /api/Broker/{id}/promote`, `GET /api/Broker/status`.
         Present,
     }
+    /// What becomes of the session over which a broker was promoted.
+    promotion_session: PromotionSession {
+        /// It ends, as after the vendor's command.
+        Ended,
+        /// It goes on.
+        Kept,
+    }
+    /// When a promotion takes effect.
+    promotion_timing: PromotionTiming {
+        /// Before the answer.
+        Synchronous,
+        /// Two seconds (of the farm's clock) after the answer.
+        Deferred,
+    }
 }

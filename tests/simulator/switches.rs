@@ -5,9 +5,9 @@ use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
     ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
     GetDeleted, GetMarked, InferredCalls, Integers, LockedStatus, LogonAnswer, LogonUserForm,
-    MediaTypeRefusal, PrimaryRefusal, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus,
-    SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields,
-    UnknownSite, UpdateMarked, WrongPassword,
+    MediaTypeRefusal, PrimaryRefusal, PromotionSession, PromotionTiming, PutEmpty, PutNull, RateLimit,
+    RateLimitRetryAfter, RateLimitStatus, SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch,
+    Switches, TimeForm, UnknownFields, UnknownSite, UpdateMarked, WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -480,6 +480,32 @@ async fn inferred_calls() {
     assert_eq!(world.get("/api/Broker").await.status, 401, "the session has ended");
     let journal = format!("{:?}", world.farm().journal());
     assert!(!journal.contains("My-Account-1"));
+}
+
+#[tokio::test]
+async fn promotion_session() {
+    let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
+    for (reading, status) in [(PromotionSession::Ended, 401), (PromotionSession::Kept, 200)] {
+        let world = World::with(Switch::PromotionSession(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
+        assert_eq!(world.get("/api/Broker").await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn promotion_timing() {
+    let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
+    for (reading, at_once) in [(PromotionTiming::Synchronous, true), (PromotionTiming::Deferred, false)] {
+        let world = World::with(Switch::PromotionTiming(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        world.farm().freeze_clock(true);
+        assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
+        let is_primary = || world.farm().broker(2).expect("the row").priority == 0;
+        assert_eq!(is_primary(), at_once, "{reading:?}");
+        world.farm().advance_clock(SignedDuration::from_secs(3));
+        assert!(is_primary());
+    }
 }
 
 #[test]

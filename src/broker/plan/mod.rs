@@ -22,6 +22,7 @@ use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
 
 pub use deletion::{Clearance, GATHERING, clearance};
+pub(crate) use ownership::own_row;
 
 /// How old a list may be on which a POST is decided.
 pub const FRESH: Duration = Duration::from_secs(10);
