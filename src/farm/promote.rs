@@ -60,7 +60,7 @@ impl FarmState {
 
     /// While the outcome of a promotion is not known, nobody knows which broker is the one to write to.
     pub(super) fn promotion_running(&self) -> Option<Hold> {
-        let Promoting { site, name, server } = self.promotions.running()?;
+        let Promoting { site, name, server, uid: _ } = self.promotions.running()?;
         Some(Hold::new(
             Reason::Progressing,
             format!(
@@ -97,15 +97,17 @@ impl FarmState {
         batch.is_open() && (!batch.is_dirty() || self.primary() == Some(false))
     }
 
-    /// Takes over how the call went: unless the farm certainly did nothing, an Apply is due, and the session is over.
+    /// Takes over how the call went: unless the farm certainly did nothing, an Apply is due.
     fn take_promotion(&mut self, result: Result<(), &ras::Error>, now: Now) {
         let answer = result.map_err(ras::Error::status);
         self.unreported |= self.capabilities.note(Capability::Promote, answer);
         if result.is_ok() || result.is_err_and(may_be_promoted) {
             self.batch.touch(now.boot);
-            self.session_expired = true;
             self.list_asked = true;
         }
+        // By design. After an answer that was lost it is left alone: a logoff might cut off what is still under way,
+        // and if it is over, the next list is refused.
+        self.session_expired |= result.is_ok();
     }
 }
 
@@ -148,10 +150,10 @@ impl Farm {
         self.changed.notify_one();
     }
 
-    /// The outcome of the promotion of this name is known, or it was not sent.
-    pub fn promotion_over(&self, name: &str) {
+    /// The outcome of the promotion with this uid is known, or it was not sent.
+    pub fn promotion_over(&self, uid: &str) {
         let mut state = self.state.lock();
-        let over = state.promotions.running.take_if(|(promoting, _)| promoting.name == name).is_some();
+        let over = state.promotions.running.take_if(|(promoting, _)| promoting.uid == uid).is_some();
         drop(state);
         if over {
             self.changed.notify_one();

@@ -89,8 +89,10 @@ pub struct FarmFacts {
 pub struct Promoting {
     /// The site that gets another primary.
     pub site: i64,
-    /// Name of the `RasBrokerPromotion`.
+    /// Name of the `RasBrokerPromotion`, for messages.
     pub name: String,
+    /// Its uid: another object of that name is another request.
+    pub uid: String,
     /// Server of the broker.
     pub server: String,
 }

@@ -52,12 +52,12 @@ pub(super) async fn execute(
         }
     };
     let broker = ObjectKey::new(&request.namespace, &request.spec.broker_ref.name);
-    let promoting = send.promoting(&request.name);
+    let promoting = send.promoting(&request);
     let Some(permit) = farm.admit_promotion(&broker, promoting, send.listed_at) else {
         return Ok(Progress::Queued);
     };
     if let Err(error) = context.write(object, &send.status).await {
-        farm.promotion_over(&request.name);
+        farm.promotion_over(&request.uid);
         return Err(error);
     }
     let written = context.clock.now();

@@ -41,6 +41,8 @@ pub struct Request {
     pub namespace: String,
     /// Name, for messages.
     pub name: String,
+    /// Uid.
+    pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
     /// What is asked for.
@@ -105,6 +107,7 @@ impl Request {
         Self {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
             spec: object.spec.clone(),
             status: object.status.clone().unwrap_or_default(),

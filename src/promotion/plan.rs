@@ -59,8 +59,8 @@ pub struct Send {
 
 impl Send {
     /// The promotion as its farm knows it.
-    pub fn promoting(&self, name: &str) -> Promoting {
-        promoting(&self.attempt, name)
+    pub fn promoting(&self, request: &Request) -> Promoting {
+        promoting(&self.attempt, request)
     }
 }
 
@@ -181,7 +181,7 @@ fn fit(observed: &Observed, found: &Found<'_>, now: Now) -> Result<(), Not> {
 /// Whatever may hold a promotion back, asked in one place. A session that is not on the primary does not: the primary
 /// may be dead, and what is not applied could be applied only after the promotion.
 fn kept_back(observed: &Observed, candidate: &Candidate, facts: &FarmFacts) -> Option<Hold> {
-    let is_own = |running: &Promoting| running.name == observed.request.name;
+    let is_own = |running: &Promoting| running.uid == observed.request.uid;
     if candidate.object.desired.suspend {
         return Some(message::broker_suspended(&observed.request));
     }
@@ -226,7 +226,7 @@ fn promoting_plan(observed: &Observed, now: Now) -> Plan {
         Some(Fate::Answered) => SHOWN_WITHIN,
         Some(Fate::Lost) | None => Duration::ZERO,
     };
-    let running = Some(promoting(attempt, &request.name));
+    let running = Some(promoting(attempt, request));
     let waits = |hold: &Hold| {
         let status = unfinished(request, PromotionPhase::Promoting, Some(attempt.clone()), hold, now);
         let running = running.clone();
@@ -292,8 +292,13 @@ fn applying(observed: &Observed, now: Now) -> Plan {
     Plan { status: Some(status), requeue: Some(LOOK), ..Plan::default() }
 }
 
-fn promoting(attempt: &PromotionAttempt, name: &str) -> Promoting {
-    Promoting { site: attempt.site_id, name: name.to_owned(), server: attempt.server.clone() }
+fn promoting(attempt: &PromotionAttempt, request: &Request) -> Promoting {
+    Promoting {
+        site: attempt.site_id,
+        name: request.name.clone(),
+        uid: request.uid.clone(),
+        server: attempt.server.clone(),
+    }
 }
 
 fn primary_of(facts: &FarmFacts, site: i64) -> Option<Arc<ras::Broker>> {
@@ -361,3 +366,6 @@ fn verdict(type_: ConditionType, status: Status, hold: &Hold) -> Verdict {
 fn whole_seconds(now: Now) -> Time {
     Time(Timestamp::from_second(now.wall.as_second()).unwrap_or(now.wall))
 }
+
+#[cfg(test)]
+mod tests;

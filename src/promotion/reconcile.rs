@@ -178,7 +178,7 @@ fn tell(farm: Option<&Arc<Farm>>, observed: &Observed, plan: &Plan) {
     let Some(farm) = farm else { return };
     match &plan.running {
         Some(promoting) => farm.promotion_runs(promoting.clone()),
-        None => farm.promotion_over(&observed.request.name),
+        None => farm.promotion_over(&observed.request.uid),
     }
     if plan.needs_list {
         farm.ask_for_list();

@@ -24,6 +24,7 @@ mod leader;
 mod lifecycle;
 mod mistakes;
 mod outage;
+mod promotions;
 mod replicas;
 mod schema;
 mod scope;

@@ -145,6 +145,9 @@ impl World {
             quarantine: Duration::from_secs(45),
             separator: ',',
             hold: self.hold.clone(),
+            primary: Some(true),
+            promoting: None,
+            unapplied: false,
             terminating: false,
             mode: self.mode,
             deletions: DeletionLimits {
