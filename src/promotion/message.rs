@@ -214,7 +214,16 @@ pub(super) fn applying(attempt: &PromotionAttempt) -> Hold {
 }
 
 pub(super) fn apply_waits(request: &Request, attempt: &PromotionAttempt, facts: &FarmFacts) -> Hold {
-    let waits = facts.hold.as_ref().map(|hold| hold.message.clone());
+    let waits = facts.hold.as_ref().map(|hold| {
+        if hold.reason != Reason::NotPrimary {
+            return hold.message.clone();
+        }
+        format!(
+            "The session is on another broker: name the RAS Web Administration Service of {:?} in spec.endpoint or \
+             spec.fallbackEndpoints of RasFarm {:?}.",
+            attempt.server, attempt.farm
+        )
+    });
     let by_person = (facts.mode == ApplyMode::Manual).then(|| {
         format!(
             "Apply in the RAS Console, or: kubectl annotate --overwrite rasfarm -n {} {} {}=\"$(date +%s)\"",

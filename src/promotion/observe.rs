@@ -65,6 +65,8 @@ pub struct Candidate {
 /// What this process remembers of one uid; lost with the process, and safe to lose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// When the request was first looked at: what was listed before is not what its author saw.
+    pub asked: Option<Duration>,
     /// When the promotion was first seen as sent, on the clock that counts suspend.
     pub seen: Option<Duration>,
     /// What became of the call that this process made; none where it made none.
@@ -139,6 +141,7 @@ impl Candidate {
 impl Memory {
     /// Takes in what the object shows by now.
     pub fn observe(&mut self, request: &Request, boot: Duration) {
+        self.asked.get_or_insert(boot);
         if request.is_sent() {
             self.seen.get_or_insert(boot);
             self.pause = None;

@@ -131,7 +131,9 @@ fn candidate_row(observed: &Observed, now: Now) -> Result<Found<'_>, Not> {
         FarmView::Missing => return wait(message::farm_missing(&candidate.farm)),
     };
     let Some(row) = own_row(&candidate.object, facts) else { return wait(message::no_row(request)) };
-    if now.since(facts.snapshot.listed_at) > FRESH {
+    let is_of_now = observed.memory.asked.is_none_or(|asked| facts.snapshot.listed_at >= asked)
+        && now.since(facts.snapshot.listed_at) <= FRESH;
+    if !is_of_now {
         return match kept_back(observed, candidate, facts) {
             Some(hold) => wait(hold),
             None => Err(Not::Known { needs_list: true }),

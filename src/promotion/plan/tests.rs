@@ -232,6 +232,14 @@ fn nothing_is_decided_on_an_old_list_and_none_is_asked_for_while_something_else_
     };
     let stale = plan(&with_farm(old), now());
     assert_eq!((stale.status, stale.send, stale.needs_list), (None, None, true));
+    let mut before = observed();
+    before.memory.asked = Some(BOOT + Duration::from_millis(1));
+    let before = plan(&before, now());
+    assert_eq!(
+        (before.send, before.needs_list),
+        (None, true),
+        "a list from before the request is none of now"
+    );
     let held = with_farm(|facts| {
         old(facts);
         facts.hold = Some(Hold::new(Reason::Suspended, "Why."));
@@ -244,7 +252,7 @@ fn nothing_is_decided_on_an_old_list_and_none_is_asked_for_while_something_else_
 fn sent(seen: Duration, fate: Option<Fate>) -> Observed {
     let mut world = observed();
     world.request.status = plan(&world, now()).send.unwrap().status;
-    world.memory = Memory { seen: Some(seen), fate, pause: None };
+    world.memory = Memory { seen: Some(seen), fate, ..Memory::default() };
     world
 }
 
