@@ -1,4 +1,4 @@
-//! The one place that asks the machine for the time. Every decision takes a [`Now`] as an argument.
+//! The one place that asks for the time. Every decision takes a [`Now`] as an argument.
 
 use std::time::Duration;
 
@@ -20,16 +20,28 @@ impl Now {
     }
 }
 
-/// Reads the machine's clocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Clock;
+/// Where the time is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(fn() -> Now);
 
 impl Clock {
-    /// Both clocks, now.
-    #[allow(clippy::disallowed_methods, reason = "this is the edge where time enters")]
-    pub fn now(&self) -> Now {
-        Now { wall: Timestamp::now(), boot: boot_time() }
+    /// The machine's clocks.
+    pub const MACHINE: Self = Self(machine_time);
+
+    /// Clocks that somebody else keeps.
+    pub const fn new(read: fn() -> Now) -> Self {
+        Self(read)
     }
+
+    /// Both clocks, now.
+    pub fn now(self) -> Now {
+        (self.0)()
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the edge where time enters")]
+fn machine_time() -> Now {
+    Now { wall: Timestamp::now(), boot: boot_time() }
 }
 
 /// `CLOCK_BOOTTIME` where there is one: a process resumed after an hour of suspend must know that its

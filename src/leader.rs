@@ -106,9 +106,10 @@ impl Leader {
         client: Client,
         namespace: &str,
         identity: &str,
+        clock: Clock,
         stop: CancellationToken,
     ) -> Result<Leadership, AcquireError> {
-        let candidate = Candidate::new(client, namespace, identity, || Clock.now());
+        let candidate = Candidate::new(client, namespace, identity, clock);
         acquire(candidate, &stop).await
     }
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ras_operator::ras::{
-    ApiPaths, AuthToken, BrokerChange, Client, ClientConfig, Credentials, Error, ErrorKind, HostPolicy,
-    NewBroker, Outcome, Removal, Route, TlsConfig, parse_endpoint,
+    ApiPaths, AuthToken, BrokerChange, Client, ClientConfig, Connector, Credentials, Error, ErrorKind,
+    HostPolicy, NewBroker, Outcome, Removal, Route, TlsConfig, https, parse_endpoint,
 };
 use server::{Script, Server, header};
 
@@ -479,7 +479,8 @@ async fn every_call_is_observed_once() {
         })
     };
     let config = config(&format!("https://{}", server.address), trusting(&server));
-    let client = Client::observed(config, observer).unwrap();
+    let connector: Connector = Arc::new(https);
+    let client = Client::observed(config, &connector, observer).unwrap();
     assert!(client.list_brokers(&token()).await.unwrap_err().is_not_found());
     assert!(client.apply(&token()).await.unwrap_err().is_not_found());
     assert_eq!(*seen.lock().unwrap(), [(Route::ListBrokers, "not_found"), (Route::Apply, "not_found")]);

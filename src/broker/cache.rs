@@ -1,7 +1,7 @@
 //! The brokers as this process knows them: what was watched, overlaid by what its own writes were answered with,
 //! and the indices that make a look-up cost what it finds.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -19,7 +19,7 @@ pub struct Brokers {
 
 #[derive(Debug, Default)]
 struct Inner {
-    objects: HashMap<ObjectKey, Arc<RasBroker>>,
+    objects: BTreeMap<ObjectKey, Arc<RasBroker>>,
     by_farm: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     by_token: HashMap<String, BTreeSet<ObjectKey>>,
 }

@@ -19,7 +19,7 @@ use crate::crd::RasFarm;
 use crate::events::Events;
 use crate::kubernetes::ObjectKey;
 use crate::metrics::{FarmName, Metrics};
-use crate::ras::{self, Observer};
+use crate::ras::{self, Connector, Observer};
 
 /// How long a logoff may take: a farm that does not answer forgets the session by itself.
 const LOGOFF_LIMIT: Duration = Duration::from_secs(5);
@@ -32,6 +32,7 @@ pub(super) struct Actor {
     pub(super) kubernetes: Client,
     pub(super) brokers: Arc<Brokers>,
     pub(super) policy: FarmPolicy,
+    pub(super) connector: Connector,
     pub(super) observer: Observer,
     pub(super) events: Events,
     pub(super) metrics: Metrics,
@@ -76,6 +77,7 @@ impl Actor {
         // An hour is for ever: the actor is notified of everything that matters.
         let rest = rest.min(Duration::from_hours(1));
         tokio::select! {
+            biased;
             () = self.farm.changed.notified() => {}
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(rest) => {}
@@ -108,6 +110,7 @@ impl Actor {
             return None;
         }
         tokio::select! {
+            biased;
             answer = call => Some(answer),
             () = self.stop.cancelled() => None,
         }

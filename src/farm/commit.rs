@@ -9,7 +9,7 @@ use super::actor::Actor;
 use super::connect::{self, NotConnected};
 use super::report;
 use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
-use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
+use crate::kubernetes::{self, CallError, MetadataChange};
 use crate::metrics::ApplyOutcome;
 use crate::ras::{self, Outcome};
 
@@ -192,18 +192,18 @@ impl Actor {
         };
         if self.list().await && deletes {
             tokio::select! {
-                () = tokio::time::sleep(CONFIRMATION) => {}
+                biased;
                 () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(CONFIRMATION) => {}
             }
             self.list().await;
         }
         self.list_agents().await;
-        let (brokers, inherited) = {
+        let (settled, inherited) = {
             let mut state = self.farm.state.lock();
-            let brokers: Vec<ObjectKey> = state.settling.drain().map(|(key, _)| key).collect();
-            (brokers, std::mem::take(&mut state.inherited))
+            (std::mem::take(&mut state.settling), std::mem::take(&mut state.inherited))
         };
-        if inherited { self.wake_all() } else { self.wake_brokers(brokers) }
+        if inherited { self.wake_all() } else { self.wake_brokers(settled.into_keys()) }
     }
 
     /// A farm whose logon still shows pending changes after an Apply cannot be guarded. What was found to work is
@@ -221,8 +221,9 @@ impl Actor {
         let mut works = self.shows_nothing_pending().await;
         if works == Some(false) && first_time {
             tokio::select! {
-                () = tokio::time::sleep(AFTER_APPLY) => {}
+                biased;
                 () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(AFTER_APPLY) => {}
             }
             works = self.shows_nothing_pending().await;
         }

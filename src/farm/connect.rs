@@ -48,8 +48,7 @@ pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), Not
         let retry_at = actor.farm.clock.now().boot + settings_pause(&object);
         NotConnected::Trouble(Trouble { hold, retry_at })
     };
-    let clients =
-        settings::clients(&actor.kubernetes, &object, &actor.policy, &actor.observer).await.map_err(later)?;
+    let clients = settings::clients(actor, &object).await.map_err(later)?;
     let account = actor.account(&object).await.map_err(later)?;
     let Found { client, session, identity } = first_primary(actor, clients, &account).await?;
     let sites = actor.sites(&client, &session.token).await.unwrap_or_default();

@@ -123,6 +123,7 @@ impl Actor {
         let asked = self.farm.clock.now();
         let call = link.client.list_brokers(&link.session.token);
         let answer = tokio::select! {
+            biased;
             answer = call => answer,
             () = self.stop.cancelled() => return false,
         };

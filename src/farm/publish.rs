@@ -106,8 +106,9 @@ impl Actor {
         tracing::warn!(farm = %self.farm.key, %error, cause, "a call to the API server failed");
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
-            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
+            biased;
             () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
         }
     }
 

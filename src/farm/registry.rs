@@ -1,6 +1,6 @@
 //! All farms: one actor for each `RasFarm` object, started and stopped as the objects come and go.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::events::{Event, Events, Kind};
 use crate::kubernetes::ObjectKey;
 use crate::leader::Authority;
 use crate::metrics::{Code, FarmName, Metrics};
-use crate::ras::Observation;
+use crate::ras::{Connector, Observation};
 
 /// What every actor is made with.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct FarmContext {
     pub brokers: Arc<Brokers>,
     /// What farms are allowed.
     pub policy: FarmPolicy,
+    /// The way to farms.
+    pub connector: Connector,
     /// `--farm-unavailable-after`.
     pub unavailable_after: Duration,
     /// Events.
@@ -49,7 +51,7 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Arc<Mutex<HashMap<ObjectKey, Running>>>,
+    running: Arc<Mutex<BTreeMap<ObjectKey, Running>>>,
     tasks: TaskTracker,
     begun: CancellationToken,
     stop: CancellationToken,
@@ -118,6 +120,7 @@ impl Farms {
             kubernetes: context.kubernetes.clone(),
             brokers: Arc::clone(&context.brokers),
             policy: context.policy.clone(),
+            connector: Arc::clone(&context.connector),
             observer: Arc::new(move |call| observe(&metrics, &name, call)),
             events: context.events.clone(),
             metrics: context.metrics.clone(),
@@ -144,7 +147,7 @@ impl Farms {
         let ended = self
             .running
             .lock()
-            .extract_if(|key, running| is_gone(key, &running.farm.uid))
+            .extract_if(.., |key, running| is_gone(key, &running.farm.uid))
             .collect::<Vec<_>>();
         for (_, running) in &ended {
             running.stop.cancel();

@@ -1,17 +1,19 @@
 //! From a `RasFarm` and what it refers to, to clients and credentials.
 
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Client, ResourceExt};
 use secrecy::SecretString;
 
+use super::actor::Actor;
 use super::view::Hold;
 use crate::crd::condition::Reason;
 use crate::crd::{ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls};
 use crate::kubernetes::{self, CallError, ObjectKey};
-use crate::ras::{self, ApiPaths, ClientConfig, Credentials, HostPolicy, Observer, TlsConfig};
+use crate::ras::{self, ApiPaths, ClientConfig, Credentials, HostPolicy, TlsConfig};
 
 /// What the process allows its farms.
 #[derive(Clone)]
@@ -39,25 +41,14 @@ pub(crate) struct Account {
 }
 
 /// One client per endpoint, in the order in which they are tried.
-pub(super) async fn clients(
-    kubernetes: &Client,
-    farm: &RasFarm,
-    policy: &FarmPolicy,
-    observer: &Observer,
-) -> Result<Vec<ras::Client>, Hold> {
-    let tls = tls(kubernetes, farm, policy).await?;
+pub(super) async fn clients(actor: &Actor, farm: &RasFarm) -> Result<Vec<ras::Client>, Hold> {
+    let tls = tls(&actor.kubernetes, farm, &actor.policy).await?;
     let spec = &farm.spec;
     let endpoints = std::iter::once(&spec.endpoint).chain(&spec.fallback_endpoints);
-    endpoints.map(|endpoint| client(endpoint, spec, &tls, policy, observer)).collect()
+    endpoints.map(|endpoint| client(actor, endpoint, spec, &tls)).collect()
 }
 
-fn client(
-    endpoint: &str,
-    spec: &RasFarmSpec,
-    tls: &TlsConfig,
-    policy: &FarmPolicy,
-    observer: &Observer,
-) -> Result<ras::Client, Hold> {
+fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) -> Result<ras::Client, Hold> {
     let invalid = |error: ras::ConfigError| {
         Hold::new(Reason::InvalidSpec, format!("Cannot use {endpoint:?}: {error}."))
     };
@@ -65,10 +56,10 @@ fn client(
         endpoint: ras::parse_endpoint(endpoint).map_err(invalid)?,
         tls: tls.clone(),
         request_timeout: spec.request_timeout.get(),
-        hosts: policy.hosts.clone(),
+        hosts: actor.policy.hosts.clone(),
         api: api_paths(spec),
     };
-    ras::Client::observed(config, std::sync::Arc::clone(observer)).map_err(invalid)
+    ras::Client::observed(config, &actor.connector, Arc::clone(&actor.observer)).map_err(invalid)
 }
 
 fn api_paths(spec: &RasFarmSpec) -> ApiPaths {

@@ -1,6 +1,6 @@
 //! The farm's state as a value: what is known, what waits, and what the actor does next. No I/O.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,13 +94,13 @@ pub(super) struct FarmState {
     pub(super) batch: Batch,
     pub(super) queue: Queue,
     pub(super) promotions: Promotions,
-    pub(super) unapplied: HashMap<ObjectKey, Unapplied>,
+    pub(super) unapplied: BTreeMap<ObjectKey, Unapplied>,
     /// Of these, what may still arrive after the next Apply, since it was not answered.
     pub(super) unanswered: HashSet<ObjectKey>,
     /// Whether an earlier process wrote something that is not applied yet.
     pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
-    pub(super) settling: HashMap<ObjectKey, Unapplied>,
+    pub(super) settling: BTreeMap<ObjectKey, Unapplied>,
     /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
     /// Whether the next Apply commits a deletion of ours.
@@ -171,10 +171,10 @@ impl FarmState {
             batch: Batch::default(),
             queue: Queue::default(),
             promotions: Promotions::default(),
-            unapplied: HashMap::new(),
+            unapplied: BTreeMap::new(),
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
-            settling: HashMap::new(),
+            settling: BTreeMap::new(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -254,7 +254,7 @@ impl FarmState {
     }
 
     /// What is committed by the Apply that was just answered; what may still arrive waits for the next one.
-    pub(super) fn take_applied(&mut self) -> HashMap<ObjectKey, Unapplied> {
+    pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
         let all = std::mem::take(&mut self.unapplied);
         if self.pending.is_none() {
             self.unanswered.clear();

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::decision::{Action, Record, Seen, decide};
 use super::term::Term;
 use super::{LEASE_NAME, RETRY_PERIOD};
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 
 /// Leaves room for more than one attempt within the renew deadline when the API server hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ pub(super) struct Candidate {
     seen: Option<Seen>,
     /// What was last logged as going wrong, so that an outage is one line, not one per attempt.
     trouble: Option<String>,
-    clock: fn() -> Now,
+    clock: Clock,
 }
 
 /// Why an attempt told nothing about who holds the Lease.
@@ -51,7 +51,7 @@ enum Standing {
 }
 
 impl Candidate {
-    pub(super) fn new(client: Client, namespace: &str, identity: &str, clock: fn() -> Now) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, identity: &str, clock: Clock) -> Self {
         let leases = Api::namespaced(client, namespace);
         Self { leases, identity: identity.to_owned(), seen: None, trouble: None, clock }
     }
@@ -96,16 +96,16 @@ impl Candidate {
         let Some(lease) = lease.filter(is_mine) else {
             return Ok(());
         };
-        let lease = without_holder(lease, (self.clock)());
+        let lease = without_holder(lease, self.clock.now());
         call("update", self.leases.replace(LEASE_NAME, &PostParams::default(), &lease)).await?;
         Ok(())
     }
 
     /// Looks at the Lease, and creates, takes or renews it where that is due.
     async fn attempt(&mut self) -> Result<Standing, AttemptError> {
-        let asked = (self.clock)().boot;
+        let asked = self.clock.now().boot;
         let lease = call("get", self.leases.get_opt(LEASE_NAME)).await?;
-        let seen = Seen::update(self.seen.take(), lease.as_ref().map(record), (self.clock)().boot);
+        let seen = Seen::update(self.seen.take(), lease.as_ref().map(record), self.clock.now().boot);
         let action = decide(&seen, asked, &self.identity);
         self.seen = Some(seen);
         match action {
@@ -116,7 +116,7 @@ impl Candidate {
 
     /// A version conflict means that somebody else wrote meanwhile; the next attempt sees who.
     async fn write(&self, lease: Option<Lease>) -> Result<Standing, AttemptError> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let is_new = lease.is_none();
         let lease = with_holder(lease.unwrap_or_default(), &self.identity, now);
         let parameters = PostParams::default();

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{RENEW_DEADLINE, RETRY_PERIOD};
-use crate::clock::Now;
+use crate::clock::Clock;
 
 /// The term of one leadership. It can be prolonged while it lasts, and never begins anew.
 #[derive(Debug, Clone)]
@@ -16,12 +16,12 @@ pub(super) struct Term {
     /// In milliseconds of boot time.
     until: Arc<AtomicU64>,
     ended: CancellationToken,
-    clock: fn() -> Now,
+    clock: Clock,
 }
 
 impl Term {
     /// A term that began with a write to the Lease sent at `sent`, in boot time.
-    pub(super) fn new(sent: Duration, clock: fn() -> Now) -> Self {
+    pub(super) fn new(sent: Duration, clock: Clock) -> Self {
         let until = Arc::new(AtomicU64::new(deadline(sent)));
         Self { until, ended: CancellationToken::new(), clock }
     }
@@ -46,7 +46,7 @@ impl Term {
             return Duration::ZERO;
         }
         let until = Duration::from_millis(self.until.load(Ordering::Acquire));
-        until.saturating_sub((self.clock)().boot)
+        until.saturating_sub(self.clock.now().boot)
     }
 
     /// Waits for the end. It neither trusts the renewal to tell it, which may hang, nor a timer to

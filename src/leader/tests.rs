@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::candidate::Candidate;
 use super::decision::{Action, Record, Seen, decide};
 use super::{AcquireError, LEASE_DURATION, LEASE_NAME, Leadership, RENEW_DEADLINE, RETRY_PERIOD, acquire};
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 
 const ME: &str = "me";
 
@@ -303,7 +303,7 @@ fn paused_clock() -> Now {
 }
 
 fn candidate(client: Client, identity: &str) -> Candidate {
-    Candidate::new(client, "system", identity, paused_clock)
+    Candidate::new(client, "system", identity, Clock::new(paused_clock))
 }
 
 async fn win(client: Client) -> Leadership {

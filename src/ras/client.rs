@@ -19,17 +19,14 @@ use super::model::{Agent, Broker, Site};
 use super::paths::ApiPaths;
 use super::receive::{self, ReadError, Received};
 use super::request::{self, BrokerChange, Call, Direction, NewBroker, Removal, Route};
-use super::resolver::FarmResolver;
 use super::secret::{AuthToken, Credentials, MyAccount, Scrubber};
 use super::session::Session;
-use super::tls::{TlsConfig, Trust};
+use super::tls::{self, TlsConfig};
+use super::transport::{Connector, Transport, https};
 
 /// How long the words of a refusal are waited for. Its status alone says that nothing was done, and must not be lost
 /// because the body hangs.
 const MAX_ERROR_BODY_TIME: Duration = Duration::from_secs(2);
-/// How long a connection may take, TLS included, so that a host that cannot be reached (nothing was sent) is told
-/// from a farm that does not answer (anything may have happened).
-const MAX_CONNECT: Duration = Duration::from_secs(10);
 /// The vendor wants this on every request, GET included.
 const JSON_V1: HeaderValue = HeaderValue::from_static("application/json; api-version=1.0");
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("auth_token");
@@ -84,7 +81,7 @@ pub struct Client {
 }
 
 struct Shared {
-    http: reqwest::Client,
+    transport: Transport,
     base: Url,
     /// `Host` where it is not the URL's: with a `serverName` the server still sees the endpoint's host.
     host_header: Option<HeaderValue>,
@@ -109,25 +106,33 @@ enum Expect {
 }
 
 impl Client {
-    /// A client from its settings. Nothing is sent.
+    /// A client from its settings, over HTTPS. Nothing is sent.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
-        Self::build(config, None)
+        let transport = https(&config)?;
+        Self::build(config, transport, None)
     }
 
-    /// As [`Self::new`], and `observer` is told of every call.
-    pub fn observed(config: ClientConfig, observer: Observer) -> Result<Self, ConfigError> {
-        Self::build(config, Some(observer))
+    /// As [`Self::new`], over the transport that `connector` makes; `observer` is told of every call.
+    pub fn observed(
+        config: ClientConfig,
+        connector: &Connector,
+        observer: Observer,
+    ) -> Result<Self, ConfigError> {
+        let transport = connector(&config)?;
+        Self::build(config, transport, Some(observer))
     }
 
-    fn build(config: ClientConfig, observer: Option<Observer>) -> Result<Self, ConfigError> {
-        let ClientConfig { endpoint, tls, request_timeout, hosts, api } = config;
+    fn build(
+        config: ClientConfig,
+        transport: Transport,
+        observer: Option<Observer>,
+    ) -> Result<Self, ConfigError> {
+        let ClientConfig { endpoint, tls, request_timeout: timeout, hosts, api } = config;
         endpoint::check(&endpoint)?;
         let host = endpoint::host(&endpoint)?;
-        let Trust { client, name } = Trust::new(&tls)?;
+        let name = tls::server_name(&tls)?;
         let (base, host_header) = address(endpoint, name.as_ref())?;
-        let resolver = FarmResolver { host: Arc::clone(&host), policy: hosts.clone() };
-        let http = http_client(client, resolver, request_timeout)?;
-        let shared = Shared { http, base, host_header, host, hosts, timeout: request_timeout, api, observer };
+        let shared = Shared { transport, base, host_header, host, hosts, timeout, api, observer };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -293,7 +298,7 @@ impl Client {
         let admitted = self.shared.hosts.check_host(&self.shared.host);
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
         let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
-        let response = self.shared.http.execute(request).await.map_err(fail)?;
+        let response = (self.shared.transport)(request).await.map_err(fail)?;
         if !response.status().is_success() {
             let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeout / 4);
             let kind = receive::failure(response, scrubber, words_time).await;
@@ -353,34 +358,6 @@ fn address(
     let mut base = endpoint.clone();
     base.set_host(Some(name.as_ref())).map_err(|_| ConfigError::ServerName(name.as_ref().to_owned()))?;
     Ok((base, Some(header)))
-}
-
-/// # Why no pool, and no retry
-/// The pool of hyper-util sends a request again when a re-used connection turns out to be closed before the request
-/// was written, and reqwest offers no switch for that. A connection per call makes it impossible, for reads too,
-/// whose calls are counted; at one list per farm and period the cost is a handshake. reqwest's own retries (HTTP/2
-/// refusals only) are switched off by name, and HTTP/1.1 leaves them nothing to retry.
-///
-/// A redirect would carry `auth_token` to another host, and a proxy of the environment would see the queries.
-fn http_client(
-    tls: rustls::ClientConfig,
-    resolver: FarmResolver,
-    request_timeout: Duration,
-) -> Result<reqwest::Client, ConfigError> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(resolver)
-        .connect_timeout(MAX_CONNECT.min(request_timeout / 2))
-        .pool_max_idle_per_host(0)
-        .retry(reqwest::retry::never())
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .https_only(true)
-        .http1_only()
-        .referer(false)
-        .user_agent(concat!("ras-operator/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|_| ConfigError::Setup)
 }
 
 fn read<T>(

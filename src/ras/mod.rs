@@ -1,7 +1,7 @@
 //! The client of the RAS REST API. It knows nothing of Kubernetes, holds no session and never repeats a call.
 //!
 //! A call goes one way through the modules: [`request`] builds it as a value, [`client`] sends it in one place
-//! (over the TLS of [`tls`], to a host that [`hosts`] admits), and [`model`] or [`error`] says what came back.
+//! (by a [`transport`], over the TLS of [`tls`], to a host that [`hosts`] admits), and [`model`] or [`error`] says what came back.
 
 mod answer;
 mod cause;
@@ -18,6 +18,7 @@ mod resolver;
 pub mod secret;
 pub mod session;
 pub mod tls;
+pub mod transport;
 mod verifier;
 
 pub use client::{Answer, Client, ClientConfig, Observation, Observer};
@@ -30,3 +31,4 @@ pub use request::{BrokerChange, Call, Direction, NewBroker, Removal, Route};
 pub use secret::{AuthToken, Credentials, MyAccount};
 pub use session::{LogonFailures, LogonLimit, LogonPermit, Session};
 pub use tls::TlsConfig;
+pub use transport::{Connector, https};

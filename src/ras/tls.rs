@@ -25,35 +25,26 @@ pub struct TlsConfig {
     pub insecure_skip_verify: bool,
 }
 
-/// The settings, parsed.
-#[derive(Debug)]
-pub(super) struct Trust {
-    pub(super) client: ClientConfig,
-    pub(super) name: Option<ServerName<'static>>,
+/// The name to look for in the certificate where it is not the endpoint's host.
+pub(super) fn server_name(config: &TlsConfig) -> Result<Option<ServerName<'static>>, ConfigError> {
+    config.server_name.as_deref().map(parse_name).transpose()
 }
 
-impl Trust {
-    pub(super) fn new(config: &TlsConfig) -> Result<Self, ConfigError> {
-        let TlsConfig { ca_pem, server_name, pinned_sha256, insecure_skip_verify } = config;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let pins = pinned_sha256.iter().map(|pin| parse_pin(pin)).collect::<Result<Vec<_>, _>>()?;
-        let name = server_name.as_deref().map(parse_name).transpose()?;
-        let chain = match ca_pem {
-            _ if *insecure_skip_verify => None,
-            Some(pem) => Some(chain_verifier(bundle_roots(pem)?, &provider)?),
-            None if !pins.is_empty() => None,
-            None => Some(system_verifier(&provider)?),
-        };
-        let verifier = FarmVerifier { chain, name: name.clone(), pins, provider: Arc::clone(&provider) };
-        Ok(Self { client: client_config(verifier, provider, name.as_ref())?, name })
-    }
-}
-
-fn client_config(
-    verifier: FarmVerifier,
-    provider: Arc<CryptoProvider>,
-    name: Option<&ServerName<'static>>,
-) -> Result<ClientConfig, ConfigError> {
+/// The TLS library's configuration of these settings.
+pub(super) fn client_config(config: &TlsConfig) -> Result<ClientConfig, ConfigError> {
+    let TlsConfig { ca_pem, server_name: _, pinned_sha256, insecure_skip_verify } = config;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let pins = pinned_sha256.iter().map(|pin| parse_pin(pin)).collect::<Result<Vec<_>, _>>()?;
+    let chain = match ca_pem {
+        _ if *insecure_skip_verify => None,
+        Some(pem) => Some(chain_verifier(bundle_roots(pem)?, &provider)?),
+        None if !pins.is_empty() => None,
+        None => Some(system_verifier(&provider)?),
+    };
+    let name = server_name(config)?;
+    // SNI carries DNS names only; for an address the endpoint's host must not stand in.
+    let enable_sni = !matches!(name, Some(ServerName::IpAddress(_)));
+    let verifier = FarmVerifier { chain, name, pins, provider: Arc::clone(&provider) };
     // The provider is given, never taken from a process default: whether one is set is not ours to know.
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -63,8 +54,7 @@ fn client_config(
         .with_no_client_auth();
     // A resumed session skips the verifier, and its cache would cost memory per farm for one call in a while.
     config.resumption = Resumption::disabled();
-    // SNI carries DNS names only; for an address the endpoint's host must not stand in.
-    config.enable_sni = !matches!(name, Some(ServerName::IpAddress(_)));
+    config.enable_sni = enable_sni;
     Ok(config)
 }
 
@@ -130,7 +120,7 @@ mod tests {
     use super::*;
 
     fn trust(config: &TlsConfig) -> Result<(), ConfigError> {
-        Trust::new(config).map(|_| ())
+        client_config(config).map(|_| ())
     }
 
     fn pinned(pin: &str) -> TlsConfig {

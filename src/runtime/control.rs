@@ -4,17 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use kube::runtime::reflector::ObjectRef;
 
-use super::DRAIN_LIMIT;
+use super::{DRAIN_LIMIT, Work};
 use crate::broker::reconcile::{Context, ReconcileError};
-use crate::cli::RunArgs;
 use crate::crd::RasBroker;
 use crate::kubernetes::ObjectKey;
 use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
@@ -23,26 +18,17 @@ use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
 
 /// Drives brokers until stopped, and lets what is under way finish.
-pub(super) async fn control(
-    stream: BoxStream<'static, Result<PartialObjectMeta<RasBroker>, watcher::Error>>,
-    store: Store<PartialObjectMeta<RasBroker>>,
-    woken: mpsc::UnboundedReceiver<ObjectKey>,
-    context: &Arc<Context>,
-    metrics: &Metrics,
-    args: &RunArgs,
-    (stop, begun): (&CancellationToken, CancellationToken),
-) {
-    let config = controller::Config::default()
-        .concurrency(args.max_concurrent_reconciles)
-        .debounce(Duration::from_millis(50));
+pub(super) async fn control(work: Work) {
+    let Work { triggers, store, woken, context, metrics, concurrency, begun, stop } = work;
+    let config = controller::Config::default().concurrency(concurrency).debounce(Duration::from_millis(50));
     let woken = futures::stream::unfold(woken, |mut woken| async move {
         let key = woken.recv().await?;
         Some((ObjectRef::<PartialObjectMeta<RasBroker>>::new(&key.name).within(&key.namespace), woken))
     });
-    let shared = Arc::new((Arc::clone(context), metrics.clone()));
+    let shared = Arc::new((context, metrics));
     // A standby keeps its caches and does nothing; when its time comes it looks at everything once.
     let all = futures::stream::once(begun.cancelled_owned()).chain(futures::stream::pending());
-    let running = Controller::for_stream(stream, store)
+    let running = Controller::for_stream(triggers, store)
         .with_config(config)
         .reconcile_on(woken)
         .reconcile_all_on(all)

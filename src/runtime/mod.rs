@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::predicates;
-use kube::runtime::reflector;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -34,7 +36,7 @@ use crate::farm::settings::FarmPolicy;
 use crate::kubernetes::{self, ObjectKey};
 use crate::leader::{self, AcquireError, Authority, Leader, Leadership};
 use crate::metrics::Metrics;
-use crate::ras::HostPolicy;
+use crate::ras::{Connector, HostPolicy, https};
 
 /// How long calls that are not idempotent may take to finish once the process is told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
@@ -73,7 +75,12 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
         stopping.cancelled().await;
         readiness.draining();
     });
-    let ended = Operator::new(client, &args, metrics, stop).run(&args, &probes).await;
+    let clock = Clock::MACHINE;
+    let identity = leader::identity(clock.now());
+    let outside = Outside { kubernetes: client, connector: Arc::new(https), clock, identity };
+    let namespaces = args.watch_namespaces.as_slice();
+    let controllers = |work| controllers(work, namespaces);
+    let ended = Operator::new(outside, &args, metrics, stop).run(&args, &probes, controllers).await;
     draining.abort();
     servers_stop.cancel();
     match servers.await {
@@ -83,9 +90,56 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     ended
 }
 
+/// Runs both controllers until they are told to end, and lets both finish what is under way; ends with whichever ends
+/// before.
+async fn controllers(work: Work, namespaces: &[String]) {
+    let stop = work.stop.clone();
+    let mut promotions = Box::pin(promotions::promote(&work, namespaces));
+    let mut brokers = Box::pin(control(work));
+    tokio::select! {
+        () = &mut brokers => if stop.is_cancelled() { promotions.await },
+        () = &mut promotions => if stop.is_cancelled() { brokers.await },
+    }
+}
+
+/// What an operator finds outside of itself.
+#[allow(missing_debug_implementations, reason = "kube's Client has none")]
+pub struct Outside {
+    /// The API server.
+    pub kubernetes: Client,
+    /// The way to farms.
+    pub connector: Connector,
+    /// Time.
+    pub clock: Clock,
+    /// A name that no other process has.
+    pub identity: String,
+}
+
+/// When brokers are reconciled, and with what.
+#[allow(missing_debug_implementations, reason = "kube's Client has none")]
+pub struct Work {
+    /// Brokers whose change is a reason to look at them.
+    pub triggers: BoxStream<'static, Result<PartialObjectMeta<RasBroker>, watcher::Error>>,
+    /// All brokers.
+    pub store: Store<PartialObjectMeta<RasBroker>>,
+    /// Brokers that somebody asked to look at.
+    pub woken: mpsc::UnboundedReceiver<ObjectKey>,
+    /// What reconciles share.
+    pub context: Arc<Context>,
+    /// Where they are counted.
+    pub metrics: Metrics,
+    /// How many go on at the same time.
+    pub concurrency: u16,
+    /// Once cancelled, all brokers are looked at.
+    pub begun: CancellationToken,
+    /// Once cancelled, no other reconcile begins.
+    pub stop: CancellationToken,
+}
+
 /// The running parts.
-struct Operator {
-    client: Client,
+#[allow(missing_debug_implementations, reason = "kube's Client has none")]
+pub struct Operator {
+    outside: Outside,
     farms: Arc<Farms>,
     context: Arc<Context>,
     metrics: Metrics,
@@ -98,17 +152,20 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(client: Client, args: &RunArgs, metrics: Metrics, stop: CancellationToken) -> Self {
+    /// The parts, wired. Nothing is done yet.
+    pub fn new(outside: Outside, args: &RunArgs, metrics: Metrics, stop: CancellationToken) -> Self {
+        let Outside { kubernetes, connector, clock, identity } = &outside;
         let (wake, woken) = mpsc::unbounded_channel();
         let brokers = Arc::new(Brokers::default());
-        let events = Events::new(client.clone(), &leader::identity(Clock.now()), Clock);
+        let events = Events::new(kubernetes.clone(), identity, *clock);
         let authority = if args.leader_elect { Authority::default() } else { Authority::always() };
         let farms_stop = CancellationToken::new();
         let hosts =
             args.allowed_farm_hosts.as_ref().map(|hosts| hosts.as_slice().to_vec()).unwrap_or_default();
         let farms = FarmContext {
-            kubernetes: client.clone(),
+            kubernetes: kubernetes.clone(),
             brokers: Arc::clone(&brokers),
+            connector: Arc::clone(connector),
             policy: FarmPolicy {
                 hosts: HostPolicy::new(&hosts),
                 allow_insecure_tls: args.allow_insecure_tls,
@@ -116,40 +173,48 @@ impl Operator {
             unavailable_after: args.farm_unavailable_after.get(),
             events: events.clone(),
             metrics: metrics.clone(),
-            clock: Clock,
+            clock: *clock,
             authority: authority.clone(),
             wake,
         };
         let farms = Arc::new(Farms::new(farms, farms_stop.clone()));
         let context = Context {
-            kubernetes: client.clone(),
+            kubernetes: kubernetes.clone(),
             brokers,
             farms: Arc::clone(&farms),
             events,
-            clock: Clock,
+            clock: *clock,
             memories: Mutex::new(HashMap::new()),
             crd: tokio::sync::Mutex::new(None),
         };
-        Self { client, farms, context: Arc::new(context), metrics, woken, authority, stop, farms_stop }
+        let context = Arc::new(context);
+        Self { outside, farms, context, metrics, woken, authority, stop, farms_stop }
     }
 
-    async fn run(self, args: &RunArgs, probes: &Probes) -> Result<(), RunError> {
-        let election =
-            lead(self.client.clone(), args.leader_elect, self.authority.clone(), self.stop.clone());
-        let mut election = Box::pin(election);
+    /// Works until stopped, or until a part ends that must not; `control` decides when which broker is reconciled.
+    pub async fn run<F: Future<Output = ()>>(
+        self,
+        args: &RunArgs,
+        probes: &Probes,
+        control: impl FnOnce(Work) -> F,
+    ) -> Result<(), RunError> {
+        let Outside { kubernetes, connector: _, clock, identity } = &self.outside;
+        let candidate = args.leader_elect.then(|| (kubernetes.clone(), *clock, identity.clone()));
+        let mut election = Box::pin(lead(candidate, self.authority.clone(), self.stop.clone()));
         let (farms, stop, farms_stop) = (Arc::clone(&self.farms), self.stop.clone(), self.farms_stop.clone());
         let begun = CancellationToken::new();
         let mut leadership = None;
-        let mut working = Box::pin(self.work(args, probes, begun.clone()));
+        let mut working = Box::pin(self.work(args, probes, begun.clone(), control));
         let ended = loop {
             tokio::select! {
+                biased;
+                () = lost(leadership.as_ref()) => return Err(RunError::LeadershipLost),
                 ended = &mut working => break ended,
                 won = &mut election, if leadership.is_none() && !stop.is_cancelled() => {
                     begun.cancel();
                     farms.begin();
                     leadership = Some(won);
                 }
-                () = lost(leadership.as_ref()) => return Err(RunError::LeadershipLost),
             }
         };
         // Reconciles are done, or given up; now the sessions are given back, and then the Lease.
@@ -162,11 +227,18 @@ impl Operator {
     }
 
     /// Keeps the caches, and reconciles from `begun` on. Ends when stopped, or when a part ends that must not.
-    async fn work(self, args: &RunArgs, probes: &Probes, begun: CancellationToken) -> Result<(), RunError> {
+    async fn work<F: Future<Output = ()>>(
+        self,
+        args: &RunArgs,
+        probes: &Probes,
+        begun: CancellationToken,
+        control: impl FnOnce(Work) -> F,
+    ) -> Result<(), RunError> {
+        let kubernetes = self.outside.kubernetes;
         let namespaces = args.watch_namespaces.as_slice().to_vec();
         let (farms_synced, farms_are_synced) = oneshot::channel();
         let farm_watch = watch_farms(
-            self.client.clone(),
+            kubernetes.clone(),
             namespaces.clone(),
             Arc::clone(&self.farms),
             Arc::clone(&self.context),
@@ -175,7 +247,7 @@ impl Operator {
         let farm_watch = guarded(&probes.liveness, "watch of farms", farm_watch);
         let (store, writer) = reflector::store::<PartialObjectMeta<RasBroker>>();
         let (brokers_synced, brokers_are_synced) = oneshot::channel();
-        let stream = watch_brokers(&self.client, &namespaces, Arc::clone(&self.context), brokers_synced);
+        let stream = watch_brokers(&kubernetes, &namespaces, Arc::clone(&self.context), brokers_synced);
         let triggers =
             predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
         let stream =
@@ -188,37 +260,25 @@ impl Operator {
             std::future::pending::<()>().await;
         };
         let heartbeat = probes.liveness.watch("controllers", None);
-        let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
-        let promoted = promotions::promote(&self.context, &namespaces, &metrics, stop.clone(), begun.clone());
-        let controlled = control(
-            stream.boxed(),
+        let controlled = control(Work {
+            triggers: stream.boxed(),
             store,
-            self.woken,
-            &self.context,
-            &self.metrics,
-            args,
-            (&self.stop, begun),
-        );
+            woken: self.woken,
+            context: self.context,
+            metrics: self.metrics,
+            concurrency: args.max_concurrent_reconciles,
+            begun,
+            stop: self.stop,
+        });
         let ended = tokio::select! {
-            ended = both(&stop, controlled, promoted) => ended,
+            biased;
+            () = controlled => Err(RunError::Ended("the controllers")),
             () = farm_watch => Err(RunError::Ended("the watch of farms")),
             () = all_synced => Ok(()),
         };
         heartbeat.finish();
         ended
     }
-}
-
-/// Runs both controllers until both have ended, which neither may before it is told to.
-async fn both(
-    stop: &CancellationToken,
-    brokers: impl Future<Output = ()>,
-    promotions: impl Future<Output = ()>,
-) -> Result<(), RunError> {
-    let must_be_stopped = |name| if stop.is_cancelled() { Ok(()) } else { Err(RunError::Ended(name)) };
-    let brokers = brokers.map(|()| must_be_stopped("the controller of brokers"));
-    let promotions = promotions.map(|()| must_be_stopped("the controller of promotions"));
-    tokio::try_join!(brokers, promotions).map(drop)
 }
 
 /// Runs a task that must not end as one of its own, and reports its death to `/healthz`.
@@ -232,17 +292,13 @@ async fn guarded(liveness: &Liveness, name: &'static str, task: impl Future<Outp
 
 /// Waits for the right to act; with an election, for the Lease.
 async fn lead(
-    client: Client,
-    elect: bool,
+    candidate: Option<(Client, Clock, String)>,
     authority: Authority,
     stop: CancellationToken,
 ) -> Option<Leadership> {
-    if !elect {
-        return None;
-    }
+    let (client, clock, identity) = candidate?;
     let namespace = leader::namespace(&client);
-    let identity = leader::identity(Clock.now());
-    match Leader::acquire(client, &namespace, &identity, stop).await {
+    match Leader::acquire(client, &namespace, &identity, clock, stop).await {
         Ok(leadership) => {
             tracing::info!(identity, "won the lease");
             authority.begin(&leadership);

@@ -4,19 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector;
-use tokio_util::sync::CancellationToken;
-
-use super::DRAIN_LIMIT;
-use crate::broker::reconcile::Context as BrokerContext;
+use super::{DRAIN_LIMIT, Work};
 use crate::crd::RasBrokerPromotion;
 use crate::kubernetes::{CallError, ObjectKey};
 use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
 use crate::promotion::reconcile::Context;
 use crate::watch::{as_one, watch};
+use futures::{StreamExt, TryStreamExt};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector;
 
 /// Promotions that are worked on at a time.
 const CONCURRENT: u16 = 4;
@@ -24,13 +21,9 @@ const CONCURRENT: u16 = 4;
 const ERROR_PAUSE: Duration = Duration::from_secs(2);
 
 /// Drives promotions until stopped, and lets a call that is under way finish.
-pub(super) async fn promote(
-    brokers: &BrokerContext,
-    namespaces: &[String],
-    metrics: &Metrics,
-    stop: CancellationToken,
-    begun: CancellationToken,
-) {
+pub(super) fn promote(work: &Work, namespaces: &[String]) -> impl Future<Output = ()> + use<> {
+    let (brokers, metrics) = (&work.context, work.metrics.clone());
+    let (begun, stop) = (work.begun.clone(), work.stop.clone());
     let (store, writer) = reflector::store::<RasBrokerPromotion>();
     let context = Context {
         kubernetes: brokers.kubernetes.clone(),
@@ -51,13 +44,15 @@ pub(super) async fn promote(
         .with_config(controller::Config::default().concurrency(CONCURRENT))
         .reconcile_all_on(all)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile, |_, _, _| Action::requeue(ERROR_PAUSE), Arc::new((context, metrics.clone())))
+        .run(reconcile, |_, _, _| Action::requeue(ERROR_PAUSE), Arc::new((context, metrics)))
         .for_each(|_| std::future::ready(()));
-    let too_long = async {
+    let too_long = async move {
         stop.cancelled().await;
         tokio::time::sleep(DRAIN_LIMIT).await;
     };
-    tokio::select! { () = running => {}, () = too_long => {} }
+    async move {
+        tokio::select! { () = running => {}, () = too_long => {} }
+    }
 }
 
 async fn reconcile(

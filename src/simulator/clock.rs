@@ -3,9 +3,8 @@
 //! It is set apart from the caller's clock on purpose, so that a test can give a farm that is an hour
 //! behind, or let a day pass in no time.
 
-use std::time::Instant;
-
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 /// A clock that runs or stands, and can be set and advanced either way.
 #[derive(Debug)]

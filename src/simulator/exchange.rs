@@ -16,11 +16,14 @@ use super::wire::{MEDIA_TYPE, Reply, Request};
 
 /// What the connection is to do.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub enum Outcome {
+    /// This answer.
     Answer(Reply),
     /// Half of the body, then the end of the connection.
     Truncated(Reply),
+    /// The end of the connection.
     Reset,
+    /// Nothing.
     Hang,
 }
 

@@ -18,6 +18,7 @@ mod exchange;
 mod farm;
 mod fault;
 mod handlers;
+mod in_process;
 mod journal;
 mod limit;
 mod person;
@@ -36,6 +37,7 @@ pub use config::{
     Account, BrokerConfig, ClockConfig, FarmConfig, MyAccount, RateLimit, Rights, SecondaryEndpoint,
     SimulatorConfig, SiteConfig,
 };
+pub use exchange::Outcome;
 pub use farm::{FarmHandle, FarmView, RowView};
 pub use fault::{Effect, Fault, When};
 pub use journal::{Counters, JournalEntry};
@@ -44,3 +46,4 @@ pub use sessions::OpenSession;
 pub use start::{Simulator, StartError};
 pub use state::{Applied, LastApply, Row, Site};
 pub use switches::*;
+pub use wire::Reply;

@@ -125,12 +125,8 @@ async fn start_farm(
     tasks: &Tasks,
 ) -> Result<FarmHandle, StartError> {
     let state = FarmState::new(config, place);
-    let primary = state.primary_of(state.licensing_site());
-    let first = (primary.map_or_else(String::new, |row| row.server.clone()), config.port);
-    let others = config.secondary_endpoints.iter();
-    let others = others.map(|other| (other.server.clone(), other.port));
     let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
-    for (server, port) in std::iter::once(first).chain(others) {
+    for (server, port) in endpoint_servers(&state, config) {
         let (bound, address) = listener(port).await?;
         listeners.push(bound);
         endpoints.push(Endpoint { address, server });
@@ -142,6 +138,17 @@ async fn start_farm(
         drop(tasks.spawn(listen(listener, at)));
     }
     Ok(handle)
+}
+
+/// The server that each endpoint is connected to, and its port: the primary of the licensing site, then others.
+pub(super) fn endpoint_servers(
+    state: &FarmState,
+    config: &FarmConfig,
+) -> impl Iterator<Item = (String, u16)> + use<> {
+    let primary = state.primary_of(state.licensing_site());
+    let first = (primary.map_or_else(String::new, |row| row.server.clone()), config.port);
+    let others = config.secondary_endpoints.iter().map(|other| (other.server.clone(), other.port));
+    std::iter::once(first).chain(others.collect::<Vec<_>>())
 }
 
 async fn listener(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -128,10 +128,13 @@ fn without_secret(pair: &str) -> String {
 
 /// An answer before it is put on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Reply {

@@ -7,6 +7,7 @@ use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use ras_operator::clock::Clock;
 use ras_operator::leader::{LEASE_NAME, Leader, Leadership, RENEW_DEADLINE, RETRY_PERIOD};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ pub(crate) async fn client(kubeconfig: &Path) -> Client {
 
 async fn acquire(client: &Client, namespace: &str, identity: &str) -> Leadership {
     let stop = CancellationToken::new();
-    let acquired = Leader::acquire(client.clone(), namespace, identity, stop);
+    let acquired = Leader::acquire(client.clone(), namespace, identity, Clock::MACHINE, stop);
     timeout(SOON, acquired).await.expect("the lease in time").expect("no stop")
 }
 
