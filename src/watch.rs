@@ -206,4 +206,25 @@ mod tests {
         let listed = lists.take(None, Event::<ConfigMap>::InitDone);
         assert_eq!(listed, Change::Listed(None, [ObjectKey::new("a", "new")].into()));
     }
+
+    #[test]
+    fn several_scopes_are_told_as_one_and_nothing_before_all_were_listed() {
+        let mut merged = Merged { lists: Lists::new(&["a".into(), "b".into()]), known: HashMap::new() };
+        let (a, b): (Scope, Scope) = (Some("a".into()), Some("b".into()));
+        for event in [Event::Init, Event::InitApply(object("a", "one")), Event::InitDone] {
+            assert!(merged.take(a.clone(), event).is_empty());
+        }
+        assert!(merged.take(a.clone(), Event::Delete(object("a", "one"))).is_empty());
+        assert!(merged.take(a.clone(), Event::Apply(object("a", "two"))).is_empty());
+        assert!(merged.take(b.clone(), Event::Init).is_empty());
+        let all = merged.take(b, Event::InitDone);
+        let expected = [Event::Init, Event::InitApply(object("a", "two")), Event::InitDone];
+        assert_eq!(format!("{all:?}"), format!("{expected:?}"), "what went before is not among it");
+        // A list of one scope, later: what it lacks is told as gone.
+        for event in [Event::Init, Event::InitApply(object("a", "three"))] {
+            merged.take(a.clone(), event);
+        }
+        let gone = merged.take(a, Event::InitDone);
+        assert_eq!(format!("{gone:?}"), format!("{:?}", [Event::Delete(object("a", "two"))]));
+    }
 }

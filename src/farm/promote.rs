@@ -43,6 +43,11 @@ impl Promotions {
         self.running.is_none() && self.asked.is_some_and(|at| now.since(at) < ASKED_FOR)
     }
 
+    /// The outcome of the one with this uid is known; whether that is news.
+    pub(super) fn over(&mut self, uid: &str) -> bool {
+        self.running.take_if(|(promoting, _)| promoting.uid == uid).is_some()
+    }
+
     /// Forgets one that nobody has asked about for so long that it can have no effect any more, and tells when that is
     /// to be looked at again.
     pub(super) fn expire(&mut self, now: Now) -> Duration {
@@ -76,7 +81,7 @@ impl FarmState {
     }
 
     /// Whether a promotion that was decided on the list of `listed_at` may be sent now.
-    fn admit_promotion(&mut self, promoting: Promoting, listed_at: Duration, now: Now) -> bool {
+    pub(super) fn admit_promotion(&mut self, promoting: Promoting, listed_at: Duration, now: Now) -> bool {
         self.promotions.asked = Some(now.boot);
         let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
         let decided_on_this = self.snapshot.listed_at == listed_at && now.since(listed_at) <= FRESH;
@@ -152,9 +157,7 @@ impl Farm {
 
     /// The outcome of the promotion with this uid is known, or it was not sent.
     pub fn promotion_over(&self, uid: &str) {
-        let mut state = self.state.lock();
-        let over = state.promotions.running.take_if(|(promoting, _)| promoting.uid == uid).is_some();
-        drop(state);
+        let over = self.state.lock().promotions.over(uid);
         if over {
             self.changed.notify_one();
         }

@@ -107,8 +107,12 @@ impl FarmState {
             return Ok(self.granted(Task::List, now));
         }
         let asked = self.apply_asked().is_some();
-        // A promotion does not wait until everybody before it has been served.
-        let queued = if self.promotions.is_awaited(now) { 0 } else { self.queue.len() };
+        // A promotion does not wait until everybody before it has been served, and its batch waits for it.
+        let queued = match (self.promotions.is_awaited(now), self.batch.is_dirty()) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => self.queue.len(),
+        };
         let due = self.batch.due(now.boot, queued, self.object.spec.apply.mode, asked);
         let wait = match due {
             Due::Apply if self.may_apply() => return Ok(self.apply_now(now)),

@@ -478,6 +478,22 @@ mod tests {
     }
 
     #[test]
+    fn a_promotion_has_the_account_in_its_body_alone_and_can_be_printed() {
+        let account = MyAccount { email: "a@b.c".into(), password: "canary-password".into() };
+        let paths = ApiPaths {
+            promote: ApiCall::new("/api/Broker/{id}/primary", ApiMethod::Put),
+            ..ApiPaths::default()
+        };
+        let default = promote_broker(&ApiPaths::default(), 7, &account);
+        assert_eq!((default.method.as_str(), default.path.as_str()), ("POST", "/api/Broker/7/promote"));
+        assert_eq!(query(&default), "");
+        assert_eq!(body(&default), json!({"email": "a@b.c", "password": "canary-password"}));
+        let set = promote_broker(&paths, 7, &account);
+        assert_eq!((set.method.as_str(), set.path.as_str()), ("PUT", "/api/Broker/7/primary"));
+        assert!(!format!("{default:?} {account:?}").contains("canary"));
+    }
+
+    #[test]
     fn logon_escapes_what_json_needs() {
         let credentials = Credentials { username: r"DOM\svc".into(), password: "quo\"te".into() };
         assert_eq!(body(&logon(&credentials)), json!({"username": r"DOM\svc", "password": "quo\"te"}));
