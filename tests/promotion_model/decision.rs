@@ -78,11 +78,11 @@ pub(crate) struct Decision {
 pub(crate) const OLD: u8 = 5;
 
 fn ago(age: u8) -> Duration {
-    NOW - TICK * u32::from(age)
+    NOW.saturating_sub(TICK * u32::from(age))
 }
 
 fn age(at: Duration) -> u8 {
-    u8::try_from((NOW - at).as_secs() / TICK.as_secs()).unwrap().min(OLD)
+    u8::try_from(NOW.saturating_sub(at).as_secs() / TICK.as_secs()).unwrap().min(OLD)
 }
 
 thread_local! {

@@ -227,7 +227,9 @@ impl World {
         for process in self.processes.iter_mut().flatten() {
             let Known { asked, seen, fate: _, listed } = &mut process.known;
             asked.iter_mut().chain(seen).for_each(older);
-            listed.iter_mut().for_each(|(age, _)| older(age));
+            if let Some((age, _)) = listed {
+                older(age);
+            }
         }
         self.calls.iter_mut().for_each(|call| older(&mut call.age));
     }
@@ -270,7 +272,7 @@ impl World {
                 self.tick();
             }
             Fault::Touched => {
-                self.processes.iter_mut().flatten().for_each(|process| process.is_current = false)
+                self.processes.iter_mut().flatten().for_each(|process| process.is_current = false);
             }
         }
     }

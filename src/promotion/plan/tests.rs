@@ -16,6 +16,10 @@ fn now() -> Now {
     Now { wall: Timestamp::constant(1_800_000_000, 0), boot: BOOT }
 }
 
+fn ago(age: Duration) -> Duration {
+    BOOT.saturating_sub(age)
+}
+
 fn row(id: i64, server: &str, priority: i64) -> ras::Broker {
     ras::Broker {
         id,
@@ -60,7 +64,7 @@ fn listed(rows: Vec<ras::Broker>, at: Duration) -> Arc<Snapshot> {
     Arc::new(snapshot.with_agents(vec![agent("cb1", 0), agent("cb2", 0)]))
 }
 
-fn broker(spec: serde_json::Value) -> Candidate {
+fn broker(spec: &serde_json::Value) -> Candidate {
     let mut object = json!({
         "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBroker",
         "metadata": {"name": "two", "namespace": "ns", "uid": "b2", "generation": 1},
@@ -86,7 +90,7 @@ fn observed() -> Observed {
     .unwrap();
     Observed {
         request: Request::of(&object),
-        broker: Some(broker(json!({}))),
+        broker: Some(broker(&json!({}))),
         farm: FarmView::Up(Arc::new(facts())),
         rival: None,
         memory: Memory::default(),
@@ -135,12 +139,20 @@ fn where_nothing_stands_in_the_way_what_is_sent_is_in_the_status_that_goes_befor
     assert!(status.start_time.is_some() && status.completion_time.is_none());
 }
 
+/// Holds that each of these worlds has its phase and reason, and that nothing is sent.
+fn stands_in_the_way(table: Vec<(&str, Observed, PromotionPhase, &str)>) {
+    for (what, observed, phase, reason) in table {
+        let plan = plan(&observed, now());
+        assert_eq!(shown(&plan), Some((phase, reason.to_owned())), "{what}");
+        assert!(plan.send.is_none() && plan.running.is_none(), "{what}");
+        assert_eq!(plan.requeue.is_none(), phase.is_final(), "{what}: final means that nothing follows");
+    }
+}
+
 #[test]
-fn everything_that_stands_in_the_way_has_its_phase_and_reason_and_nothing_is_sent() {
-    use PromotionPhase::{Failed, Pending, Succeeded};
-    let candidate = |spec| Observed { broker: Some(broker(spec)), ..observed() };
-    let outage = Outage { hold: Hold::new(Reason::FarmUnreachable, "Down."), overdue: false };
-    let down = FarmView::Down(outage);
+fn what_the_objects_say_may_stand_in_the_way() {
+    use PromotionPhase::{Failed, Pending};
+    let candidate = |spec| Observed { broker: Some(broker(&spec)), ..observed() };
     let mut unreadable = observed();
     unreadable.request.spec.not_after = "soon".into();
     let mut deleted = observed();
@@ -148,18 +160,7 @@ fn everything_that_stands_in_the_way_has_its_phase_and_reason_and_nothing_is_sen
     let mut paused = observed();
     paused.memory.pause =
         Some((Hold::new(Reason::SecretNotFound, "Missing."), BOOT + Duration::from_secs(1)));
-    let disabled = ras::Broker { enabled: Some(false), ..row(2, "cb2", 1) };
-    let marked = ras::Broker { marked_for_deletion: Some(true), ..row(2, "cb2", 1) };
-    let agents = |state| {
-        with_farm(|facts| {
-            let snapshot = facts.snapshot.with_agents(vec![agent("cb1", 0), agent("cb2", state)]);
-            facts.snapshot = Arc::new(snapshot);
-        })
-    };
-    let unlisted_agent = with_farm(|facts| {
-        facts.snapshot = Arc::new(facts.snapshot.with_agents(vec![agent("cb1", 0)]));
-    });
-    let table = [
+    stands_in_the_way(vec![
         ("no such time", unreadable, Failed, "InvalidSpec"),
         ("too late", late(), Failed, "Expired"),
         ("no such broker", Observed { broker: None, ..observed() }, Pending, "NotFound"),
@@ -167,6 +168,23 @@ fn everything_that_stands_in_the_way_has_its_phase_and_reason_and_nothing_is_sen
         ("broker deleted", deleted, Failed, "NotEligible"),
         ("only observed", candidate(json!({"managementPolicy": "ObserveOnly"})), Failed, "NotEligible"),
         ("broker suspended", candidate(json!({"suspend": true})), Pending, "Suspended"),
+        ("a rival", Observed { rival: Some("older".into()), ..observed() }, Failed, "ResourceConflict"),
+        ("no account", paused, Pending, "SecretNotFound"),
+    ]);
+}
+
+#[test]
+fn what_the_farm_shows_may_stand_in_the_way() {
+    use PromotionPhase::{Failed, Pending, Succeeded};
+    let outage = Outage { hold: Hold::new(Reason::FarmUnreachable, "Down."), overdue: false };
+    let down = FarmView::Down(outage);
+    let disabled = ras::Broker { enabled: Some(false), ..row(2, "cb2", 1) };
+    let marked = ras::Broker { marked_for_deletion: Some(true), ..row(2, "cb2", 1) };
+    let agents = |agents: Vec<ras::Agent>| {
+        with_farm(|facts| facts.snapshot = Arc::new(facts.snapshot.with_agents(agents)))
+    };
+    let other = vec![row(1, "cb1", 1), row(2, "cb2", 2), row(3, "cb3", 0)];
+    stands_in_the_way(vec![
         ("farm missing", Observed { farm: FarmView::Missing, ..observed() }, Pending, "WaitingForFarm"),
         ("farm down", Observed { farm: down.clone(), ..observed() }, Pending, "WaitingForFarm"),
         ("farm down, too late", Observed { farm: down, ..late() }, Failed, "Expired"),
@@ -180,30 +198,17 @@ fn everything_that_stands_in_the_way_has_its_phase_and_reason_and_nothing_is_sen
         ("the row is gone", with_rows(vec![row(1, "cb1", 0)]), Pending, "NotFound"),
         ("primary already", with_rows(vec![row(1, "cb1", 1), row(2, "cb2", 0)]), Succeeded, "AlreadyPrimary"),
         ("no primary", with_rows(vec![row(1, "cb1", 2), row(2, "cb2", 1)]), Pending, "WaitingForFarm"),
-        (
-            "another primary",
-            with_rows(vec![row(1, "cb1", 1), row(2, "cb2", 2), row(3, "cb3", 0)]),
-            Failed,
-            "UnexpectedPrimary",
-        ),
+        ("another primary", with_rows(other), Failed, "UnexpectedPrimary"),
         ("disabled", with_rows(vec![row(1, "cb1", 0), disabled]), Failed, "NotEligible"),
         ("marked for deletion", with_rows(vec![row(1, "cb1", 0), marked]), Failed, "NotEligible"),
-        ("agent disconnected", agents(-1), Failed, "NotEligible"),
-        ("agent synchronising", agents(10), Pending, "WaitingForAgent"),
-        ("agent not listed", unlisted_agent, Pending, "WaitingForAgent"),
-        ("a rival", Observed { rival: Some("older".into()), ..observed() }, Failed, "ResourceConflict"),
+        ("agent disconnected", agents(vec![agent("cb2", -1)]), Failed, "NotEligible"),
+        ("agent synchronising", agents(vec![agent("cb2", 10)]), Pending, "WaitingForAgent"),
+        ("agent not listed", agents(vec![agent("cb1", 0)]), Pending, "WaitingForAgent"),
         ("farm suspended", held(Reason::Suspended), Pending, "Suspended"),
         ("foreign changes", held(Reason::ForeignPendingChanges), Pending, "WaitingForFarm"),
         ("unapplied", with_farm(|facts| facts.unapplied = true), Pending, "WaitingForApply"),
         ("farm being deleted", with_farm(|facts| facts.terminating = true), Pending, "WaitingForFarm"),
-        ("no account", paused, Pending, "SecretNotFound"),
-    ];
-    for (what, observed, phase, reason) in table {
-        let plan = plan(&observed, now());
-        assert_eq!(shown(&plan), Some((phase, reason.to_owned())), "{what}");
-        assert!(plan.send.is_none() && plan.running.is_none(), "{what}");
-        assert_eq!(plan.requeue.is_none(), phase.is_final(), "{what}: final means that nothing follows");
-    }
+    ]);
 }
 
 #[test]
@@ -228,7 +233,7 @@ fn an_agent_list_that_cannot_be_read_and_a_broker_in_standby_stand_in_nobodys_wa
 #[test]
 fn nothing_is_decided_on_an_old_list_and_none_is_asked_for_while_something_else_is_waited_for() {
     let old = |facts: &mut FarmFacts| {
-        facts.snapshot = listed(vec![row(1, "cb1", 1), row(2, "cb2", 0)], BOOT - FRESH - LOOK);
+        facts.snapshot = listed(vec![row(1, "cb1", 1), row(2, "cb2", 0)], ago(FRESH + LOOK));
     };
     let stale = plan(&with_farm(old), now());
     assert_eq!((stale.status, stale.send, stale.needs_list), (None, None, true));
@@ -264,13 +269,13 @@ fn what_may_have_been_sent_is_never_sent_again_and_its_outcome_is_read() {
         ..facts()
     }));
     let refusal = Fate::Refused(Hold::new(Reason::Refused, "No."));
-    let just_over = BOOT - QUARANTINE - Duration::from_millis(1);
-    let long_over = just_over - SHOWN_WITHIN;
-    let table = [
+    let just_over = ago(QUARANTINE + Duration::from_millis(1));
+    let long_over = ago(QUARANTINE + SHOWN_WITHIN + Duration::from_millis(1));
+    let table = vec![
         ("answered", sent(BOOT, Some(Fate::Answered)), Promoting, "Promoting"),
         ("lost", sent(BOOT, Some(Fate::Lost)), Promoting, "Quarantine"),
         ("found by another process", sent(BOOT, None), Promoting, "Quarantine"),
-        ("lost, at the edge", sent(BOOT - QUARANTINE, Some(Fate::Lost)), Promoting, "Quarantine"),
+        ("lost, at the edge", sent(ago(QUARANTINE), Some(Fate::Lost)), Promoting, "Quarantine"),
         ("lost and over", sent(just_over, Some(Fate::Lost)), Failed, "NotPromoted"),
         ("found and over", sent(just_over, None), Failed, "NotPromoted"),
         ("answered, slow", sent(just_over, Some(Fate::Answered)), Promoting, "Promoting"),
@@ -305,7 +310,7 @@ fn what_may_have_been_sent_is_never_sent_again_and_its_outcome_is_read() {
 
 #[test]
 fn an_unread_list_and_another_farm_decide_nothing() {
-    let over = BOOT - QUARANTINE - SHOWN_WITHIN - LOOK;
+    let over = ago(QUARANTINE + SHOWN_WITHIN + LOOK);
     let stale =
         |facts: &mut FarmFacts| facts.snapshot = listed(vec![row(1, "cb1", 0), row(2, "cb2", 1)], over);
     for farm in [with_farm(stale).farm, with_farm(|facts| facts.identity = "other".into()).farm] {

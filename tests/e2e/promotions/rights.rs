@@ -8,7 +8,7 @@ use super::{PASSWORD, promote, sent, shows, world};
 use crate::support::{control_plane, deploy, kubectl, objects};
 use crate::world::World;
 
-/// A ServiceAccount in the namespace that has this role there, as kubectl uses it.
+/// A person with this role in the namespace, by a real token.
 async fn person(plane: &control_plane::ControlPlane, namespace: &str, role: &str) -> kube::Client {
     let name = format!("has-{role}");
     let manifests = json!([

@@ -50,7 +50,7 @@ async fn a_broker_is_made_the_primary_with_one_call_one_apply_and_three_status_w
     let calls = world.plane.audit_log().by(&user, mark);
     let patches = calls.iter().filter(|call| call.resource == "rasbrokerpromotions" && call.is_write());
     assert_eq!(
-        patches.map(|call| call.line()).collect::<Vec<_>>(),
+        patches.map(crate::support::audit::Call::line).collect::<Vec<_>>(),
         ["patch rasbrokerpromotions/status 200"; 3]
     );
     let secrets = calls.iter().filter(|call| call.resource == "secrets" && call.name == "my-account");
