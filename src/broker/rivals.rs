@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::crd::ApplyMode;
     use crate::farm::snapshot::Snapshot;
-    use crate::farm::view::DeletionLimits;
+    use crate::farm::view::{DeletionLimits, Moves};
     use crate::ras;
 
     /// An object made at this minute, with an intent, and with an id that status names as ours.
@@ -93,6 +93,7 @@ mod tests {
             learnt_account: None,
             farm_time: jiff::Timestamp::UNIX_EPOCH,
             quarantine: Duration::ZERO,
+            install_limit: Duration::ZERO,
             separator: ',',
             hold: None,
             primary: Some(true),
@@ -101,6 +102,7 @@ mod tests {
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
+            moves: Moves::default(),
         }
     }
 

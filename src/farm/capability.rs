@@ -27,14 +27,15 @@ impl Capabilities {
     }
 
     /// Whether the farm is known to lack it.
-    #[allow(dead_code, reason = "the calls that need it follow")]
     pub(super) fn lacks(&self, capability: Capability) -> bool {
         self.0.get(&capability) == Some(&false)
     }
 
-    /// Another path, or another version of the farm, may have what was lacking.
-    pub(super) fn forget_lacks(&mut self) {
+    /// Another path, or another version of the farm, may have what was lacking. Whether anything was.
+    pub(super) fn forget_lacks(&mut self) -> bool {
+        let known = self.0.len();
         self.0.retain(|_, has| *has);
+        self.0.len() < known
     }
 
     /// What is there, in the order of the definition.
@@ -61,8 +62,8 @@ mod tests {
     fn what_was_lacking_is_tried_again_after_a_change() {
         let mut known = Capabilities::default();
         known.note(Capability::Promote, Err(Some(405)));
-        known.forget_lacks();
-        assert!(!known.lacks(Capability::Promote));
+        assert!(known.forget_lacks());
+        assert!(!known.lacks(Capability::Promote) && !known.forget_lacks());
         assert_eq!(known.listed(), []);
     }
 }

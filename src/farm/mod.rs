@@ -2,6 +2,7 @@
 //! [`view::FarmView`] and write to it with a [`handle::Permit`].
 
 mod actor;
+mod agents;
 pub mod batch;
 pub mod breaker;
 mod capability;
@@ -10,6 +11,7 @@ mod connect;
 mod facts;
 pub mod handle;
 pub mod limiter;
+pub mod moves;
 mod poll;
 pub mod promote;
 mod publish;

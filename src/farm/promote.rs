@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::Batch;
+use super::batch::{Batch, Pace};
 use super::handle::{Farm, Permit};
 use super::queue::Need;
 use super::state::FarmState;
@@ -85,13 +85,16 @@ impl FarmState {
         self.promotions.asked = Some(now.boot);
         let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
         let decided_on_this = self.snapshot.listed_at == listed_at && now.since(listed_at) <= FRESH;
-        let free = self.limiter.available(now.boot) > 0 && self.batch.in_flight() == 0;
+        // An installation may take a quarter of an hour, which a site without a primary does not have.
+        let installs = self.batch.in_flight(Pace::Install) > 0 && self.primary() != Some(false);
+        let idle = self.batch.in_flight(Pace::Ordinary) == 0 && !installs;
+        let free = self.limiter.available(now.boot) > 0 && idle;
         let writable = self.takes_promotion(&self.batch) && self.promotion_hold().is_none();
         if !(usable && decided_on_this && free && writable) {
             return false;
         }
         self.limiter.take(now.boot);
-        self.batch.begin();
+        self.batch.begin(Pace::Ordinary);
         self.promotions.asked = None;
         self.promotions.running = Some((promoting, now.boot + self.late_writes()));
         true
@@ -137,8 +140,8 @@ impl Farm {
         let permit = {
             let mut state = self.state.lock();
             let admitted = state.admit_promotion(promoting, listed_at, self.clock.now());
-            let need = Need { calls: 1, writes: true, fresh_list: true };
-            if admitted { self.permit(&state, broker, need) } else { None }
+            let need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
+            if admitted { self.permit(&state, broker, need, None) } else { None }
         };
         self.changed.notify_one();
         permit

@@ -218,8 +218,8 @@ fn reconciling(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Option<Hold> {
     if state.object.metadata.deletion_timestamp.is_some() {
         return in_use(brokers);
     }
-    let hold = state.hold().filter(|hold| hold.reason != Reason::Suspended);
-    let hold = hold.or_else(|| state.apply_trouble.clone());
+    let of_farm = |hold: &Hold| !matches!(hold.reason, Reason::Suspended | Reason::WaitingForApply);
+    let hold = state.hold().filter(of_farm).or_else(|| state.apply_trouble.clone());
     match (hold, &state.asked_apply_refused) {
         (Some(hold), Some(refused)) => Some(Hold::new(hold.reason, format!("{} {refused}", hold.message))),
         (Some(hold), None) => Some(hold),
@@ -292,9 +292,11 @@ pub(super) fn foreign_changes(state: &FarmState, apply_settings_enabled: Option<
 /// What to show when an Apply did not go through; `ours`: whether it is tried again by itself.
 pub(super) fn apply_failed(farm: &RasFarm, error: &ras::Error, ours: bool) -> Hold {
     let what_to_do = if error.is_forbidden() {
-        "Give the RAS account the right to apply settings"
+        "Give the RAS account the right to apply settings, which every root administrator has"
     } else if error.is_not_found() {
         "The path of Apply is not in the vendor's public reference: set spec.api.apply.path to this farm's"
+    } else if error.outcome() == ras::Outcome::Unknown {
+        "If it goes on, look at the log of the RAS Web Administration Service"
     } else {
         "An object that is open in a RAS Console may lock it"
     };

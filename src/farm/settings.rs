@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use super::actor::Actor;
 use super::view::Hold;
 use crate::crd::condition::Reason;
-use crate::crd::{ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls};
+use crate::crd::{ApiCall, ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls};
 use crate::kubernetes::{self, CallError, ObjectKey};
 use crate::ras::{self, ApiPaths, ClientConfig, Credentials, HostPolicy, TlsConfig};
 
@@ -56,6 +56,7 @@ fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) ->
         endpoint: ras::parse_endpoint(endpoint).map_err(invalid)?,
         tls: tls.clone(),
         request_timeout: spec.request_timeout.get(),
+        install_timeout: spec.install_limit(),
         hosts: actor.policy.hosts.clone(),
         api: api_paths(spec),
     };
@@ -64,16 +65,18 @@ fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) ->
 
 fn api_paths(spec: &RasFarmSpec) -> ApiPaths {
     let mut paths = ApiPaths::default();
+    let call = |given: &Option<ApiCall>| given.as_ref().map(|call| (call.path.clone(), call.method));
+    let priority = spec.api.priority.as_ref().map(|call| (call.path.clone(), call.method));
     let overrides = [
-        (&spec.api.apply, &mut paths.apply),
-        (&spec.api.priority, &mut paths.priority),
-        (&spec.api.promote, &mut paths.promote),
-        (&spec.api.status, &mut paths.status),
+        (call(&spec.api.apply), &mut paths.apply),
+        (priority, &mut paths.priority),
+        (call(&spec.api.promote), &mut paths.promote),
+        (call(&spec.api.status), &mut paths.status),
     ];
     for (given, used) in overrides {
-        let Some(given) = given else { continue };
-        used.path.clone_from(&given.path);
-        used.method = match given.method {
+        let Some((path, method)) = given else { continue };
+        used.path = path;
+        used.method = match method {
             Some(ApiMethod::Post) => ras::ApiMethod::Post,
             Some(ApiMethod::Put) => ras::ApiMethod::Put,
             Some(ApiMethod::Get) => ras::ApiMethod::Get,
@@ -126,7 +129,17 @@ async fn authority(kubernetes: &Client, farm: &RasFarm, reference: &CaRef) -> Re
     match found {
         Ok(Some(pem)) => Ok(pem),
         Ok(None) => Err(missing("does not exist or lacks the key".into())),
-        Err(error) => Err(missing(format!("cannot be read ({error})"))),
+        Err(error) if error.is_forbidden() => {
+            Err(missing("cannot be read, for which the operator's ServiceAccount needs get on it".into()))
+        }
+        // It passes by itself, so it is no fault of the spec.
+        Err(error) => {
+            let text = format!(
+                "spec.tls.caRef: {kind} {:?} cannot be read: {error}. It is tried again.",
+                reference.name
+            );
+            Err(Hold::new(Reason::Progressing, text))
+        }
     }
 }
 

@@ -72,8 +72,6 @@ macro_rules! label {
 label! {
     /// Which controller reconciled.
     Controller {
-        /// The controller of `RasFarm` objects.
-        Farm => "farm",
         /// The controller of `RasBroker` objects.
         Broker => "broker",
         /// The controller of `RasBrokerPromotion` objects.
@@ -86,8 +84,6 @@ label! {
     ReconcileOutcome {
         /// As planned, whether or not something had to be written.
         Success => "success",
-        /// With a version conflict: it runs again on the newer object.
-        Conflict => "conflict",
         /// With an error.
         Error => "error",
     }

@@ -160,8 +160,13 @@ fn fit(observed: &Observed, found: &Found<'_>, now: Now) -> Result<(), Not> {
     }
     let agent = facts.snapshot.agent(&ServerName::new(&row.server));
     match agent.map(|agent| (health(agent.state, false, row.standby == Some(true)), agent.state)) {
-        Some((Health::Broken, state)) => return Err(Not::Ever(message::unhealthy(row, &state.name()))),
-        Some((Health::InProgress, state)) => return Err(Not::Yet(message::settling(row, &state.name()))),
+        Some((
+            Health::Leaving | Health::Unreachable | Health::Version | Health::Account | Health::Broken,
+            state,
+        )) => return Err(Not::Ever(message::unhealthy(row, &state.name()))),
+        Some((Health::Passing | Health::NotApplied | Health::Restart, state)) => {
+            return Err(Not::Yet(message::settling(row, &state.name())));
+        }
         None if facts.snapshot.has_agents() => {
             return Err(Not::Yet(message::settling(row, "not reported by the farm")));
         }

@@ -45,7 +45,7 @@ impl ApiCall {
 pub struct ApiPaths {
     /// Commits the farm's pending settings.
     pub apply: ApiCall,
-    /// Moves a broker one place up or down among its site's brokers.
+    /// Moves a broker among the secondaries of its site.
     pub priority: ApiCall,
     /// Makes a secondary broker the primary of its site.
     pub promote: ApiCall,

@@ -4,15 +4,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../simulation/api_server/mod.rs"]
+mod api_server;
 #[path = "../docs/page.rs"]
 mod page;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod access;
+mod agents;
 mod apply;
 mod brokers;
+mod canaries;
+mod chaos;
+mod cluster_faults;
 mod coalesced;
+mod conformance;
 mod counts;
 mod deploy;
 mod examples;
@@ -24,6 +31,7 @@ mod leader;
 mod lifecycle;
 mod mistakes;
 mod outage;
+mod priorities;
 mod promotions;
 mod replicas;
 mod schema;

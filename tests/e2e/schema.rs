@@ -48,6 +48,7 @@ async fn what_is_left_out_gets_its_default() {
             "credentialsSecretRef": {"name": "account"},
             "resyncPeriod": "1m",
             "requestTimeout": "30s",
+            "installTimeout": "15m",
             "rateLimit": {"requests": 25, "window": "10s"},
             "apply": {"mode": "Guarded"},
             "deletionProtection": {"threshold": 2, "window": "10m"},
@@ -248,6 +249,7 @@ fn objects(plane: &ControlPlane, namespace: &str, kind: &str) -> Api<DynamicObje
     let resource = match kind {
         "RasFarm" => ApiResource::erase::<RasFarm>(&()),
         "RasBroker" => ApiResource::erase::<RasBroker>(&()),
+        "RasBrokerPromotion" => ApiResource::erase::<RasBroker>(&()),
         other => panic!("no such kind: {other}"),
     };
     Api::namespaced_with(plane.admin(), namespace, &resource)

@@ -13,7 +13,7 @@ use ras_operator::crd::{
     ApplyMode, PromotionAttempt, PromotionPhase, RasBroker, RasBrokerPromotion, RasBrokerPromotionStatus,
 };
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves};
 use ras_operator::promotion::observe::{self, Candidate, Memory, Observed, Request};
 use ras_operator::promotion::plan::{Plan, plan};
 use ras_operator::ras;
@@ -214,6 +214,8 @@ fn facts(at: u8, promoted: bool) -> FarmFacts {
         learnt_account: None,
         farm_time: Timestamp::constant(1_800_000_000, 0),
         quarantine: quarantine_of(REQUEST_TIMEOUT),
+        install_limit: REQUEST_TIMEOUT,
+        moves: Moves::default(),
         separator: ',',
         hold: None,
         primary: Some(true),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::crd::{ApplyMode, RasBroker, RasBrokerPromotion};
 use crate::farm::snapshot::Snapshot;
-use crate::farm::view::{DeletionLimits, Outage};
+use crate::farm::view::{DeletionLimits, Moves, Outage};
 use crate::promotion::observe::Memory;
 use crate::ras::{AgentState, Error, ErrorKind, Refusal, Route};
 
@@ -48,6 +48,8 @@ fn facts() -> FarmFacts {
         learnt_account: None,
         farm_time: now().wall,
         quarantine: QUARANTINE,
+        install_limit: Duration::from_mins(15),
+        moves: Moves::default(),
         separator: ',',
         hold: None,
         primary: Some(true),
