@@ -26,7 +26,7 @@ pub struct Api {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<MoveCall>,
 
-    /// The call that makes a secondary broker the primary. Unset: no broker is promoted.
+    /// The call that makes a secondary broker the primary. Unset: POST /api/Broker/{id}/promote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<ApiCall>,
 

@@ -20,6 +20,7 @@ mod farm_sites;
 mod farm_status;
 pub mod finalizer;
 mod manifest;
+mod promotion;
 mod reference;
 mod schema;
 mod tls;
@@ -36,6 +37,10 @@ pub use farm_status::{
     BrokerCounts, Capability, FailedLogons, ObservedAutoPromotion, PendingApply, RasFarmStatus, SiteStatus,
 };
 pub use manifest::{ManifestError, crds, write, yaml};
+pub use promotion::{
+    BrokerRef, PromotionAttempt, PromotionPhase, RasBrokerPromotion, RasBrokerPromotionSpec,
+    RasBrokerPromotionStatus,
+};
 pub use reference::SecretRef;
 pub use tls::{CaRef, CaRefKind, Tls};
 

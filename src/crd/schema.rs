@@ -161,6 +161,12 @@ pub(super) fn api_path(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A point in time. Its text is read where it is used: an object whose time only the API server understands must not
+/// end the watch of all.
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "minLength": 1, "maxLength": 64 })
+}
+
 /// Conditions as every Kubernetes tool knows them, one of each type.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -73,7 +73,10 @@ impl Actor {
     async fn is_free_to_write(&self) -> bool {
         let (guarded, tells) = {
             let state = self.farm.state.lock();
-            let guarded = state.object.spec.apply.mode == ApplyMode::Guarded && state.pending.is_none();
+            // A batch on another broker than the primary is for a promotion, after which alone anything can be applied.
+            let guarded = state.object.spec.apply.mode == ApplyMode::Guarded
+                && state.pending.is_none()
+                && state.primary() != Some(false);
             (guarded, state.tells_pending())
         };
         if !guarded {

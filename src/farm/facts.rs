@@ -16,23 +16,35 @@ use crate::ras;
 impl FarmState {
     /// Whatever keeps writes back although the farm answers, as its brokers see it.
     pub(super) fn hold(&self) -> Option<Hold> {
+        self.suspended()
+            .or_else(|| self.promotion_running())
+            .or_else(|| self.not_primary())
+            .or_else(|| self.unapplied_hold())
+    }
+
+    pub(super) fn suspended(&self) -> Option<Hold> {
         let name = self.object.name_any();
-        if self.object.spec.suspend {
-            let text = format!(
-                "RasFarm {name:?} is suspended: nothing is written to the farm until its spec.suspend is false."
-            );
-            return Some(Hold::new(Reason::Suspended, text));
-        }
-        if self.primary() == Some(false) {
-            let text = format!(
-                "RasFarm {name:?} is connected to a broker that is not the primary, which takes no changes: point \
-                 spec.endpoint, or one of spec.fallbackEndpoints, at the primary's RAS Web Administration Service."
-            );
-            return Some(Hold::new(Reason::NotPrimary, text));
-        }
+        let text = format!(
+            "RasFarm {name:?} is suspended: nothing is written to the farm until its spec.suspend is false."
+        );
+        self.object.spec.suspend.then(|| Hold::new(Reason::Suspended, text))
+    }
+
+    fn not_primary(&self) -> Option<Hold> {
+        let name = self.object.name_any();
+        let text = format!(
+            "RasFarm {name:?} is connected to a broker that is not the primary, which takes no changes: point \
+             spec.endpoint, or one of spec.fallbackEndpoints, at the primary's RAS Web Administration Service. If the \
+             primary is lost for good, a RasBrokerPromotion makes another broker the primary."
+        );
+        (self.primary() == Some(false)).then(|| Hold::new(Reason::NotPrimary, text))
+    }
+
+    /// Changes that are not applied, and why that keeps others back.
+    pub(super) fn unapplied_hold(&self) -> Option<Hold> {
         // Where a person applies, an Apply that was refused keeps nothing back.
         let refused = self.apply_trouble.is_some() && self.object.spec.apply.mode != ApplyMode::Manual;
-        self.foreign.clone().or_else(|| refused.then(|| unapplied(&name)))
+        self.foreign.clone().or_else(|| refused.then(|| unapplied(&self.object.name_any())))
     }
 
     /// What brokers see.
@@ -65,6 +77,9 @@ impl FarmState {
                 Some(Separator::Comma) | None => ',',
             },
             hold: self.hold(),
+            primary: self.primary(),
+            promoting: self.promotions.running().cloned(),
+            unapplied: self.batch.is_dirty() || self.inherited,
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),

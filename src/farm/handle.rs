@@ -177,16 +177,28 @@ impl Farm {
             return None;
         };
         let admitted = state.admit(broker, need, self.clock.now());
-        let link = state.link.clone().filter(|_| admitted);
-        if link.is_none() {
+        let permit = if admitted { self.permit(state, broker, need, worker) } else { None };
+        if permit.is_none() {
             self.changed.notify_one();
         }
-        link.map(|link| Permit {
+        permit
+    }
+
+    /// The permit of a step that was admitted, under the same lock: a session that is being replaced waits for those it
+    /// has let go, and for no others.
+    pub(super) fn permit(
+        self: &Arc<Self>,
+        state: &FarmState,
+        broker: &ObjectKey,
+        need: Need,
+        worker: Option<OwnedSemaphorePermit>,
+    ) -> Option<Permit> {
+        let link = state.link.as_ref()?;
+        Some(Permit {
             farm: Arc::clone(self),
             broker: broker.clone(),
-            client: link.client,
-            token: link.session.token,
-            // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
+            client: link.client.clone(),
+            token: link.session.token.clone(),
             on_its_way: Some(link.calls.token()),
             pace: need.pace,
             _worker: worker,
@@ -291,10 +303,10 @@ impl MovePermit {
 /// snapshot before the method returns.
 #[derive(Debug)]
 pub struct Permit {
-    farm: Arc<Farm>,
+    pub(super) farm: Arc<Farm>,
     broker: ObjectKey,
-    client: ras::Client,
-    token: AuthToken,
+    pub(super) client: ras::Client,
+    pub(super) token: AuthToken,
     /// Given up before the actor is told, which looks whether the session is still used.
     on_its_way: Option<TaskTrackerToken>,
     pace: Pace,
@@ -378,7 +390,7 @@ impl Permit {
     }
 
     /// A limit below what the step needs makes its later calls wait.
-    async fn turn(&self) {
+    pub(super) async fn turn(&self) {
         let spend = |calls: usize| calls.checked_sub(1);
         if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             self.farm.turn().await;
@@ -404,7 +416,7 @@ impl Permit {
     }
 
     /// Takes over what every answer tells: the farm's clock, an expired session, a wish to be left alone.
-    fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+    pub(super) fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
         let now = self.farm.clock.now();
         let mut state = self.farm.state.lock();
         let date = answer.as_ref().ok().and_then(|answer| answer.date);

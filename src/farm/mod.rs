@@ -13,6 +13,7 @@ pub mod handle;
 pub mod limiter;
 pub mod moves;
 mod poll;
+pub mod promote;
 mod publish;
 pub mod queue;
 pub mod registry;

@@ -14,11 +14,13 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::moves::MovesState;
+use super::promote::Promotions;
 use super::queue::Queue;
 use super::service::Sites;
 use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
+use crate::broker::canonical::ServerName;
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
 use crate::crd::{Capability, FailedLogons, PendingApply, RasFarm, annotation};
@@ -119,6 +121,7 @@ pub(super) struct FarmState {
     pub(super) logons: LogonLimit,
     pub(super) batch: Batch,
     pub(super) queue: Queue,
+    pub(super) promotions: Promotions,
     pub(super) unapplied: BTreeMap<ObjectKey, Written>,
     /// Counts Applies, ours and those that a logon may show.
     pub(super) round: u64,
@@ -202,6 +205,7 @@ impl FarmState {
             logons: LogonLimit::new(logons),
             batch: Batch::default(),
             queue: Queue::default(),
+            promotions: Promotions::default(),
             unapplied: BTreeMap::new(),
             round: 0,
             unanswered: HashSet::new(),
@@ -316,6 +320,11 @@ impl FarmState {
         self.unanswered_until = self.unanswered_until.max(Some(now.boot + quarantine_of(limit)));
     }
 
+    /// How long a write of a moment that was not answered may still take effect.
+    pub(super) fn late_writes(&self) -> Duration {
+        quarantine_of(self.object.spec.request_timeout.get())
+    }
+
     /// What is committed by the Apply that was just answered; what was answered meanwhile, or may still arrive, waits
     /// for the next one.
     pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
@@ -397,6 +406,7 @@ impl FarmState {
         }
         self.list_asked = false;
         self.own_deletes.retain(|id| next.row(*id).is_some());
+        self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
         self.service.listed(asked);
@@ -406,6 +416,22 @@ impl FarmState {
         self.unreported |= !changed.is_empty();
         changed.extend(self.take_order(asked));
         changed
+    }
+
+    /// Whether what the logon said of the session's broker, that it is the primary or that it is not, was so in the
+    /// last list and is not in this one: then it is asked anew.
+    fn is_overtaken_by(&self, next: &Snapshot) -> bool {
+        let Some(session) = self.link.as_ref().map(|link| &link.session) else { return false };
+        let (Some(said), Some(server)) = (session.primary_broker_connection, &session.connected_server)
+        else {
+            return false;
+        };
+        let server = ServerName::new(server);
+        let shown = |snapshot: &Snapshot| {
+            let mut rows = snapshot.rows().filter(|row| ServerName::new(&row.server) == server);
+            rows.next().and_then(|row| row.priority).map(|priority| priority == 0)
+        };
+        shown(&self.snapshot) == Some(said) && shown(next) == Some(!said)
     }
 
     /// Takes over a row that a write or a read by id was answered with.

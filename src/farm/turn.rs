@@ -25,6 +25,7 @@ impl FarmState {
     /// What the actor does next. What must not be overtaken by a broker is done here, under the same lock: a batch
     /// that is being applied or closed takes no write any more.
     pub(super) fn next(&mut self, now: Now) -> Task {
+        let promotion_ends_in = self.promotions.expire(now);
         if self.retired.iter().any(Link::is_unused) {
             return Task::GiveBack;
         }
@@ -36,7 +37,9 @@ impl FarmState {
         let report_in =
             if self.unreported && is_known { report_at.saturating_sub(now.boot) } else { Duration::MAX };
         match self.next_of_farm(now) {
-            Task::Rest(rest) => Task::Rest(rest.min(report_in).max(Duration::from_millis(1))),
+            Task::Rest(rest) => {
+                Task::Rest(rest.min(report_in).min(promotion_ends_in).max(Duration::from_millis(1)))
+            }
             task @ (Task::Connect
             | Task::Poll
             | Task::List
@@ -101,7 +104,7 @@ impl FarmState {
         self.reconcile_asked().is_some_and(|asked| self.look_taken.as_deref() != Some(asked))
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.link.is_some() && !self.session_expired
     }
 
@@ -117,11 +120,17 @@ impl FarmState {
         }
         let mode = self.object.spec.apply.mode;
         let has_settings = self.settings_to_write(now).is_some();
-        if has_settings && self.batch.admits(now.boot, mode) {
+        let promotes = self.promotions.is_awaited(now);
+        if has_settings && !promotes && self.batch.admits(now.boot, mode) {
             return Ok(self.granted(Task::WriteSettings, now));
         }
         let asked = self.apply_asked().is_some();
-        let queued = self.queue.len() + usize::from(has_settings);
+        // A promotion does not wait until everybody before it has been served, and its batch waits for it.
+        let queued = match (promotes, self.batch.is_dirty()) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => self.queue.len() + usize::from(has_settings),
+        };
         let due = self.batch.due(now.boot, queued, mode, asked);
         let wait = match due {
             Due::Apply if self.may_apply() => return Ok(self.apply_now(now)),
@@ -133,7 +142,8 @@ impl FarmState {
             Due::Apply | Due::Never => Duration::MAX,
         };
         let waits = has_settings || self.queue.any(|need| need.writes);
-        if self.batch.is_closed() && waits && self.hold().is_none() {
+        let writers = waits && self.hold().is_none();
+        if self.batch.is_closed() && (writers || self.wants_batch_for_promotion(now)) {
             return Ok(self.granted(Task::OpenBatch, now));
         }
         // Whoever waits only for a free call is called when there is one.
@@ -150,9 +160,10 @@ impl FarmState {
         task
     }
 
-    /// An Apply is a write: none while suspended, and none to a broker that is not the primary.
+    /// An Apply is a write: none while suspended, none to a broker that is not the primary, and none before it is seen
+    /// which one that is.
     fn may_apply(&self) -> bool {
-        !self.object.spec.suspend && self.primary() != Some(false)
+        !self.object.spec.suspend && self.primary() != Some(false) && self.promotions.running().is_none()
     }
 
     /// Forgets a batch in which nothing reached the farm.
@@ -217,7 +228,8 @@ impl FarmState {
         if self.hold().is_some() {
             called.extend(self.queue.release(|need| need.writes));
         }
-        let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
+        let writable =
+            self.batch.admits(now.boot, self.object.spec.apply.mode) && !self.promotions.is_awaited(now);
         let fresh = now.since(self.snapshot.listed_at) <= FRESH;
         let places = PLACES.saturating_sub(self.batch.in_flight(Pace::Ordinary));
         let installs = self.takes_install() && self.workers.available_permits() > 0;
@@ -241,7 +253,9 @@ impl FarmState {
     pub(super) fn admit(&mut self, key: &ObjectKey, need: Need, now: Now) -> bool {
         let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
         let mode = self.object.spec.apply.mode;
-        let writable = !need.writes || (self.batch.admits(now.boot, mode) && self.hold().is_none());
+        let may_write =
+            self.batch.admits(now.boot, mode) && self.hold().is_none() && !self.promotions.is_awaited(now);
+        let writable = may_write || !need.writes;
         let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= FRESH;
         let calls = need.calls.min(self.limiter.limit());
         let place = match need.pace {

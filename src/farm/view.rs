@@ -83,6 +83,12 @@ pub struct FarmFacts {
     pub separator: char,
     /// Why no write may be sent, if so.
     pub hold: Option<Hold>,
+    /// Whether the session is on the primary; unset where the farm does not say.
+    pub primary: Option<bool>,
+    /// The promotion whose outcome is not known yet.
+    pub promoting: Option<Promoting>,
+    /// Whether something of ours is written and not applied.
+    pub unapplied: bool,
     /// Whether the `RasFarm` is being deleted.
     pub terminating: bool,
     /// How pending changes are applied.
@@ -111,6 +117,19 @@ impl FarmFacts {
     pub fn quarantine_of(&self, installs: bool) -> Duration {
         if installs { quarantine_of(self.install_limit) } else { self.quarantine }
     }
+}
+
+/// A promotion that may have been sent, and whose outcome is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoting {
+    /// The site that gets another primary.
+    pub site: i64,
+    /// Name of the `RasBrokerPromotion`, for messages.
+    pub name: String,
+    /// Its uid: another object of that name is another request.
+    pub uid: String,
+    /// Server of the broker.
+    pub server: String,
 }
 
 /// The limits of `spec.deletionProtection`.

@@ -74,6 +74,8 @@ label! {
     Controller {
         /// The controller of `RasBroker` objects.
         Broker => "broker",
+        /// The controller of `RasBrokerPromotion` objects.
+        Promotion => "promotion",
     }
 }
 
@@ -112,6 +114,8 @@ label! {
         Brokers => "rasbrokers",
         /// The status of a `RasBroker`.
         BrokersStatus => "rasbrokers/status",
+        /// The status of a `RasBrokerPromotion`.
+        PromotionsStatus => "rasbrokerpromotions/status",
         /// An Event.
         Events => "events",
     }

@@ -20,7 +20,7 @@ use super::paths::ApiPaths;
 use super::promotion_settings::PromotionSettings;
 use super::receive::{self, ReadError, Received};
 use super::request::{self, BrokerChange, Call, Move, NewBroker, Removal, Route};
-use super::secret::{AuthToken, Credentials, Scrubber};
+use super::secret::{AuthToken, Credentials, MyAccount, Scrubber};
 use super::session::Session;
 use super::tls::{self, TlsConfig};
 use super::transport::{Connector, Transport, https};
@@ -247,6 +247,20 @@ impl Client {
         change: &PromotionSettings,
     ) -> Result<Answer<()>, Error> {
         self.command(token, request::update_promotion_settings(&self.shared.api, site, change)).await
+    }
+
+    /// Makes a broker the primary of its site. Not idempotent, and it may end the session.
+    pub async fn promote_broker(
+        &self,
+        token: &AuthToken,
+        id: i64,
+        account: &MyAccount,
+    ) -> Result<Answer<()>, Error> {
+        let call = request::promote_broker(&self.shared.api, id, account);
+        let secrets = [token.secret(), &account.password];
+        let Received { status: _, date, body: _ } =
+            self.send(&call, Some(token), Expect::Nothing, &call.scrubber(&secrets)).await?;
+        Ok(Answer { value: (), date })
     }
 
     async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {

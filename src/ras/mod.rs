@@ -30,7 +30,7 @@ pub use model::{Agent, AgentState, Broker, Site};
 pub use paths::{ApiCall, ApiMethod, ApiPaths};
 pub use promotion_settings::PromotionSettings;
 pub use request::{BrokerChange, Call, Move, NewBroker, Removal, Route};
-pub use secret::{AuthToken, Credentials};
+pub use secret::{AuthToken, Credentials, MyAccount};
 pub use session::{LogonFailures, LogonLimit, LogonPermit, Session};
 pub use tls::TlsConfig;
 pub use transport::{Connector, https};

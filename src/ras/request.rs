@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::paths::{ApiCall, ApiPaths};
 use super::promotion_settings::PromotionSettings;
-use super::secret::{AuthToken, Credentials, Scrubber};
+use super::secret::{AuthToken, Credentials, MyAccount, Scrubber};
 
 /// The kind of server whose agents are listed: `RASServerType` 7 is a Connection Broker.
 pub(super) const BROKER_SERVER_TYPE: i64 = 7;
@@ -46,11 +46,13 @@ pub enum Route {
     GetPromotionSettings,
     /// Changes that; path and method may be set per farm.
     UpdatePromotionSettings,
+    /// Makes a broker the primary of its site; path and method may be set per farm.
+    PromoteBroker,
 }
 
 impl Route {
     /// All of them, in the order of their definition.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Logon,
         Self::Logoff,
         Self::ListBrokers,
@@ -65,6 +67,7 @@ impl Route {
         Self::MoveBroker,
         Self::GetPromotionSettings,
         Self::UpdatePromotionSettings,
+        Self::PromoteBroker,
     ];
 
     /// The path without its values. For a call whose path is set per farm it is the default: a label must not
@@ -81,13 +84,14 @@ impl Route {
             Self::Apply => "/api/Settings/apply",
             Self::MoveBroker => "/api/Broker/{id}/priority",
             Self::GetPromotionSettings | Self::UpdatePromotionSettings => "/api/BrokerPromotion/{id}",
+            Self::PromoteBroker => "/api/Broker/{id}/promote",
         }
     }
 
     /// The method as a label.
     pub const fn method_name(self) -> &'static str {
         match self {
-            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply | Self::PromoteBroker => "POST",
             Self::ListBrokers
             | Self::GetBroker
             | Self::ListSites
@@ -102,7 +106,9 @@ impl Route {
     /// The method; the default one where it may be set per farm.
     pub const fn method(self) -> Method {
         match self {
-            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply | Self::PromoteBroker => {
+                Method::POST
+            }
             Self::ListBrokers
             | Self::GetBroker
             | Self::ListSites
@@ -404,6 +410,21 @@ pub fn update_promotion_settings(paths: &ApiPaths, site: i64, change: &Promotion
     Call { path: with_id(&call.path, site), ..call }.body(Body::json(change))
 }
 
+/// Makes a broker the primary of its site. RAS asks for the account under which its licence is registered.
+pub fn promote_broker(paths: &ApiPaths, id: i64, account: &MyAccount) -> Call {
+    #[derive(Serialize)]
+    struct Promotion<'a> {
+        email: &'a str,
+        password: &'a str,
+    }
+    let MyAccount { email, password } = account;
+    let promotion = Promotion { email, password: password.expose_secret() };
+    let body = serde_json::to_string(&promotion).map_or(Body::Empty, |text| Body::Secret(text.into()));
+    let call = Call::configured(Route::PromoteBroker, &paths.promote);
+    let path = with_id(&call.path, id);
+    Call { path, ..call }.body(body)
+}
+
 /// The secrets that go out with a call, besides those in its query.
 pub(super) fn secrets_of<'a>(
     token: Option<&'a AuthToken>,
@@ -512,6 +533,22 @@ mod tests {
         }
         let call = delete_broker(7, &Removal { no_uninstall: false, credentials: Some(canary()) });
         assert_eq!(query(&call), "noUninstall=false&username=installer&password=canary-password");
+    }
+
+    #[test]
+    fn a_promotion_has_the_account_in_its_body_alone_and_can_be_printed() {
+        let account = MyAccount { email: "a@b.c".into(), password: "canary-password".into() };
+        let paths = ApiPaths {
+            promote: ApiCall::new("/api/Broker/{id}/primary", ApiMethod::Put),
+            ..ApiPaths::default()
+        };
+        let default = promote_broker(&ApiPaths::default(), 7, &account);
+        assert_eq!((default.method.as_str(), default.path.as_str()), ("POST", "/api/Broker/7/promote"));
+        assert_eq!(query(&default), "");
+        assert_eq!(body(&default), json!({"email": "a@b.c", "password": "canary-password"}));
+        let set = promote_broker(&paths, 7, &account);
+        assert_eq!((set.method.as_str(), set.path.as_str()), ("PUT", "/api/Broker/7/primary"));
+        assert!(!format!("{default:?} {account:?}").contains("canary"));
     }
 
     #[test]

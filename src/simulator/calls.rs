@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::bodies::SERVER_TYPE_BROKER;
+use super::config::MyAccount;
 use super::handlers::Call;
 use super::refusal::Refusal;
 use super::rows::{Author, Change};
 use super::state::FarmState;
 use super::switches::{
-    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PriorityForm, PutEmpty, PutNull, ServerFilter,
-    UnknownFields,
+    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PriorityForm, PromotionSession, PutEmpty, PutNull,
+    ServerFilter, UnknownFields,
 };
 use super::wire::{Reply, Request, malformed};
 
@@ -199,7 +200,7 @@ impl FarmState {
         Ok(move |present| place.unwrap_or(present + step))
     }
 
-    /// As after the vendor's promotion command, the session is ended.
+    /// The vendor's promotion command asks for the account under which the licence is registered.
     pub(super) fn handle_promote(
         &mut self,
         id: i64,
@@ -208,10 +209,18 @@ impl FarmState {
         author: &Author,
     ) -> Result<Reply, Refusal> {
         let body = request.object(&["email", "password"], self.is_strict())?;
-        text(&body, "email")?.ok_or_else(|| malformed("email"))?;
-        text(&body, "password")?.ok_or_else(|| malformed("password"))?;
+        let email = text(&body, "email")?.ok_or_else(|| malformed("email"))?;
+        let password = text(&body, "password")?.ok_or_else(|| malformed("password"))?;
+        let fits =
+            |account: &MyAccount| account.email.eq_ignore_ascii_case(&email) && account.password == password;
+        if !self.my_account.as_ref().is_none_or(fits) {
+            return Err(Refusal::WrongMyAccount);
+        }
+        self.check_lock(id)?;
         self.promote(id, author)?;
-        self.sessions.end(session);
+        if self.switches.promotion_session == PromotionSession::Ended {
+            self.sessions.end(session);
+        }
         Ok(Reply::empty(204))
     }
 

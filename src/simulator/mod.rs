@@ -35,8 +35,8 @@ mod switches;
 mod wire;
 
 pub use config::{
-    Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint, SimulatorConfig,
-    SiteConfig,
+    Account, BrokerConfig, ClockConfig, FarmConfig, MyAccount, RateLimit, Rights, SecondaryEndpoint,
+    SimulatorConfig, SiteConfig,
 };
 pub use exchange::Outcome;
 pub use farm::{FarmHandle, FarmView, RowView};

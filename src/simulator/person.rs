@@ -84,7 +84,7 @@ impl FarmHandle {
 
     /// Makes a secondary its site's primary, as an automatic promotion does; sessions stay.
     pub fn swap_primary(&self, person: &str, id: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| state.promote(id, author))
+        self.as_person(person, |state, author| state.promote_now(id, author))
     }
 
     /// Applies all pending changes, the requests' among them.

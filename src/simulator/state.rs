@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::clock::FarmClock;
-use super::config::{Account, BrokerConfig, FarmConfig, RateLimit};
+use super::config::{Account, BrokerConfig, FarmConfig, MyAccount, RateLimit};
 use super::fault::Fault;
 use super::journal::Journal;
+use super::rows::Author;
 use super::sessions::Sessions;
 use super::site_settings::AutoPromotion;
 use super::switches::Switches;
@@ -123,6 +124,7 @@ pub(super) struct FarmState {
     pub(super) domain: String,
     pub(super) version: String,
     pub(super) accounts: Vec<Account>,
+    pub(super) my_account: Option<MyAccount>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) local_offset_minutes: i32,
     pub(super) sites: Vec<Site>,
@@ -134,6 +136,8 @@ pub(super) struct FarmState {
     pub(super) last_apply: Option<LastApply>,
     /// A deferred Apply does its work at this time.
     pub(super) apply_due: Option<Timestamp>,
+    /// A deferred promotion of this broker takes effect at this time.
+    pub(super) promotion_due: Option<(Timestamp, i64, Author)>,
     pub(super) settings_id: i64,
     /// Counts changes and Applies; the journal relates requests by it.
     pub(super) commits: u64,
@@ -148,6 +152,8 @@ pub(super) struct FarmState {
     pub(super) journal: Journal,
     /// `false`: connections are reset as soon as they are made.
     pub(super) reachable: bool,
+    /// The same of single endpoints, as where one server is down.
+    pub(super) dead_endpoints: BTreeSet<usize>,
     pub(super) connections: u64,
 }
 
@@ -167,6 +173,7 @@ impl FarmState {
             domain: config.domain.clone(),
             version: config.version.clone(),
             accounts: config.accounts.clone(),
+            my_account: config.my_account.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             local_offset_minutes: config.local_offset_minutes,
             sites: Vec::new(),
@@ -175,6 +182,7 @@ impl FarmState {
             pending: false,
             last_apply: None,
             apply_due: None,
+            promotion_due: None,
             settings_id: 1,
             commits: 0,
             agents: seed_agents(config),
@@ -185,6 +193,7 @@ impl FarmState {
             faults: Vec::new(),
             journal: Journal::default(),
             reachable: true,
+            dead_endpoints: BTreeSet::new(),
             connections: 0,
         };
         state.seed_sites(config);
@@ -197,6 +206,10 @@ impl FarmState {
         if self.apply_due.is_some_and(|due| due <= now) {
             self.apply_due = None;
             self.apply_now();
+        }
+        if let Some((_, id, author)) = self.promotion_due.take_if(|(due, _, _)| *due <= now) {
+            // A row that has gone meanwhile is promoted by nobody.
+            drop(self.promote_now(id, &author));
         }
         now
     }

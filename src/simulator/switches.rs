@@ -425,4 +425,18 @@ switches! {
         /// The same calls, with `autoPromotion`, `promotionTime` and `autoFailback`.
         OtherNames,
     }
+    /// What becomes of the session over which a broker was promoted.
+    promotion_session: PromotionSession {
+        /// It ends, as after the vendor's command.
+        Ended,
+        /// It goes on.
+        Kept,
+    }
+    /// When a promotion takes effect.
+    promotion_timing: PromotionTiming {
+        /// Before the answer.
+        Synchronous,
+        /// Two seconds (of the farm's clock) after the answer.
+        Deferred,
+    }
 }

@@ -34,6 +34,7 @@ mod mistakes;
 mod operations;
 mod outage;
 mod priorities;
+mod promotions;
 mod replicas;
 mod schema;
 mod scope;

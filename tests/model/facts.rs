@@ -445,6 +445,9 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         install_limit: REQUEST_TIMEOUT,
         separator: ',',
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
+        primary: Some(true),
+        promoting: None,
+        unapplied: false,
         terminating: false,
         mode: ApplyMode::Auto,
         deletions: DeletionLimits {

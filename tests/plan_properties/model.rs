@@ -349,6 +349,9 @@ pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
         install_limit: Duration::from_mins(15),
         separator: ',',
         hold: None,
+        primary: Some(true),
+        promoting: None,
+        unapplied: false,
         terminating: false,
         mode: ApplyMode::Guarded,
         deletions: DeletionLimits {

@@ -7,9 +7,10 @@ use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
     ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
     GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer, LogonUserForm,
-    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PromotionSettings, PutEmpty, PutNull, RateLimit,
-    RateLimitRetryAfter, RateLimitStatus, SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch,
-    Switches, TimeForm, UnknownFields, UnknownSite, UpdateMarked, WrongPassword,
+    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PromotionSession, PromotionSettings, PromotionTiming,
+    PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus, SecondaryWrites, ServerFilter,
+    ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields, UnknownSite, UpdateMarked,
+    WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -541,6 +542,32 @@ async fn promotion_settings() {
     assert_eq!(world.put(PATH, &on).await.status, 400);
     assert_eq!(world.put(PATH, &json!({ "autoPromotion": true })).await.status, 204);
     assert!(world.farm().auto_promotion(1).expect("the site").enabled);
+}
+
+#[tokio::test]
+async fn promotion_session() {
+    let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
+    for (reading, status) in [(PromotionSession::Ended, 401), (PromotionSession::Kept, 200)] {
+        let world = World::with(Switch::PromotionSession(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
+        assert_eq!(world.get("/api/Broker").await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn promotion_timing() {
+    let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
+    for (reading, at_once) in [(PromotionTiming::Synchronous, true), (PromotionTiming::Deferred, false)] {
+        let world = World::with(Switch::PromotionTiming(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        world.farm().freeze_clock(true);
+        assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
+        let is_primary = || world.farm().broker(2).expect("the row").priority == 0;
+        assert_eq!(is_primary(), at_once, "{reading:?}");
+        world.farm().advance_clock(SignedDuration::from_secs(3));
+        assert!(is_primary());
+    }
 }
 
 #[tokio::test]

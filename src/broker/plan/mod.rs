@@ -25,6 +25,7 @@ use crate::ras;
 
 pub use availability::{TOGETHER, deletion_of, may_raise, raises, site_to_lower, update_of};
 pub use deletion::{Clearance, GATHERING, clearance};
+pub(crate) use ownership::own_row;
 
 /// How old a list may be on which a POST is decided.
 pub const FRESH: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use crate::farm::handle::{Admission, Farm};
 use crate::farm::limiter::Take;
 use crate::farm::service::{Change, Kind, Service};
 use crate::farm::state::{Link, Trouble};
-use crate::farm::view::{Hold, Unapplied};
+use crate::farm::view::{Hold, Promoting, Unapplied};
 use crate::leader::Authority;
 use crate::ras::{self, AuthToken};
 
@@ -88,11 +88,24 @@ const INSTALL: Need = Need { pace: Pace::Install, ..CREATE };
 /// What the actor is in the middle of: a task and the calls that it has still to take.
 type Doing = (Task, usize);
 
+/// A promotion, which no call of others may go beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promotion {
+    No,
+    Asked,
+    /// Its call is on its way.
+    Sent,
+    /// It was answered, and its outcome is not seen yet.
+    Open,
+}
+
 fn is_short_write(need: &Need) -> bool {
     need.writes && need.pace == Pace::Ordinary
 }
 
 struct Game {
+    promotion: Promotion,
+    promotions: usize,
     state: FarmState,
     now: Duration,
     requests: u32,
@@ -121,6 +134,8 @@ impl Game {
         state.take_link(link(), Vec::new());
         state.capabilities.note(Capability::PromotionSettings, Err(Some(404)));
         Self {
+            promotion: Promotion::No,
+            promotions: 0,
             state,
             now: START,
             requests,
@@ -177,6 +192,7 @@ impl Game {
             Task::Apply => {
                 assert!(!self.flying.iter().any(is_short_write), "an Apply beside a write");
                 self.committing = std::mem::take(&mut self.unapplied);
+                assert!(!self.is_promoting(), "an Apply before it is known who the primary is");
                 1
             }
             Task::Connect => 4,
@@ -270,6 +286,7 @@ impl Game {
             return;
         }
         assert!(!need.writes || self.state.hold().is_none(), "a write while held");
+        assert!(!need.writes || !self.is_promoting(), "a write before it is known who the primary is");
         assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))) || !need.writes);
         let installs = self.flying.iter().filter(|other| other.pace == Pace::Install).count();
         assert!(need.pace == Pace::Ordinary || installs < 4, "too many installations");
@@ -278,6 +295,42 @@ impl Game {
         self.grants.extend(std::iter::repeat_n(self.now, granted));
         self.flying.push(need);
         self.needs.remove(&key);
+    }
+
+    fn is_promoting(&self) -> bool {
+        matches!(self.promotion, Promotion::Sent | Promotion::Open)
+    }
+
+    /// The promotion's own reconcile: it looks again and again.
+    fn promote(&mut self) {
+        match self.promotion {
+            Promotion::No => {}
+            Promotion::Asked => {
+                let promoting =
+                    Promoting { site: 1, name: "go".into(), uid: "u".into(), server: "two".into() };
+                let (listed_at, now) = (self.state.snapshot.listed_at, self.now());
+                if !self.state.admit_promotion(promoting, listed_at, now) {
+                    self.state.list_asked |= now.since(listed_at) > FRESH;
+                    return;
+                }
+                assert!(self.flying.is_empty() && self.unapplied == 0, "it goes alone");
+                assert!(self.state.pending.is_some(), "a promotion before it was written down");
+                assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))));
+                self.grants.push(self.now);
+                self.promotion = Promotion::Sent;
+            }
+            Promotion::Sent => {
+                self.unapplied += 1;
+                self.state.batch.touch(self.now);
+                self.state.batch.end(self.now, Pace::Ordinary);
+                self.promotion = Promotion::Open;
+            }
+            Promotion::Open => {
+                self.state.promotions.over("u");
+                self.promotions += 1;
+                self.promotion = Promotion::No;
+            }
+        }
     }
 
     /// One call comes back.
@@ -307,12 +360,14 @@ impl Game {
         for turn in 0..20_000 {
             self.act();
             self.reconcile();
+            self.promote();
             self.land(Pace::Ordinary);
             if turn % 500 == 0 {
                 self.land(Pace::Install);
             }
             self.now += ms(20);
             if self.needs.is_empty()
+                && self.promotion == Promotion::No
                 && self.flying.is_empty()
                 && self.unapplied + self.committing == 0
                 && self.state.batch.is_closed()
@@ -336,6 +391,8 @@ enum Move {
     Suspend(bool),
     Foreign(bool),
     Down,
+    AskForPromotion,
+    Promote,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -349,6 +406,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<bool>().prop_map(Move::Suspend),
         1 => any::<bool>().prop_map(Move::Foreign),
         1 => Just(Move::Down),
+        1 => Just(Move::AskForPromotion),
+        4 => Just(Move::Promote),
     ];
     proptest::collection::vec(one, 1..250)
 }
@@ -362,6 +421,9 @@ fn play(game: &mut Game, mode: &str, moves: Vec<Move>) {
             Move::Act => game.act(),
             Move::Reconcile => game.reconcile(),
             Move::Land(pace) => game.land(pace),
+            Move::AskForPromotion if game.promotion == Promotion::No => game.promotion = Promotion::Asked,
+            Move::AskForPromotion => {}
+            Move::Promote => game.promote(),
             Move::Pass(millis) => game.now += ms(millis),
             Move::Suspend(suspend) => game.state.set_object(object(mode, suspend, game.requests)),
             // It is the actor that finds out, and it tells before it looks again.
@@ -416,6 +478,79 @@ proptest! {
         let periods = usize::try_from(seconds / 60).unwrap();
         let polls = game.grants.len() - 2;
         prop_assert!(polls <= periods * 2 && polls + 2 >= periods * 2, "{} calls", polls);
+    }
+}
+
+/// A busy farm does not keep a promotion waiting: what comes after it waits for it.
+#[test]
+fn a_promotion_goes_before_brokers_that_come_after_it() {
+    // Also where the limit allows less than a batch takes to open and to close again.
+    for requests in [1, 9] {
+        let mut game = Game::new("Auto", requests);
+        game.promotion = Promotion::Asked;
+        let mut number = 0;
+        while game.promotions == 0 {
+            number += 1;
+            game.arrive(number % 12, CREATE);
+            for _ in 0..10 {
+                game.act();
+                game.reconcile();
+                game.promote();
+                game.land(Pace::Ordinary);
+                game.now += ms(20);
+            }
+            assert!(
+                number < 600,
+                "not within two minutes: {:?} {:?}",
+                game.state.promotions,
+                game.state.batch
+            );
+        }
+        game.play_on();
+        game.assert_limit();
+    }
+}
+
+#[test]
+fn a_promotion_that_nobody_asks_about_any_more_ends_by_itself() {
+    let mut game = Game::new("Auto", 9);
+    game.list();
+    game.state.polled_at = Some(game.now);
+    let promoting = Promoting { site: 1, name: "go".into(), uid: "u".into(), server: "two".into() };
+    game.state.batch.open(game.now, false);
+    assert!(game.state.admit_promotion(promoting, game.now, game.now()));
+    assert!(game.state.hold().is_some());
+    game.state.unreported = false;
+    let Task::Rest(rest) = game.state.next(game.now()) else { panic!("nothing is due") };
+    assert!(rest <= Duration::from_secs(45), "it is looked at when it is over: {rest:?}");
+    game.now += Duration::from_secs(45);
+    game.state.next(game.now());
+    assert_eq!(game.state.hold(), None);
+}
+
+/// What a logon said is asked anew when a list shows that it is so no more, and not before.
+#[test]
+fn another_primary_in_the_list_ends_what_the_logon_said() {
+    let rows = |first: i64| {
+        let row = |id, server: &str, priority| ras::Broker {
+            id,
+            server: server.into(),
+            site_id: 1,
+            priority: Some(priority),
+            ..ras::Broker::default()
+        };
+        vec![row(1, "one", first), row(2, "two", 1 - first)]
+    };
+    for (said, server, expires) in [(true, "ONE", true), (false, "two", true), (true, "two", false)] {
+        let mut game = Game::new("Auto", 9);
+        let mut link = link();
+        link.session.connected_server = Some(server.into());
+        link.session.primary_broker_connection = Some(said);
+        game.state.take_link(link, Vec::new());
+        game.state.take_list(rows(0), game.now, None);
+        assert!(!game.state.session_expired);
+        game.state.take_list(rows(1), game.now, None);
+        assert_eq!(game.state.session_expired, expires, "{said} of {server}");
     }
 }
 
