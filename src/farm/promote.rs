@@ -30,6 +30,8 @@ pub(super) struct Promotions {
     running: Option<(Promoting, Duration)>,
     /// When one last asked for its turn.
     asked: Option<Duration>,
+    /// Whether one came to its end since everybody was told: who was held up by it meanwhile looks again.
+    ended: bool,
 }
 
 impl Promotions {
@@ -45,13 +47,20 @@ impl Promotions {
 
     /// The outcome of the one with this uid is known; whether that is news.
     pub(super) fn over(&mut self, uid: &str) -> bool {
-        self.running.take_if(|(promoting, _)| promoting.uid == uid).is_some()
+        let over = self.running.take_if(|(promoting, _)| promoting.uid == uid).is_some();
+        self.ended |= over;
+        over
+    }
+
+    /// Whether one came to its end, told once. What it held back may have come and gone between two looks.
+    pub(super) fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
     }
 
     /// Forgets one that nobody has asked about for so long that it can have no effect any more, and tells when that is
     /// to be looked at again.
     pub(super) fn expire(&mut self, now: Now) -> Duration {
-        self.running.take_if(|(_, until)| *until <= now.boot);
+        self.ended |= self.running.take_if(|(_, until)| *until <= now.boot).is_some();
         self.running.as_ref().map_or(Duration::MAX, |(_, until)| until.saturating_sub(now.boot))
     }
 }

@@ -211,7 +211,8 @@ impl FarmState {
         let changed = self.told_hold != hold;
         self.told_hold = hold;
         self.unreported |= changed;
-        std::mem::take(&mut self.object_news) || changed
+        let ended = self.promotions.take_ended();
+        std::mem::take(&mut self.object_news) || ended || changed
     }
 
     /// The brokers whose turn it is.
