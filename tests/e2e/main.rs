@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "trouble fails the test")]
 
+#[path = "../simulation/api_server/mod.rs"]
+mod api_server;
 #[path = "../docs/page.rs"]
 mod page;
 #[path = "../support/mod.rs"]
@@ -13,6 +15,7 @@ mod access;
 mod apply;
 mod brokers;
 mod coalesced;
+mod conformance;
 mod counts;
 mod deploy;
 mod examples;

@@ -1,0 +1,103 @@
+//! The server as a person with kubectl sees it: at once, and past everything that stands between it and the operator.
+
+use serde_json::{Value, json};
+
+use super::ApiServer;
+use super::object::meta;
+use super::refusal::Refusal;
+use super::request::{Part, Request, Selector, Verb, kind_named};
+use super::state::Answer;
+
+impl ApiServer {
+    /// Creates what a manifest says.
+    pub(crate) fn create(&self, manifest: Value) -> Result<Value, Refusal> {
+        let mut request = request_for(&manifest, Verb::Create(manifest.clone()));
+        request.name = String::new();
+        self.asked(request)
+    }
+
+    /// Writes an object anew; without a `resourceVersion` over whatever is there, as `kubectl replace` does.
+    pub(crate) fn replace(&self, mut object: Value) -> Result<Value, Refusal> {
+        if meta(&object, "resourceVersion").is_empty()
+            && let Some(there) = self.get(kind_of(&object), meta(&object, "namespace"), meta(&object, "name"))
+        {
+            object["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"].clone();
+        }
+        self.asked(request_for(&object, Verb::Replace(object.clone())))
+    }
+
+    /// The object, if there is one. `kind` as in a manifest; the namespace of a cluster-wide kind is empty.
+    pub(crate) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.asked(request(kind, namespace, name, Verb::Get)).ok()
+    }
+
+    /// All objects of a kind, in all namespaces.
+    pub(crate) fn list(&self, kind: &str) -> Vec<Value> {
+        let list = self.asked(request(kind, "", "", Verb::List(Selector::default())));
+        list.map(|mut list| list["items"].take())
+            .ok()
+            .and_then(|items| items.as_array().cloned())
+            .unwrap_or_default()
+    }
+
+    /// Lays a merge patch over an object.
+    pub(crate) fn patch(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Value, Refusal> {
+        self.asked(request(kind, namespace, name, Verb::Merge(patch)))
+    }
+
+    /// Lays a merge patch over an object's status.
+    pub(crate) fn patch_status(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        status: &Value,
+    ) -> Result<Value, Refusal> {
+        let verb = Verb::Merge(json!({"status": status}));
+        self.asked(Request { part: Part::Status, ..request(kind, namespace, name, verb) })
+    }
+
+    /// Deletes an object, without waiting until it is gone.
+    pub(crate) fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<Value, Refusal> {
+        self.asked(request(kind, namespace, name, Verb::Delete(Value::Null)))
+    }
+
+    /// Takes finalizers and annotations off by writing the rest anew, as a `kubectl replace` of the manifest does.
+    pub(crate) fn strip(&self, kind: &str, namespace: &str, name: &str) -> Result<Value, Refusal> {
+        let mut object = self.asked(request(kind, namespace, name, Verb::Get))?;
+        object["metadata"]["finalizers"] = Value::Null;
+        object["metadata"]["annotations"] = Value::Null;
+        self.replace(object)
+    }
+
+    pub(super) fn asked(&self, request: Request) -> Result<Value, Refusal> {
+        match self.answer(request)? {
+            Answer::Body { body, .. } => Ok(body),
+            Answer::Watch(_) => panic!("a person does not watch"),
+        }
+    }
+}
+
+fn request_for(object: &Value, verb: Verb) -> Request {
+    request(kind_of(object), meta(object, "namespace"), meta(object, "name"), verb)
+}
+
+fn request(kind: &str, namespace: &str, name: &str, verb: Verb) -> Request {
+    Request {
+        kind: kind_named(kind),
+        namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+        name: name.to_owned(),
+        part: Part::Main,
+        verb,
+    }
+}
+
+fn kind_of(object: &Value) -> &str {
+    object["kind"].as_str().unwrap_or_else(|| panic!("an object without a kind: {object}"))
+}
