@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::Api;
-use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -31,6 +30,9 @@ const MOST_STEPS: usize = 12;
 const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
 const CRD_AGE: Duration = Duration::from_secs(5);
+
+/// When a broker is to be looked at again although nothing has changed; `None` for never.
+pub type Again = Option<Duration>;
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, Error)]
@@ -64,9 +66,9 @@ pub struct Context {
 
 impl Context {
     /// Brings one broker nearer to its spec.
-    pub async fn reconcile(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+    pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         let Some(uid) = self.brokers.get(key).and_then(|broker| broker.uid()) else {
-            return Ok(Action::await_change());
+            return Ok(None);
         };
         let result = self.work_on(key).await;
         // What is gone by now may have been forgotten before the last step was remembered.
@@ -76,12 +78,12 @@ impl Context {
         result
     }
 
-    async fn work_on(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+    async fn work_on(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         for _ in 0..MOST_STEPS {
             if !self.farms.may_act() {
-                return Ok(Action::await_change());
+                return Ok(None);
             }
-            let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
+            let Some(broker) = self.brokers.get(key) else { return Ok(None) };
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
             let now = self.clock.now();
@@ -124,7 +126,7 @@ impl Context {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Action::requeue(Duration::from_secs(1)))
+        Ok(Some(Duration::from_secs(1)))
     }
 
     async fn observe(&self, key: &ObjectKey, broker: &Arc<RasBroker>, farm: Option<&Arc<Farm>>) -> Observed {
@@ -331,9 +333,9 @@ impl Context {
         key: &ObjectKey,
         broker: &RasBroker,
         error: CallError,
-    ) -> Result<Action, ReconcileError> {
+    ) -> Result<Again, ReconcileError> {
         if error.is_not_found() {
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         if !error.is_conflict() {
             return Err(error.into());
@@ -345,15 +347,15 @@ impl Context {
             }
             None => self.brokers.remove(broker),
         }
-        Ok(Action::requeue(Duration::from_millis(10)))
+        Ok(Some(Duration::from_millis(10)))
     }
 }
 
 /// What is stalled is looked at each period, since its cause may lie in what wakes nobody.
-fn rest(plan: &Plan, period: Duration) -> Action {
+fn rest(plan: &Plan, period: Duration) -> Again {
     let look = plan.requeue.or_else(|| plan.findings.stalled.is_some().then_some(period));
     // Never at once: a time that has just passed must not spin.
-    look.map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
+    look.map(|after| after.max(Duration::from_millis(10)))
 }
 
 /// Whether an object is being deleted, and its broker with it.

@@ -55,7 +55,7 @@ async fn reconcile(
     if let Err(error) = &result {
         tracing::warn!(broker = %key, error = crate::telemetry::chain(error), "a reconcile failed");
     }
-    result
+    result.map(|again| again.map_or_else(Action::await_change, Action::requeue))
 }
 
 fn pause(_error: &ReconcileError) -> Action {
