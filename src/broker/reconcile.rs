@@ -115,7 +115,7 @@ impl Context {
                 observed: &observed,
             };
             let progress = executor.execute(step, &mut memory).await;
-            self.remember(&observed.object, &mut memory, progress.as_ref().err());
+            self.remember(&observed.object, &mut memory, &progress);
             match progress {
                 Ok(Progress::Done) => {}
                 Ok(Progress::Queued) => return Ok(rest(&plan, period)),
@@ -154,18 +154,23 @@ impl Context {
         memory.clone()
     }
 
-    fn remember(&self, object: &ObjectFacts, memory: &mut Memory, error: Option<&StepError>) {
+    fn remember(
+        &self,
+        object: &ObjectFacts,
+        memory: &mut Memory,
+        progress: &Result<Progress, StepError>,
+    ) {
         let now = self.clock.now();
-        memory.failure = error.and_then(|error| {
-            let hold = error.hold(object)?;
-            let count = memory.failure.as_ref().map_or(0, |failure| failure.count) + 1;
-            Some(Failure {
-                generation: object.generation,
-                hold,
-                retry_at: now.boot + error.pause(count),
-                count,
-            })
-        });
+        memory.failure = match progress {
+            Ok(Progress::Done) => None,
+            // Nothing was tried: the next failure is one more in the row.
+            Ok(Progress::Queued) => memory.failure.take(),
+            Err(error) => error.hold(object).map(|hold| {
+                let count = memory.failure.as_ref().map_or(0, |failure| failure.count) + 1;
+                let retry_at = now.boot + error.pause(count);
+                Failure { generation: object.generation, hold, retry_at, count }
+            }),
+        };
         self.memories.lock().insert(object.uid.clone(), memory.clone());
     }
 

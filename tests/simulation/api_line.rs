@@ -10,6 +10,9 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Bytes, Frame};
 use kube::Client;
+use kube::client::ClientBuilder;
+use ras_operator::kubernetes::client::Guarded;
+use ras_operator::metrics::Metrics;
 use kube::client::Body as Asked;
 use serde_json::json;
 use tower::{BoxError, Service, ServiceExt};
@@ -22,7 +25,7 @@ use crate::world::World;
 pub fn client(world: &Arc<World>, line: &Arc<Line>) -> Client {
     let (world, line) = (Arc::clone(world), Arc::clone(line));
     let service = tower::service_fn(move |request| call(Arc::clone(&world), Arc::clone(&line), request));
-    Client::new(service, "default")
+    ClientBuilder::new(service, "default").with_layer(&Guarded(Metrics::new("0", "0"))).build()
 }
 
 async fn call(

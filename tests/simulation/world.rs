@@ -74,6 +74,7 @@ impl World {
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
             "spec": {
                 "endpoint": format!("https://farm-{place}.test"),
+                "fallbackEndpoints": [format!("https://farm-{place}-b.test")],
                 "credentialsSecretRef": {"name": format!("farm-{place}")},
                 "tls": {"pinnedSha256": ["ab".repeat(32)]},
                 "resyncPeriod": format!("{}s", period.as_secs()),
