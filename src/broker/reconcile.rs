@@ -154,12 +154,7 @@ impl Context {
         memory.clone()
     }
 
-    fn remember(
-        &self,
-        object: &ObjectFacts,
-        memory: &mut Memory,
-        progress: &Result<Progress, StepError>,
-    ) {
+    fn remember(&self, object: &ObjectFacts, memory: &mut Memory, progress: &Result<Progress, StepError>) {
         let now = self.clock.now();
         memory.failure = match progress {
             Ok(Progress::Done) => None,

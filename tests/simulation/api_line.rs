@@ -10,10 +10,10 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Bytes, Frame};
 use kube::Client;
+use kube::client::Body as Asked;
 use kube::client::ClientBuilder;
 use ras_operator::kubernetes::client::Guarded;
 use ras_operator::metrics::Metrics;
-use kube::client::Body as Asked;
 use serde_json::json;
 use tower::{BoxError, Service, ServiceExt};
 

@@ -39,6 +39,10 @@ pub struct Seen {
     history: VecDeque<(Duration, Vec<Row>)>,
     /// Whose POST made a row.
     made: BTreeMap<i64, String>,
+    /// Rows that somebody else took out.
+    removed: BTreeSet<i64>,
+    /// Rows that somebody else changed.
+    edited: BTreeSet<i64>,
     /// The last POST for a server.
     posting: BTreeMap<String, String>,
 }
@@ -89,7 +93,9 @@ impl Oracle {
             if released && is_going(object) {
                 self.check_release(&key, object);
             }
-            self.check_ready(object);
+            if before.is_none_or(|before| before["status"] != object["status"]) {
+                self.check_ready(object);
+            }
         }
     }
 
@@ -220,11 +226,22 @@ impl Oracle {
 
     /// Somebody else takes a row out of the farm.
     pub fn removed(&mut self, farm: usize, id: i64) {
+        self.farms[farm].removed.insert(id);
         let owners = self.lives.values_mut().filter(|life| life.owns(id));
         owners.for_each(|life| life.removed += 1);
         if let Some(life) = self.farms[farm].made.get(&id).and_then(|maker| self.lives.get_mut(maker)) {
             life.removed += 1;
         }
+    }
+
+    /// Somebody else changes a row.
+    pub fn edited(&mut self, farm: usize, id: i64) {
+        self.farms[farm].edited.insert(id);
+    }
+
+    /// Whether somebody else changed a row.
+    pub fn was_edited(&self, farm: usize, id: i64) -> bool {
+        self.farms[farm].edited.contains(&id)
     }
 
     /// A PUT or DELETE arrives at a farm.
@@ -266,9 +283,10 @@ impl Oracle {
         is_maker && self.lives.get(uid).is_some_and(|life| !life.stripped)
     }
 
-    /// Whether somebody else took a row of it out of the farm.
-    pub fn was_removed(&self, uid: &str) -> bool {
-        self.lives.get(uid).is_some_and(|life| life.removed > 0)
+    /// Whether somebody else took the row that an object names out of the farm, or whatever else it had.
+    pub fn was_removed(&self, farm: usize, object: &Value) -> bool {
+        owned_id(object).is_some_and(|id| self.farms[farm].removed.contains(&id))
+            || self.lives.get(uid(object)).is_some_and(|life| life.removed > 0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -48,8 +48,27 @@ pub fn in_runtime<T>(run: impl Future<Output = T>) -> T {
     builder.enable_time().start_paused(true).build().unwrap().block_on(run)
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Whether everything is to be explored that can be.
+pub fn is_full() -> bool {
+    std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full")
+}
+
+/// Does all jobs, on as many threads as there are cores.
+pub fn in_parallel<T: Sync>(jobs: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(job);
+                }
+            });
+        }
+    });
 }
 
 /// The seeds of this test run.
@@ -57,8 +76,7 @@ fn seeds() -> Vec<u64> {
     if let Some(seed) = number("RAS_OPERATOR_SEED") {
         return vec![seed];
     }
-    let is_full = std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full");
-    let count = number("RAS_OPERATOR_SEEDS").unwrap_or(if is_full { 2_000 } else { 300 });
+    let count = number("RAS_OPERATOR_SEEDS").unwrap_or(if is_full() { 2_000 } else { 300 });
     let base = number("RAS_OPERATOR_SEED_BASE").unwrap_or(1);
     (base..base + count).collect()
 }
@@ -72,32 +90,21 @@ fn failed(seed: u64, wrong: &[String], lines: &[String]) -> String {
 #[test]
 fn whatever_happens_the_invariants_hold_and_everything_settles() {
     let seeds = seeds();
-    let next = AtomicU64::new(0);
     let (failures, totals) = (Mutex::new(Vec::new()), Mutex::new((BTreeMap::<&str, u64>::new(), 0, 0.0_f64)));
     let began = Instant::now();
-    let work = || {
-        while let Some(seed) = seeds.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap()) {
-            let own = Instant::now();
-            match catch_unwind(AssertUnwindSafe(|| play(*seed))) {
-                Ok(outcome) => {
-                    if !outcome.wrong.is_empty() {
-                        failures.lock().push((*seed, failed(*seed, &outcome.wrong, &outcome.lines)));
-                    }
-                    let mut totals = totals.lock();
-                    outcome
-                        .faults
-                        .iter()
-                        .for_each(|(kind, count)| *totals.0.entry(kind).or_default() += count);
-                    totals.1 += outcome.calls;
-                    totals.2 = totals.2.max(own.elapsed().as_secs_f64());
+    in_parallel(&seeds, |seed| {
+        let own = Instant::now();
+        match catch_unwind(AssertUnwindSafe(|| play(*seed))) {
+            Ok(outcome) => {
+                if !outcome.wrong.is_empty() {
+                    failures.lock().push((*seed, failed(*seed, &outcome.wrong, &outcome.lines)));
                 }
-                Err(_panicked) => failures.lock().push((*seed, format!("seed {seed} panicked"))),
+                let mut totals = totals.lock();
+                outcome.faults.iter().for_each(|(kind, count)| *totals.0.entry(kind).or_default() += count);
+                totals.1 += outcome.calls;
+                totals.2 = totals.2.max(own.elapsed().as_secs_f64());
             }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(work);
+            Err(_panicked) => failures.lock().push((*seed, format!("seed {seed} panicked"))),
         }
     });
     let (faults, calls, slowest) = totals.into_inner();

@@ -107,6 +107,13 @@ fn unsettled(world: &World) -> Vec<String> {
     wrong
 }
 
+/// Whether two objects may mean one machine.
+fn may_be_same_machine(one: &Value, other: &Value) -> bool {
+    let same =
+        |path: &str| !text(one, path).is_empty() && text(one, path).eq_ignore_ascii_case(text(other, path));
+    same("/spec/server") || same("/spec/ip")
+}
+
 /// What is wrong with an object.
 fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static str> {
     if is_going(object) {
@@ -126,16 +133,22 @@ fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static 
         let row = row.filter(|row| Some(row.id) == owned_id(object));
         return (!row.is_some_and(|row| matches(object, &row))).then_some("ready and not as the farm has it");
     }
+    let oracle = world.oracle.lock();
+    let is_undone = condition(object, "Synced") == Some(("False", "ReconcileError"));
+    if is_undone && row.as_ref().is_some_and(|row| oracle.was_edited(farm, row.id)) {
+        // An edit between our PUT and the list after its Apply looks like a farm that takes the value for another.
+        return None;
+    }
     let Some(("True", reason)) = condition(object, "Stalled") else {
         return Some("neither ready nor stalled");
     };
-    let oracle = world.oracle.lock();
     let is_right = match reason {
         "AlreadyExists" => row.is_some_and(|row| !oracle.must_know(uid(object), farm, row.id)),
-        "ResourceConflict" => objects.iter().any(|other| {
-            uid(other) != uid(object) && text(other, "/spec/server").eq_ignore_ascii_case(server)
-        }),
-        "ExternallyDeleted" => oracle.was_removed(uid(object)),
+        "ResourceConflict" => {
+            objects.iter().any(|other| uid(other) != uid(object) && may_be_same_machine(object, other))
+                || world.farms[farm].brokers().iter().any(|row| row.ip == text(object, "/spec/ip"))
+        }
+        "ExternallyDeleted" => oracle.was_removed(farm, object),
         "NotFound" => row.is_none() && text(object, "/spec/adoptionPolicy") == "Required",
         _ => false,
     };

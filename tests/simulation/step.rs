@@ -138,6 +138,7 @@ impl Stage {
                 let farm = &world.farms[planned.farm];
                 if let Some(row) = farm.broker_named(&planned.server) {
                     drop(farm.edit(row.id, edit.clone()));
+                    world.oracle.lock().edited(planned.farm, row.id);
                     world.look(planned.farm);
                 }
             }
