@@ -125,4 +125,13 @@ mod tests {
         assert_eq!(outcome_of(Some(500)), WriteOutcome::Unknown);
         assert_eq!(outcome_of(Some(422)), WriteOutcome::Refused);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_never_answered_is_given_up() {
+        let silent =
+            tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<()>, BoxError>>());
+        let mut service = Guarded(Metrics::new("0", "0")).layer(silent);
+        let call = service.call(Request::new(Body::empty()));
+        assert!(tokio::time::timeout(HEAD_LIMIT * 2, call).await.unwrap().is_err());
+    }
 }

@@ -72,6 +72,7 @@ fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, std:
             old: 1,
             threshold: 2,
             elects: false,
+            replicas: 1,
         };
         let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes);
         let mut stage = Stage::new(brokers(), &run.world);

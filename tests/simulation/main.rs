@@ -16,6 +16,7 @@ mod clock;
 mod crash_sweep;
 mod farm_line;
 mod fate;
+mod found;
 mod network;
 mod objects;
 mod oracle;

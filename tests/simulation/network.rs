@@ -134,7 +134,7 @@ impl Network {
     }
 
     /// Enters a fault in the trace.
-    pub fn fault(&self, kind: &'static str, on: &str) {
+    pub fn fault(&self, kind: &str, on: &str) {
         self.inner.lock().trace.fault(kind, on);
     }
 
@@ -164,12 +164,15 @@ impl Network {
     }
 
     /// A call leaves: its number, what becomes of it, and how long each way takes.
-    fn depart(&self, call: &Call) -> (usize, Fate, [Duration; 2]) {
+    fn depart(&self, call: &Call, is_isolated: bool) -> (usize, Fate, [Duration; 2]) {
         let mut inner = self.inner.lock();
         inner.calls += 1;
         inner.writes += usize::from(call.is_write() && !call.path.contains("/leases"));
         let weather = inner.weather;
-        let fate = weather.fate(call, &mut inner.random);
+        let mut fate = weather.fate(call, &mut inner.random);
+        if is_isolated && call.farm.is_none() {
+            fate = Fate::Lost { silent: true };
+        }
         let ways = weather.ways(call, &mut inner.random);
         let number = inner.calls;
         inner.trace.say(&format!("#{number} {}", call.line()));
@@ -202,17 +205,24 @@ impl Network {
 pub struct Line {
     network: Arc<Network>,
     open: AtomicBool,
+    /// Farms are reached, and the API server is not.
+    isolated: AtomicBool,
 }
 
 impl Line {
     /// A line into this network.
     pub fn new(network: Arc<Network>) -> Self {
-        Self { network, open: AtomicBool::new(true) }
+        Self { network, open: AtomicBool::new(true), isolated: AtomicBool::new(false) }
     }
 
     /// The process has ended, although it may not know.
     pub fn cut(&self) {
         self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// The API server is out of reach, or in reach again.
+    pub fn isolate(&self, isolated: bool) {
+        self.isolated.store(isolated, Ordering::Relaxed);
     }
 
     /// Whether the process is alive.
@@ -234,7 +244,7 @@ impl Line {
         if !self.is_open() {
             return std::future::pending().await;
         }
-        let (number, fate, ways) = self.network.depart(&call);
+        let (number, fate, ways) = self.network.depart(&call, self.isolated.load(Ordering::Relaxed));
         if self.hit((number, Moment::BeforeSend)) {
             return std::future::pending().await;
         }

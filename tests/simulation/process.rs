@@ -17,7 +17,7 @@ use crate::{api_line, clock, farm_line, queue};
 
 /// A process that runs, or has ended.
 pub struct Process {
-    line: Arc<Line>,
+    pub line: Arc<Line>,
     stop: CancellationToken,
     pub task: JoinHandle<Result<(), RunError>>,
 }

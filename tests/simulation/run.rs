@@ -13,10 +13,10 @@ use crate::process::Process;
 use crate::seeds::Outcome;
 use crate::world::{NAMESPACE, Setting, World};
 
-/// A world and the process that works on it.
+/// A world and the processes that work on it.
 pub struct Run {
     pub world: Arc<World>,
-    process: Process,
+    processes: Vec<Process>,
     started: usize,
 }
 
@@ -26,8 +26,9 @@ impl Run {
         clock::start();
         fastrand::seed(random.clone().u64(..));
         let world = World::new(setting, Network::new(random, strikes));
-        let process = Process::start(&world, 1);
-        Self { world, process, started: 1 }
+        let started = world.setting.replicas;
+        let processes = (1..=started).map(|number| Process::start(&world, number)).collect();
+        Self { world, processes, started }
     }
 
     /// Lets time pass. Meanwhile processes that end are replaced, and strikes are carried out.
@@ -35,13 +36,14 @@ impl Run {
         let until = Instant::now() + span;
         loop {
             let network = Arc::clone(&self.world.network);
+            let tasks = self.processes.iter_mut().map(|process| &mut process.task);
             tokio::select! {
                 biased;
                 () = network.struck.notified() => self.strike().await,
-                ended = &mut self.process.task => {
+                (ended, index, _) = futures::future::select_all(tasks) => {
                     let ended = ended.map(|ended| ended.map_err(|error| error.to_string()));
-                    self.world.network.say(&format!("process {} ended: {ended:?}", self.started));
-                    self.restart(Duration::from_millis(network.below(3_000))).await;
+                    network.say(&format!("a process ended: {ended:?}"));
+                    self.restart(index, Duration::from_millis(network.below(3_000))).await;
                 }
                 () = tokio::time::sleep_until(until) => return,
             }
@@ -50,7 +52,7 @@ impl Run {
 
     /// The end: what was wrong on the way, and what is wrong now.
     pub fn end(self, mut wrong: Vec<String>) -> Outcome {
-        self.process.kill();
+        self.processes.iter().for_each(Process::kill);
         let mut oracle = self.world.oracle.lock();
         if wrong.is_empty() {
             oracle.rest();
@@ -69,32 +71,47 @@ impl Run {
     async fn strike(&mut self) {
         for strike in self.world.network.take_due() {
             match strike {
-                Strike::Crash => self.crash().await,
+                Strike::Crash => {
+                    let struck = self.processes.iter().position(|process| !process.line.is_open());
+                    self.crash(struck.unwrap_or_default()).await;
+                }
                 Strike::Sleep(span) => self.sleep(span).await,
             }
         }
     }
 
-    /// Kills the process, and starts another one a little later.
-    pub async fn crash(&mut self) {
-        self.process.kill();
+    /// One of the processes.
+    pub fn any(&self) -> usize {
+        usize::try_from(self.world.network.below(self.processes.len() as u64)).unwrap_or_default()
+    }
+
+    /// Kills a process, and starts another one a little later.
+    pub async fn crash(&mut self, index: usize) {
+        self.processes[index].kill();
         let pause =
             [50, 1_000, 5_000, 30_000][usize::try_from(self.world.network.below(4)).unwrap_or_default()];
-        self.restart(Duration::from_millis(pause)).await;
+        self.restart(index, Duration::from_millis(pause)).await;
     }
 
-    /// Ends the process in good order, and starts another one.
-    pub async fn renew(&mut self) {
-        self.process.stop();
-        drop((&mut self.process.task).await);
-        self.restart(Duration::from_millis(100)).await;
+    /// Ends a process in good order, and starts another one.
+    pub async fn renew(&mut self, index: usize) {
+        self.processes[index].stop();
+        drop((&mut self.processes[index].task).await);
+        self.restart(index, Duration::from_millis(100)).await;
     }
 
-    async fn restart(&mut self, pause: Duration) {
-        self.process.kill();
+    /// One of the processes does not reach the API server any more, or all do again.
+    pub fn isolate(&self, index: Option<usize>) {
+        for (place, process) in self.processes.iter().enumerate() {
+            process.line.isolate(index == Some(place));
+        }
+    }
+
+    async fn restart(&mut self, index: usize, pause: Duration) {
+        self.processes[index].kill();
         tokio::time::sleep(pause).await;
         self.started += 1;
-        self.process = Process::start(&self.world, self.started);
+        self.processes[index] = Process::start(&self.world, self.started);
     }
 
     /// The machine sleeps. What is on its way arrives before it wakes up, and no timer has run.

@@ -43,6 +43,8 @@ pub enum Step {
     PrimaryMoves(usize),
     Crash,
     Terminate,
+    /// A process is cut off from the API server, or all reach it again.
+    Isolate(bool),
     Sleep(Duration),
     WallClock(SignedDuration),
     FarmClock(usize, SignedDuration),
@@ -51,6 +53,14 @@ pub enum Step {
     EndSessions(usize),
     CutWatches,
     ExpireWatches,
+}
+
+impl Step {
+    /// Under which name it is counted.
+    pub fn kind(&self) -> String {
+        let told = format!("{self:?}");
+        format!("step: {}", told.split('(').next().unwrap_or_default())
+    }
 }
 
 /// An object of the scenario.
@@ -80,10 +90,12 @@ impl Stage {
 
     /// Plays a step.
     pub async fn play(&mut self, run: &mut Run, step: &Step) {
-        run.world.network.say(&format!("step {step:?}"));
+        let (kind, on) = (step.kind(), format!("{step:?}"));
+        run.world.network.fault(&kind, &on);
         match step {
-            Step::Crash => run.crash().await,
-            Step::Terminate => run.renew().await,
+            Step::Crash => run.crash(run.any()).await,
+            Step::Terminate => run.renew(run.any()).await,
+            Step::Isolate(one) => run.isolate(one.then(|| run.any())),
             Step::Sleep(span) => run.sleep(*span).await,
             Step::WallClock(by) => clock::set_wall_off(*by),
             Step::Weather(weather) => run.world.network.set_weather(*weather),
@@ -209,7 +221,9 @@ impl Stage {
     }
 
     /// Everything that stands in the way of rest is taken away; what users want stays.
-    pub fn calm(&mut self, world: &World) {
+    pub fn calm(&mut self, run: &Run) {
+        run.isolate(None);
+        let world = &run.world;
         world.network.say("calm");
         world.network.set_weather(Weather { timeout: world.setting.timeout, ..Weather::default() });
         for (place, farm) in world.farms.iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::clock;
 #[derive(Default)]
 pub struct Trace {
     lines: Vec<String>,
-    faults: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, u64>,
 }
 
 impl Trace {
@@ -20,8 +20,8 @@ impl Trace {
     }
 
     /// Enters a fault.
-    pub fn fault(&mut self, kind: &'static str, on: &str) {
-        *self.faults.entry(kind).or_default() += 1;
+    pub fn fault(&mut self, kind: &str, on: &str) {
+        *self.faults.entry(kind.to_owned()).or_default() += 1;
         self.say(&format!("  fault {kind}: {on}"));
     }
 
@@ -31,7 +31,7 @@ impl Trace {
     }
 
     /// How often each fault was played.
-    pub fn faults(&self) -> &BTreeMap<&'static str, u64> {
+    pub fn faults(&self) -> &BTreeMap<String, u64> {
         &self.faults
     }
 

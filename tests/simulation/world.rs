@@ -32,6 +32,8 @@ pub struct Setting {
     pub threshold: u64,
     /// Whether processes need the Lease.
     pub elects: bool,
+    /// How many processes there are at a time.
+    pub replicas: usize,
 }
 
 /// The world.
@@ -68,7 +70,8 @@ impl World {
     }
 
     fn farm_object(&self, place: usize) -> Value {
-        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _ } = &self.setting;
+        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _, replicas: _ } =
+            &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
