@@ -81,6 +81,21 @@ fn what_was_sent_to_a_row_that_vanished_is_sent_to_the_one_that_replaces_it() {
 }
 
 #[test]
+fn an_api_server_that_was_restored_is_written_to_in_its_own_versions() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        stage.play(&mut run, &Step::Backup).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::Restore).await;
+        stage.play(&mut run, &Step::Edit(0, json!({"suspend": true}))).await;
+        run.rest(Duration::from_mins(1)).await;
+        let written = calls(&run, "PATCH namespaces/default/rasbrokers/b0");
+        assert!(written < 20, "{written} writes");
+    });
+}
+
+#[test]
 fn a_deletion_does_not_wait_for_a_wall_clock_that_is_behind() {
     in_runtime(async {
         let (mut run, mut stage) = begin();
