@@ -261,14 +261,14 @@ impl Inner {
     }
 }
 
-/// A reconcile without a call takes microseconds, one that waits for a farm up to a minute.
+/// A reconcile without a call takes microseconds, one that waits for a farm up to a minute, for an installation longer.
 fn reconcile_buckets() -> Histogram {
-    Histogram::new([0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0])
+    Histogram::new([0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 900.0])
 }
 
-/// A farm answers a list within a second; `requestTimeout` is 30 s unless set otherwise.
+/// A farm answers a list within a second; `requestTimeout` is 30 s unless set otherwise, and `installTimeout` 15 m.
 fn request_buckets() -> Histogram {
-    Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+    Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 900.0])
 }
 
 #[cfg(test)]

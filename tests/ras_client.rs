@@ -56,6 +56,7 @@ fn config(endpoint: &str, tls: TlsConfig) -> ClientConfig {
         endpoint: parse_endpoint(endpoint).unwrap(),
         tls,
         request_timeout: Duration::from_secs(5),
+        install_timeout: Duration::from_secs(5),
         hosts: HostPolicy::new(LOCAL),
         api: ApiPaths::default(),
     }
@@ -197,12 +198,15 @@ async fn a_body_cut_short_is_unknown() {
 #[tokio::test]
 async fn no_answer_within_the_timeout_is_unknown() {
     let half = b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{\"id\"".to_vec();
-    for script in [Script::SayAndHang(Vec::new()), Script::SayAndHang(half)] {
-        let server = Server::start(LOCAL, script).await;
+    let cases = [(Vec::new(), false), (half, false), (Vec::new(), true)];
+    for (said, installs) in cases {
+        let server = Server::start(LOCAL, Script::SayAndHang(said)).await;
         let mut config = config(&format!("https://{}", server.address), trusting(&server));
-        config.request_timeout = Duration::from_millis(400);
+        let short = if installs { &mut config.install_timeout } else { &mut config.request_timeout };
+        *short = Duration::from_millis(400);
         let started = Instant::now();
-        let error = Client::new(config).unwrap().create_broker(&token(), &new_broker()).await.unwrap_err();
+        let broker = NewBroker { no_install: !installs, ..new_broker() };
+        let error = Client::new(config).unwrap().create_broker(&token(), &broker).await.unwrap_err();
         assert_eq!((error.kind.clone(), error.outcome()), (ErrorKind::Timeout, Outcome::Unknown));
         assert!(started.elapsed() < Duration::from_secs(3));
         assert_no_secret(&error);

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use parking_lot::RwLock;
 
 use super::canonical::{ServerName, canonical_address};
+use super::order::{SiteKey, Stated, is_new, stated};
 use crate::crd::RasBroker;
 use crate::kubernetes::ObjectKey;
 
@@ -22,6 +23,11 @@ struct Inner {
     objects: BTreeMap<ObjectKey, Arc<RasBroker>>,
     by_farm: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     by_token: HashMap<String, BTreeSet<ObjectKey>>,
+    stated: HashMap<SiteKey, BTreeMap<ObjectKey, Stated>>,
+    /// By farm, those that state a priority and of which nothing has been said yet.
+    new: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// Sites where what is stated has changed since somebody asked.
+    restated: BTreeSet<SiteKey>,
 }
 
 impl Brokers {
@@ -44,6 +50,7 @@ impl Brokers {
         let key = ObjectKey::of(broker);
         let is_same = |known: &Arc<RasBroker>| known.metadata.uid == broker.metadata.uid;
         if inner.objects.get(&key).is_some_and(is_same) {
+            inner.note_restated(Some(broker), None);
             inner.forget(&key);
         }
     }
@@ -77,6 +84,24 @@ impl Brokers {
             .collect()
     }
 
+    /// The brokers of a site that state a priority, whichever `RasFarm` they name.
+    pub fn stated(&self, site: &SiteKey) -> Vec<Stated> {
+        self.inner.read().stated.get(site).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Whether a broker of this farm states a priority and has not been looked at yet.
+    pub fn awaits_more(&self, farm: &ObjectKey) -> bool {
+        self.inner.read().new.contains_key(farm)
+    }
+
+    /// The sites where what is stated has changed since this was asked last.
+    pub fn take_restated(&self) -> BTreeSet<SiteKey> {
+        if self.inner.read().restated.is_empty() {
+            return BTreeSet::new();
+        }
+        std::mem::take(&mut self.inner.write().restated)
+    }
+
     /// Other brokers that may mean the same machine, in any farm.
     pub fn similar(&self, broker: &RasBroker) -> Vec<Arc<RasBroker>> {
         let own = ObjectKey::of(broker);
@@ -97,19 +122,42 @@ impl Inner {
         if self.objects.get(&key).is_some_and(|known| version(known) > version(&broker)) {
             return;
         }
+        self.note_restated(self.objects.get(&key).map(Arc::clone).as_deref(), Some(&broker));
         self.forget(&key);
         self.by_farm.entry(farm_of(&broker)).or_default().insert(key.clone());
         for token in tokens(&broker) {
             self.by_token.entry(token).or_default().insert(key.clone());
         }
+        if is_new(&broker) {
+            self.new.entry(farm_of(&broker)).or_default().insert(key.clone());
+        }
+        if let Some((site, stated)) = stated(&broker) {
+            self.stated.entry(site).or_default().insert(key.clone(), stated);
+        }
         self.objects.insert(key, broker);
+    }
+
+    fn note_restated(&mut self, before: Option<&RasBroker>, after: Option<&RasBroker>) {
+        let (before, after) = (before.and_then(stated), after.and_then(stated));
+        if before != after {
+            self.restated.extend([before, after].into_iter().flatten().map(|(site, _)| site));
+        }
     }
 
     fn forget(&mut self, key: &ObjectKey) {
         let Some(broker) = self.objects.remove(key) else { return };
         unlink(&mut self.by_farm, &farm_of(&broker), key);
+        unlink(&mut self.new, &farm_of(&broker), key);
         for token in tokens(&broker) {
             unlink(&mut self.by_token, &token, key);
+        }
+        if let Some((site, _)) = stated(&broker)
+            && let Some(others) = self.stated.get_mut(&site)
+        {
+            others.remove(key);
+            if others.is_empty() {
+                self.stated.remove(&site);
+            }
         }
     }
 }

@@ -18,12 +18,16 @@ use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
 use crate::events::{Event, Events, Kind};
+use crate::farm::batch::Pace;
 use crate::farm::handle::{Farm, Permit};
 use crate::farm::queue::Need;
 use crate::farm::snapshot::RowKey;
 use crate::farm::view::{FarmView, Hold};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::ras::{self, BrokerChange, Credentials, Outcome};
+
+/// What one PUT needs.
+const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false, pace: Pace::Ordinary };
 
 /// What came of a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +81,7 @@ impl Executor<'_> {
             Step::Claim => self.claim().await,
             Step::Record { row, origin } => self.record(row, *origin, memory).await,
             Step::Update { id, fields } => self.update(*id, fields, memory).await,
+            Step::Move { id, to } => self.move_row(*id, *to, memory).await,
             Step::Delete { row } => self.delete(row, memory).await,
             Step::ConfirmGone { id } => self.confirm_gone(*id, memory).await,
             Step::Release { outcome } => self.release(*outcome).await,
@@ -90,8 +95,10 @@ impl Executor<'_> {
     /// The create protocol: intent, deadline, one POST, id first.
     async fn create(&self, intent: &Intent, memory: &mut Memory) -> Result<Progress, StepError> {
         let install = &self.observed.object.desired.install;
-        let credentials = self.agent_credentials("install", install.credentials_secret_ref.as_ref()).await?;
-        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true }) else {
+        let credentials = install.credentials_secret_ref.as_ref().filter(|_| install.agent);
+        let credentials = self.agent_credentials("install", credentials).await?;
+        let pace = pace(install.agent);
+        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: true, pace }) else {
             return Ok(Progress::Queued);
         };
         let object = self.write_intent(self.broker, intent).await?;
@@ -211,7 +218,7 @@ impl Executor<'_> {
         // The farm must carry its own finalizer before the first of its brokers does, which a batch sees to. Beyond that
         // nothing is written to the farm, so nobody's pending changes matter, and a batch would cost a logon.
         let is_claimed = self.farm.is_some_and(|farm| farm.is_claimed());
-        if !is_claimed && self.permit(Need { calls: 0, writes: true, fresh_list: false }).is_none() {
+        if !is_claimed && self.permit(Need { calls: 0, ..WRITE }).is_none() {
             return Ok(Progress::Queued);
         }
         let finalizers = kubernetes::finalizers_with(self.broker.as_ref(), finalizer::BROKER, true);
@@ -228,6 +235,9 @@ impl Executor<'_> {
     ) -> Result<Progress, StepError> {
         let object = self.write_identity(self.broker, row, origin).await?;
         memory.update = None;
+        if let Some(farm) = self.farm {
+            farm.found(self.key);
+        }
         if origin == Origin::Adopted {
             let note = format!("Adopted Connection Broker {:?} (id {}).", row.server, row.id);
             self.events.publish(object.as_ref(), &Event::normal(Kind::AdoptedExternalResource, note));
@@ -238,7 +248,7 @@ impl Executor<'_> {
     async fn update(&self, id: i64, fields: &Fields, memory: &mut Memory) -> Result<Progress, StepError> {
         let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
         let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
-        let Some(permit) = self.permit(Need { calls: 1, writes: true, fresh_list: false }) else {
+        let Some(permit) = self.permit(WRITE) else {
             return Ok(Progress::Queued);
         };
         let change = change_of(fields, facts.separator);
@@ -265,9 +275,9 @@ impl Executor<'_> {
     /// counts: it is the primary's, and all others move up with every deletion before them.
     async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
         let removal = &self.observed.object.desired.uninstall;
-        let credentials =
-            self.agent_credentials("uninstall", removal.credentials_secret_ref.as_ref()).await?;
-        let Some(permit) = self.permit(Need { calls: 2, writes: true, fresh_list: false }) else {
+        let credentials = removal.credentials_secret_ref.as_ref().filter(|_| removal.agent);
+        let credentials = self.agent_credentials("uninstall", credentials).await?;
+        let Some(permit) = self.permit(Need { calls: 2, pace: pace(removal.agent), ..WRITE }) else {
             return Ok(Progress::Queued);
         };
         let found = permit.get(row.id).await?;
@@ -292,7 +302,8 @@ impl Executor<'_> {
                 if error.outcome() == Outcome::Unknown
                     && let FarmView::Up(facts) = &self.observed.farm
                 {
-                    memory.delete_unanswered = Some(self.clock.now().boot + facts.quarantine);
+                    let quarantine = facts.quarantine_of(!removal.no_uninstall);
+                    memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
                 }
                 Err(error.into())
             }
@@ -300,7 +311,7 @@ impl Executor<'_> {
     }
 
     async fn confirm_gone(&self, id: i64, memory: &mut Memory) -> Result<Progress, StepError> {
-        let Some(permit) = self.permit(Need { calls: 1, writes: false, fresh_list: false }) else {
+        let Some(permit) = self.permit(Need { writes: false, ..WRITE }) else {
             return Ok(Progress::Queued);
         };
         let found = permit.get(id).await?;
@@ -416,6 +427,10 @@ impl StepError {
             }
         }
     }
+}
+
+fn pace(installs: bool) -> Pace {
+    if installs { Pace::Install } else { Pace::Ordinary }
 }
 
 /// The reason of the work that a step belongs to.

@@ -31,6 +31,8 @@ pub struct Findings {
     pub held: Option<Hold>,
     /// Whether the settings are all in the farm although something else keeps `Ready` down (an agent).
     pub synced_anyway: bool,
+    /// What else is to be known where everything is in the farm.
+    pub remark: Option<&'static str>,
     /// `Ready`.
     pub readiness: Readiness,
 }
@@ -76,14 +78,12 @@ impl Findings {
             let cause = self.held.as_ref().or(self.stalled.as_ref()).or(self.reconciling.as_ref());
             cause.filter(|_| !self.synced_anyway)
         });
-        match cause {
-            Some(hold) => verdict(ConditionType::Synced, Status::False, hold.clone()),
-            None => verdict(
-                ConditionType::Synced,
-                Status::True,
-                Hold::new(Reason::ReconcileSuccess, "Every set field is in the farm and applied."),
-            ),
+        if let Some(hold) = cause {
+            return verdict(ConditionType::Synced, Status::False, hold.clone());
         }
+        let remark = self.remark.map(|remark| format!(" {remark}")).unwrap_or_default();
+        let text = format!("Every set field is in the farm and applied.{remark}");
+        verdict(ConditionType::Synced, Status::True, Hold::new(Reason::ReconcileSuccess, text))
     }
 
     /// The strongest cause, so that one column shows it.

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::canonical::{ServerName, address_set, canonical_address};
 use super::desired::{Desired, Field, Fields, Value};
 use super::intent::Intent;
+use super::order::Place;
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ObservedBroker, RasBroker, RasBrokerStatus, annotation, finalizer};
@@ -32,6 +33,8 @@ pub struct Observed {
     pub rivals: Vec<Rival>,
     /// Deletion marks of all terminating objects of the farm that need a DELETE and have sent none, this one's included.
     pub deletions: Vec<Timestamp>,
+    /// Where the broker belongs in the order of its site; only looked for where the object states a priority.
+    pub place: Option<Place>,
     /// How many of the farm's managed brokers vanished at once.
     pub vanished: usize,
     /// The state of the CRD, read only for objects that are being deleted.
@@ -98,6 +101,8 @@ pub struct Memory {
     pub deleted: Option<i64>,
     /// The last change that the farm answered to.
     pub update: Option<SentUpdate>,
+    /// The last move that the farm answered to.
+    pub moved: Option<SentMove>,
     /// The last refusal or failure, until it is time to try again.
     pub failure: Option<Failure>,
     /// What is written and not applied.
@@ -117,6 +122,19 @@ pub struct SentUpdate {
     pub fields: Fields,
     /// What the farm showed once it was applied; unset until then.
     pub settled: Option<Fields>,
+}
+
+/// A move in the order of the site that was sent and answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentMove {
+    /// The generation that wanted it.
+    pub generation: i64,
+    /// The place where the broker belonged.
+    pub wanted: i64,
+    /// The place where this move put it.
+    pub reached: Option<i64>,
+    /// The place that the farm showed once it was applied, if that was another; unset until then.
+    pub settled: Option<i64>,
 }
 
 /// A step that did not succeed.
@@ -219,6 +237,7 @@ impl Memory {
         if self.asked.as_ref().is_none_or(|(known, _)| known != asked) {
             self.asked = Some((asked.to_owned(), now.boot));
             self.update = None;
+            self.moved = None;
             self.failure = None;
         }
     }
@@ -237,6 +256,7 @@ impl Memory {
         {
             update.settled = Some(row_fields(row));
         }
+        self.moved = self.moved.take().zip(row).and_then(|(moved, row)| moved.after_apply(row.priority));
         if self.deleted.is_some() && self.deleted == row.map(|row| row.id) {
             self.deleted = None;
             let text = "The farm answered the deletion and still lists the broker after the Apply: it is tried again.";
@@ -253,9 +273,25 @@ impl Memory {
     }
 }
 
+impl SentMove {
+    /// What is left to remember of it once it is applied and the farm shows this place.
+    fn after_apply(self, shown: Option<i64>) -> Option<Self> {
+        let was_done = self.settled.is_none() && shown == self.reached;
+        (!was_done).then_some(Self { settled: self.settled.or(shown), ..self })
+    }
+}
+
 /// Whether our finalizer stands on the object.
 pub fn has_finalizer(broker: &RasBroker) -> bool {
     broker.metadata.finalizers.iter().flatten().any(|name| name == finalizer::BROKER)
+}
+
+/// Whether a call that installs or removes this object's agent may be on its way.
+pub fn may_be_installing(broker: &RasBroker) -> bool {
+    let object = ObjectFacts::of(broker);
+    let installs = object.desired.install.agent && object.unresolved_intent().is_some();
+    let removes = object.desired.uninstall.agent && object.deleted.is_some() && object.owned_id().is_some();
+    object.finalizer && (installs || removes)
 }
 
 /// What a row says of the fields that can be managed, in canonical form; what it leaves out is left out.

@@ -26,6 +26,8 @@ use crate::kubernetes::{self, CallError, ObjectKey, limited};
 
 /// Steps of one broker in one go; a farm that keeps changing under our hands must not hold a worker for ever.
 const MOST_STEPS: usize = 12;
+/// How long it then waits: others take their turn, and the Apply of what it has written does not go out meanwhile.
+const BREATH: Duration = Duration::from_millis(100);
 /// How often an object that is stalled for want of a farm is looked at.
 const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
@@ -84,9 +86,11 @@ impl Context {
                 return Ok(None);
             }
             let Some(broker) = self.brokers.get(key) else { return Ok(None) };
+            self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
             let now = self.clock.now();
+            self.wake_mover(&observed, key);
             let plan = plan(&observed, now);
             tracing::debug!(broker = %key, ?plan, "planned");
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
@@ -126,18 +130,29 @@ impl Context {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some(Duration::from_secs(1)))
+        Ok(Some(BREATH))
     }
 
     async fn observe(&self, key: &ObjectKey, broker: &Arc<RasBroker>, farm: Option<&Arc<Farm>>) -> Observed {
         let mut object = ObjectFacts::of(broker);
+        if let (Some(farm), true) = (farm, self.is_asked_anew(&object)) {
+            // What the farm lacked may have come with an upgrade.
+            farm.try_lacks_again();
+        }
         let view = farm.map_or(FarmView::Missing, |farm| farm.view());
         let crd = if object.deleted.is_some() { self.crd_state().await } else { CrdState::Present };
         let unapplied = farm.and_then(|farm| farm.unapplied(key, object.was_synced()));
         let memory = self.recall(&object, &view, unapplied);
         object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, &view);
-        Observed { rivals: self.rivals(broker, &view), object, farm: view, memory, deletions, vanished, crd }
+        let (rivals, place) = (self.rivals(broker, &view), self.place(broker, &view));
+        Observed { rivals, place, object, farm: view, memory, deletions, vanished, crd }
+    }
+
+    fn is_asked_anew(&self, object: &ObjectFacts) -> bool {
+        let memories = self.memories.lock();
+        let known = memories.get(&object.uid).and_then(|memory| memory.asked.as_ref());
+        object.request().is_some_and(|asked| known.is_none_or(|(known, _)| known != asked))
     }
 
     /// What this process remembers, brought up to what the farm shows by now.
@@ -194,6 +209,7 @@ impl Context {
         if is_news && known.is_some_and(|known| known.status != watched.status) {
             self.farms.wake(key);
         }
+        self.wake_restated();
         self.touch(&farm);
     }
 
@@ -204,6 +220,7 @@ impl Context {
             self.memories.lock().remove(uid);
         }
         self.wake_rivals(broker);
+        self.wake_restated();
         if let Some(farm) = self.farms.get(&farm_of(broker)) {
             farm.withdraw(&ObjectKey::of(broker));
             farm.touch();

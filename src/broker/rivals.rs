@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::crd::ApplyMode;
     use crate::farm::snapshot::Snapshot;
-    use crate::farm::view::DeletionLimits;
+    use crate::farm::view::{DeletionLimits, Moves};
     use crate::ras;
 
     /// An object made at this minute, with an intent, and with an id that status names as ours.
@@ -93,11 +93,13 @@ mod tests {
             learnt_account: None,
             farm_time: jiff::Timestamp::UNIX_EPOCH,
             quarantine: Duration::ZERO,
+            install_limit: Duration::ZERO,
             separator: ',',
             hold: None,
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
+            moves: Moves::default(),
         }
     }
 

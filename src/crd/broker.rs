@@ -159,8 +159,9 @@ pub struct RasBrokerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<bool>,
 
-    /// Place among the site's secondaries, 1 to 2147483647, where 1 comes first after the primary.
-    /// Unset: not managed.
+    /// Order among the site's secondaries, 1 to 2147483647: those that state a priority come right
+    /// after the primary, the lowest first and equal ones by server, and then the others as they
+    /// are. It says nothing of the primary. Unset: not managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub priority: Option<i64>,

@@ -125,10 +125,16 @@ pub struct RasFarmSpec {
     #[serde(default = "one_minute")]
     pub resync_period: Duration,
 
-    /// How long one call to the farm may take before it is given up: a duration of at least 1s.
-    /// Creating a broker with install.agent can take minutes. Unset: 30s.
+    /// How long one call to the farm may take before it is given up: a duration of at least 1s. For
+    /// calls that install or remove an agent see installTimeout. Unset: 30s.
     #[serde(default = "thirty_seconds")]
     pub request_timeout: Duration,
+
+    /// The same for a call that installs an agent on its server (install.agent) or removes it from
+    /// there (uninstall.agent), which can take minutes: a duration of at least 1s; where it is
+    /// shorter than requestTimeout, that one counts. Unset: 15m.
+    #[serde(default = "fifteen_minutes")]
+    pub install_timeout: Duration,
 
     /// How many calls are sent to the farm at most. Unset: 25 calls in 10s.
     #[serde(default)]
@@ -212,6 +218,13 @@ pub struct DeletionProtection {
     pub window: Duration,
 }
 
+impl RasFarmSpec {
+    /// How long a call that installs or removes an agent may take.
+    pub fn install_limit(&self) -> std::time::Duration {
+        self.install_timeout.get().max(self.request_timeout.get())
+    }
+}
+
 impl Default for DeletionProtection {
     fn default() -> Self {
         Self { threshold: two(), window: ten_minutes() }
@@ -236,6 +249,10 @@ const fn thirty_seconds() -> Duration {
 
 const fn one_minute() -> Duration {
     Duration::from_secs(60)
+}
+
+const fn fifteen_minutes() -> Duration {
+    Duration::from_secs(900)
 }
 
 const fn ten_minutes() -> Duration {

@@ -20,16 +20,18 @@ pub struct Api {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apply: Option<ApiCall>,
 
-    /// The call that moves a broker in the order of priority. Unset: priorities are not changed.
+    /// The call that moves a broker among the secondaries of its site, which is sent only where a
+    /// spec.priority asks for it. Unset: PUT /api/Broker/{id}/priority, one place at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<ApiCall>,
+    pub priority: Option<MoveCall>,
 
     /// The call that makes a secondary broker the primary. Unset: no broker is promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<ApiCall>,
 
-    /// The call that reads the status of the brokers. Unset: the state of the brokers' agents is
-    /// read from /api/Agent.
+    /// The call that reads the status of the brokers, such as GET /api/Broker/status, from which
+    /// the state of their agents is taken; a farm that answers it with 404 or 405 is asked for
+    /// /api/Agent instead. Unset: the state of the agents is read from /api/Agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ApiCall>,
 
@@ -51,6 +53,37 @@ pub struct ApiCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<ApiMethod>")]
     pub method: Option<ApiMethod>,
+}
+
+/// The call that moves a broker among the secondaries of its site.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct MoveCall {
+    /// Path of the call below the endpoint: /api/ and then letters, slashes and braces, where {id}
+    /// stands for the broker's id.
+    #[schemars(schema_with = "schema::api_path")]
+    pub path: String,
+
+    /// HTTP method of the call: POST, PUT or GET. Unset: PUT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<ApiMethod>")]
+    pub method: Option<ApiMethod>,
+
+    /// What one call does. Step moves the broker by one place; the body is {"direction": 0}, where
+    /// 0 is up. Number puts it at a place, and those after it close up; the body is
+    /// {"priority": n}, counted from 1. Unset: Step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<MoveForm>")]
+    pub form: Option<MoveForm>,
+}
+
+/// What one call that moves a broker does.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MoveForm {
+    /// Moves it by one place.
+    #[default]
+    Step,
+    /// Puts it at a place.
+    Number,
 }
 
 /// HTTP method of a call.

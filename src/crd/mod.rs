@@ -29,7 +29,7 @@ pub use broker::{
 pub use broker_status::{AgentStatus, Drift, ObservedBroker, Origin, RasBrokerStatus, Role};
 pub use duration::{Duration, ParseDurationError};
 pub use farm::{Apply, ApplyMode, DeletionProtection, RasFarm, RasFarmSpec, RateLimit};
-pub use farm_api::{Api, ApiCall, ApiMethod, Separator};
+pub use farm_api::{Api, ApiCall, ApiMethod, MoveCall, MoveForm, Separator};
 pub use farm_status::{BrokerCounts, Capability, FailedLogons, PendingApply, RasFarmStatus, SiteStatus};
 pub use manifest::{ManifestError, crds, write, yaml};
 pub use reference::SecretRef;

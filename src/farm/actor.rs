@@ -68,6 +68,7 @@ impl Actor {
             }
             Task::OpenBatch => self.open_batch().await,
             Task::Apply => self.apply().await,
+            Task::GiveBack => self.give_back_retired().await,
             Task::Report => self.report().await,
             Task::Rest(rest) => self.rest(rest).await,
         }
@@ -86,11 +87,22 @@ impl Actor {
 
     /// Calls that are not idempotent finish; then the session is given back.
     async fn drain(&self) {
-        while self.farm.state.lock().batch.in_flight() > 0 {
+        while !self.farm.state.lock().batch.is_idle() {
             self.farm.changed.notified().await;
         }
-        let link = self.farm.state.lock().link.take();
-        if let Some(link) = link {
+        {
+            let mut state = self.farm.state.lock();
+            let link = state.link.take();
+            state.retired.extend(link);
+        }
+        self.give_back_retired().await;
+    }
+
+    /// Logs off from the sessions that nothing uses any more.
+    async fn give_back_retired(&self) {
+        loop {
+            let retired = self.farm.state.lock().take_retired();
+            let Some(link) = retired else { return };
             self.give_back(&link.client, &link.session.token).await;
         }
     }
@@ -155,6 +167,7 @@ impl Actor {
         let brokers = self.brokers.of_farm(&self.farm.key);
         let concerned = brokers.iter().filter(|broker| names.contains(&ServerName::new(&broker.spec.server)));
         self.wake_brokers(concerned.map(|broker| ObjectKey::of(broker.as_ref())));
+        self.wake_misplaced(changed);
     }
 
     pub(super) fn take_object(&self, object: RasFarm) {

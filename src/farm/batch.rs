@@ -30,10 +30,30 @@ pub struct Batch {
     first: Option<Duration>,
     last: Duration,
     in_flight: usize,
+    installs: Installs,
     /// Whether a write may have reached the farm.
     dirty: bool,
+    /// Whether a write was answered while an Apply was on its way: the next one commits it.
+    overtaken: bool,
     failures: u32,
     retry_at: Duration,
+}
+
+/// Calls on their way that install or remove an agent. They take minutes, and nobody else's Apply waits that long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Installs {
+    in_flight: usize,
+    /// How many of them are from before the batch: it does not wait for them at all.
+    older: usize,
+}
+
+/// A kind of call, by how long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// A moment.
+    Ordinary,
+    /// Minutes: an agent is installed or removed meanwhile.
+    Install,
 }
 
 /// What to do with a batch.
@@ -57,7 +77,9 @@ impl Batch {
             first: pending.then_some(now),
             last: now,
             in_flight: self.in_flight,
+            installs: Installs { older: self.installs.in_flight, ..self.installs },
             dirty: pending,
+            overtaken: false,
             failures: 0,
             retry_at: Duration::ZERO,
         };
@@ -76,25 +98,45 @@ impl Batch {
     }
 
     /// A call begins.
-    pub fn begin(&mut self) {
-        self.in_flight += 1;
+    pub fn begin(&mut self, pace: Pace) {
+        match pace {
+            Pace::Ordinary => self.in_flight += 1,
+            Pace::Install => self.installs.in_flight += 1,
+        }
     }
 
     /// A write may have reached the farm.
     pub fn touch(&mut self, now: Duration) {
         self.dirty = true;
-        self.first.get_or_insert(now);
+        self.last = now;
+        self.overtaken |= self.phase == Phase::Applying;
+        self.first = Some(self.first.map_or(now, |first| first.min(now)));
     }
 
     /// A call ended.
-    pub fn end(&mut self, now: Duration) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub fn end(&mut self, now: Duration, pace: Pace) {
+        match pace {
+            Pace::Ordinary => self.in_flight = self.in_flight.saturating_sub(1),
+            Pace::Install => {
+                let in_flight = self.installs.in_flight.saturating_sub(1);
+                // Which one ended is not told: one too many that is not waited for costs an Apply.
+                self.installs = Installs { in_flight, older: self.installs.older.min(in_flight) };
+            }
+        }
         self.last = now;
     }
 
-    /// How many calls are on their way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
+    /// How many calls of this pace are on their way.
+    pub fn in_flight(&self, pace: Pace) -> usize {
+        match pace {
+            Pace::Ordinary => self.in_flight,
+            Pace::Install => self.installs.in_flight,
+        }
+    }
+
+    /// Whether no call is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.installs.in_flight == 0
     }
 
     /// What to do now. In `Manual` mode a batch stays open until an Apply is asked for.
@@ -108,11 +150,14 @@ impl Batch {
         if self.phase == Phase::Closed {
             return Due::Never;
         }
-        let quiet = if queued == 0 { self.last + QUIET } else { self.first.unwrap_or(self.last) + LONGEST };
+        let gathers = queued > 0 || self.installs.in_flight > self.installs.older;
+        let quiet = if gathers { self.first.unwrap_or(self.last) + LONGEST } else { self.last + QUIET };
         let at = quiet.max(self.retry_at);
         match (self.dirty, mode) {
             (true, ApplyMode::Manual) => Due::Never,
             (true, ApplyMode::Auto | ApplyMode::Guarded) if at <= now => Due::Apply,
+            // What an installation writes needs an open batch when it is answered.
+            (false, _) if self.installs.in_flight > 0 => Due::Never,
             (false, _) if at <= now => Due::Close,
             (true | false, _) => Due::At(at),
         }
@@ -128,9 +173,23 @@ impl Batch {
         self.phase = Phase::Applying;
     }
 
-    /// It was answered: everything written so far is committed. Reads may still be on their way.
-    pub fn applied(&mut self) {
-        *self = Self { in_flight: self.in_flight, ..Self::default() };
+    /// It was answered: everything written before it is committed. The next batch is open at once where a write was
+    /// answered meanwhile, where one without an answer may take effect until `late`, and where an installation is still
+    /// on its way.
+    pub fn applied(&mut self, now: Duration, late: Option<Duration>) {
+        let overtaken = self.overtaken;
+        self.close();
+        match late {
+            _ if overtaken => self.open(now, true),
+            Some(until) => self.open(until, true),
+            None if self.installs.in_flight > 0 => self.open(now, false),
+            None => {}
+        }
+    }
+
+    /// Nothing is to be applied. Calls may still be on their way.
+    pub fn close(&mut self) {
+        *self = Self { in_flight: self.in_flight, installs: self.installs, ..Self::default() };
     }
 
     /// It was not, or refused: it is tried again after a pause, if there is something of ours to apply.
@@ -161,9 +220,9 @@ mod tests {
     fn written(millis: u64) -> Batch {
         let mut batch = Batch::default();
         batch.open(at(0), false);
-        batch.begin();
+        batch.begin(Pace::Ordinary);
         batch.touch(at(millis));
-        batch.end(at(millis));
+        batch.end(at(millis), Pace::Ordinary);
         batch
     }
 
@@ -186,9 +245,9 @@ mod tests {
     #[test]
     fn nothing_is_applied_while_a_write_is_on_its_way_or_another_apply_is() {
         let mut batch = written(100);
-        batch.begin();
+        batch.begin(Pace::Ordinary);
         assert_eq!(batch.due(at(90_000), 0, AUTO, true), Due::Never);
-        batch.end(at(90_000));
+        batch.end(at(90_000), Pace::Ordinary);
         batch.applying();
         assert_eq!(batch.due(at(99_000), 0, AUTO, true), Due::Never);
         assert!(!batch.admits(at(99_000), AUTO));
@@ -198,11 +257,88 @@ mod tests {
     fn a_read_on_its_way_outlives_the_batch() {
         let mut batch = written(100);
         batch.applying();
-        batch.begin();
-        batch.applied();
+        batch.begin(Pace::Ordinary);
+        batch.applied(at(1_000), None);
+        assert!(batch.is_closed());
         batch.open(at(1_000), false);
-        assert_eq!(batch.in_flight(), 1);
+        assert_eq!(batch.in_flight(Pace::Ordinary), 1);
         assert_eq!(batch.due(at(90_000), 0, AUTO, false), Due::Never);
+    }
+
+    fn installing(mut batch: Batch) -> Batch {
+        batch.begin(Pace::Install);
+        batch
+    }
+
+    #[test]
+    fn an_installation_is_waited_for_no_longer_than_any_batch_gathers() {
+        let batch = installing(written(100));
+        assert_eq!(batch.due(at(20_000), 0, AUTO, false), Due::At(at(30_100)));
+        assert_eq!(batch.due(at(30_100), 0, AUTO, false), Due::Apply);
+        assert_eq!(batch.due(at(200), 0, AUTO, true), Due::Apply, "asked for");
+    }
+
+    #[test]
+    fn an_installation_from_before_a_batch_is_not_waited_for_at_all() {
+        let mut batch = installing(written(100));
+        batch.applying();
+        batch.applied(at(31_000), None);
+        assert!(batch.admits(at(90_000), AUTO), "what it writes belongs to a batch that is open");
+        assert_eq!(
+            batch.due(at(900_000), 0, AUTO, false),
+            Due::Never,
+            "nothing is to be applied, nor to be closed"
+        );
+        batch.begin(Pace::Ordinary);
+        batch.touch(at(900_000));
+        batch.end(at(900_000), Pace::Ordinary);
+        assert_eq!(batch.due(at(900_500), 0, AUTO, false), Due::Apply);
+        let batch = installing(batch);
+        assert_eq!(batch.due(at(900_500), 0, AUTO, false), Due::At(at(930_000)), "a new one is");
+    }
+
+    #[test]
+    fn an_installation_that_ends_has_an_apply_of_its_own_and_a_refused_one_none() {
+        for (written_, due) in [(true, Due::Apply), (false, Due::Close)] {
+            let mut batch = installing(written(100));
+            batch.applying();
+            batch.applied(at(31_000), None);
+            if written_ {
+                batch.touch(at(40_000));
+            }
+            batch.end(at(40_000), Pace::Install);
+            assert_eq!(batch.due(at(40_500), 0, AUTO, false), due);
+        }
+    }
+
+    #[test]
+    fn what_is_answered_while_an_apply_is_on_its_way_is_committed_by_the_next() {
+        let mut batch = installing(written(100));
+        batch.applying();
+        batch.touch(at(31_000));
+        batch.end(at(31_000), Pace::Install);
+        batch.applied(at(32_000), None);
+        assert_eq!(batch.due(at(32_500), 0, AUTO, false), Due::Apply);
+        batch.applying();
+        batch.applied(at(33_000), None);
+        assert!(batch.is_closed());
+    }
+
+    #[test]
+    fn a_write_that_may_come_late_delays_nobody_elses_apply() {
+        let mut batch = written(100);
+        batch.applying();
+        batch.applied(at(1_000), Some(at(900_000)));
+        assert_eq!(batch.due(at(2_000), 0, AUTO, false), Due::At(at(900_500)));
+        batch.begin(Pace::Ordinary);
+        batch.touch(at(5_000));
+        batch.end(at(5_000), Pace::Ordinary);
+        assert_eq!(batch.due(at(5_500), 0, AUTO, false), Due::Apply);
+        assert_eq!(
+            batch.due(at(5_500), 3, AUTO, false),
+            Due::At(at(35_000)),
+            "not thirty seconds after the late one"
+        );
     }
 
     #[test]

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::actor::Actor;
+use super::batch::Pace;
 use super::connect::{self, NotConnected};
 use super::report;
-use crate::crd::{ApplyMode, PendingApply, finalizer};
+use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
 use crate::kubernetes::{self, CallError, MetadataChange};
 use crate::metrics::ApplyOutcome;
 use crate::ras::{self, Outcome};
@@ -59,11 +60,12 @@ impl Actor {
         Ok(())
     }
 
-    /// Whether what is waited for shows only in a new logon. Not while a call is on its way: its session would end.
+    /// Whether what is waited for shows only in a new logon. Not while writes are on their way, which it may not show.
     pub(super) fn needs_fresh_logon(&self) -> bool {
         let state = self.farm.state.lock();
         let waits = state.object.spec.apply.mode == ApplyMode::Manual || state.apply_trouble.is_some();
-        state.batch.in_flight() == 0 && (state.foreign.is_some() || (waits && state.pending.is_some()))
+        state.batch.in_flight(Pace::Ordinary) == 0
+            && (state.foreign.is_some() || (waits && state.pending.is_some()))
     }
 
     /// Whether a batch may begin: in `Guarded` mode not with changes of others that its Apply would commit.
@@ -85,14 +87,20 @@ impl Actor {
 
     /// Logs on anew, which is the only way to see whether changes are pending; answers whether the way is free.
     pub(super) async fn look_for_foreign_changes(&self) -> bool {
-        let tells = self.farm.state.lock().tells_pending();
+        let tells = {
+            let mut state = self.farm.state.lock();
+            // What is answered from now on, this logon need not show.
+            state.round += 1;
+            state.tells_pending()
+        };
         if tells && !self.renewed().await {
             return false;
         }
         let (is_held, applied) = {
             let mut state = self.farm.state.lock();
             let pending = if tells { state.applies_pending() } else { None };
-            let applied = state.pending.is_some() && pending == Some(false) && state.batch.in_flight() == 0;
+            let still = state.batch.in_flight(Pace::Ordinary) == 0;
+            let applied = state.pending.is_some() && pending == Some(false) && still;
             let guarded = state.object.spec.apply.mode == ApplyMode::Guarded && state.pending.is_none();
             state.foreign = if guarded { report::foreign_changes(&state, pending) } else { None };
             (state.foreign.is_some(), applied)
@@ -173,13 +181,14 @@ impl Actor {
         let deletes = {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
-            state.batch.applied();
-            match state.unanswered_until.take_if(|until| *until > now.boot) {
-                // A write without an answer may still arrive: another Apply follows when it no longer can.
-                Some(until) => state.batch.open(until, true),
-                None => state.pending = None,
+            // A write without an answer may still arrive: another Apply follows when it no longer can.
+            let late = state.unanswered_until.filter(|until| *until > now.boot);
+            state.unanswered_until = late;
+            state.batch.applied(now.boot, late);
+            if state.batch.is_closed() {
+                state.pending = None;
             }
-            state.applied_at = Some(now.boot);
+            state.capabilities.note(Capability::Apply, Ok(()));
             state.apply_trouble = None;
             state.unreported = true;
             // What is written from now on belongs to the next Apply.

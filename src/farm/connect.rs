@@ -70,7 +70,7 @@ pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), Not
     ))
 }
 
-/// Logs on anew over the same endpoint, and gives the old session back.
+/// Logs on anew over the same endpoint.
 pub(super) async fn renew(actor: &Actor) -> Result<(), NotConnected> {
     let Some(old) = actor.link() else { return Ok(()) };
     let session = log_on(actor, &old.client, &old.credentials, &old.secret_version)
@@ -81,14 +81,8 @@ pub(super) async fn renew(actor: &Actor) -> Result<(), NotConnected> {
         let retry_at = actor.farm.clock.now().boot + settings_pause(&actor.object());
         return Err(NotConnected::Trouble(Trouble { hold, retry_at }));
     }
-    let token = old.session.token.clone();
-    let client = old.client.clone();
-    let calls = old.calls.clone();
-    actor.farm.state.lock().link = Some(Link { session, calls: TaskTracker::new(), ..old });
-    // Brokers may be reading over the old session: a logoff now would have them refused, and read again.
-    calls.close();
-    calls.wait().await;
-    actor.give_back(&client, &token).await;
+    // Brokers may be calling over the old session: a logoff now would have them refused.
+    actor.farm.state.lock().replace_link(Link { session, calls: TaskTracker::new(), ..old });
     Ok(())
 }
 

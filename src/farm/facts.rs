@@ -5,15 +5,15 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::state::{FarmState, Link};
-use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
+use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage};
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
 use crate::crd::condition::Reason;
-use crate::crd::{ApplyMode, Separator, annotation};
+use crate::crd::{ApplyMode, Capability, Separator, annotation};
 use crate::ras;
 
 impl FarmState {
-    /// Whatever keeps writes back although the farm answers.
+    /// Whatever keeps writes back although the farm answers, as its brokers see it.
     pub(super) fn hold(&self) -> Option<Hold> {
         let name = self.object.name_any();
         if self.object.spec.suspend {
@@ -30,9 +30,8 @@ impl FarmState {
             return Some(Hold::new(Reason::NotPrimary, text));
         }
         // Where a person applies, an Apply that was refused keeps nothing back.
-        let unapplied =
-            self.apply_trouble.clone().filter(|_| self.object.spec.apply.mode != ApplyMode::Manual);
-        self.foreign.clone().or(unapplied)
+        let refused = self.apply_trouble.is_some() && self.object.spec.apply.mode != ApplyMode::Manual;
+        self.foreign.clone().or_else(|| refused.then(|| unapplied(&name)))
     }
 
     /// What brokers see.
@@ -58,6 +57,7 @@ impl FarmState {
             learnt_account: self.learnt_account.clone(),
             farm_time: self.farm_time(now),
             quarantine: quarantine_of(spec.request_timeout.get()),
+            install_limit: spec.install_limit(),
             separator: match spec.api.alternative_ips_separator {
                 Some(Separator::Semicolon) => ';',
                 // The REST reference says comma; every administrator's guide says semicolon.
@@ -67,6 +67,11 @@ impl FarmState {
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
+            moves: Moves {
+                form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
+                lacking: self.capabilities.lacks(Capability::Priority),
+                not_before: self.moves.not_before,
+            },
         }
     }
 
@@ -99,4 +104,13 @@ impl FarmState {
         };
         self.snapshot.rows().find(foreign).map(Arc::as_ref)
     }
+}
+
+/// Why an Apply did not go through, and how often, is the farm's to say.
+fn unapplied(name: &str) -> Hold {
+    let text = format!(
+        "RasFarm {name:?} could not apply what was written, and writes nothing more until it can. Its status says why and \
+         what to do; the Apply is tried again with growing pauses."
+    );
+    Hold::new(Reason::WaitingForApply, text)
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::batch::Pace;
 use super::limiter::Take;
+use super::moves::Moving;
 use super::queue::Need;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
@@ -45,13 +47,14 @@ impl Farm {
     pub(super) fn new(
         object: Arc<RasFarm>,
         unavailable_after: Duration,
+        workers: Arc<Semaphore>,
         clock: Clock,
         authority: Authority,
     ) -> Self {
         Self {
             key: ObjectKey::of(object.as_ref()),
             uid: object.uid().unwrap_or_default(),
-            state: Mutex::new(FarmState::new(object, unavailable_after)),
+            state: Mutex::new(FarmState::new(object, unavailable_after, workers)),
             changed: Notify::new(),
             clock,
             authority,
@@ -73,7 +76,8 @@ impl Farm {
     pub fn unapplied(&self, broker: &ObjectKey, was_synced: bool) -> Option<Unapplied> {
         let state = self.state.lock();
         let inherited = (state.inherited && !was_synced).then_some(Unapplied::Updated);
-        state.unapplied.get(broker).or_else(|| state.settling.get(broker)).copied().or(inherited)
+        let written = state.unapplied.get(broker).map(|written| written.change);
+        written.or_else(|| state.settling.get(broker).copied()).or(inherited)
     }
 
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
@@ -95,6 +99,19 @@ impl Farm {
         self.changed.notify_one();
     }
 
+    /// A row shows that this broker's unanswered POST has taken effect: the next Apply commits it.
+    pub fn found(&self, broker: &ObjectKey) {
+        {
+            let mut state = self.state.lock();
+            if !state.unanswered.remove(broker) {
+                return;
+            }
+            state.wrote(broker, Unapplied::Created);
+            state.batch.touch(self.clock.now().boot);
+        }
+        self.changed.notify_one();
+    }
+
     /// Whether this process may act, which a leader that lost its Lease may not.
     pub fn may_act(&self) -> bool {
         self.authority.may_act()
@@ -111,6 +128,14 @@ impl Farm {
             return None;
         }
         let mut state = self.state.lock();
+        let worker = match need.pace {
+            Pace::Ordinary => Ok(None),
+            Pace::Install => Arc::clone(&state.workers).try_acquire_owned().map(Some),
+        };
+        let Ok(worker) = worker else {
+            state.queue.join(broker, need);
+            return None;
+        };
         let admitted = state.admit(broker, need, self.clock.now());
         let link = state.link.clone().filter(|_| admitted);
         // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
@@ -125,9 +150,32 @@ impl Farm {
             broker: broker.clone(),
             client: link.client,
             token: link.session.token,
-            _on_its_way: on_its_way,
+            on_its_way: Some(on_its_way),
+            pace: need.pace,
+            _worker: worker,
             calls: AtomicUsize::new(calls),
         })
+    }
+
+    /// A permit for a move in the order of a site, if nothing else is being moved there; whoever makes that move wakes
+    /// the next. The order must still be the one on which the move was decided.
+    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, site_id: i64, order: &[i64]) -> MoveAdmission {
+        let need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
+        if !self.state.lock().moves.sites.insert(site_id) {
+            return MoveAdmission::Wait;
+        }
+        let site = SiteToken { farm: Arc::clone(self), site_id };
+        let Some(permit) = self.admit(broker, need) else { return MoveAdmission::Wait };
+        if *self.state.lock().snapshot.order(site_id) != *order {
+            return MoveAdmission::LookAgain;
+        }
+        MoveAdmission::Go(MovePermit { permit, _site: site })
+    }
+
+    /// Somebody asked to look again: what the farm was found to lack may be there by now.
+    pub fn try_lacks_again(&self) {
+        self.state.lock().try_lacks_again();
+        self.changed.notify_one();
     }
 
     /// Waits until the farm's limit allows one more call.
@@ -143,6 +191,52 @@ impl Farm {
     }
 }
 
+/// Whether a move may be made.
+#[derive(Debug)]
+pub enum MoveAdmission {
+    /// It may.
+    Go(MovePermit),
+    /// The broker is woken when its turn comes.
+    Wait,
+    /// The order has changed since it was decided.
+    LookAgain,
+}
+
+/// The right to make one move in the order of a site.
+#[derive(Debug)]
+pub struct MovePermit {
+    permit: Permit,
+    _site: SiteToken,
+}
+
+/// The site is free again when this goes.
+#[derive(Debug)]
+struct SiteToken {
+    farm: Arc<Farm>,
+    site_id: i64,
+}
+
+impl Drop for SiteToken {
+    fn drop(&mut self) {
+        self.farm.state.lock().moves.sites.remove(&self.site_id);
+    }
+}
+
+impl MovePermit {
+    /// Makes one move, and answers the priority that the row has then. Not idempotent.
+    pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
+        let Self { permit, _site } = self;
+        permit.turn().await;
+        let answer = permit.client.move_broker(&permit.token, moving.id, moving.to).await;
+        let answer = permit.written(answer, Unapplied::Moved);
+        let mut state = permit.farm.state.lock();
+        state.take_move(moving, &answer, permit.farm.clock.now());
+        let reached = state.snapshot.row(moving.id).and_then(|row| row.priority);
+        drop(state);
+        answer.map(|()| reached)
+    }
+}
+
 /// The right to make the calls of one step. Each method sends exactly one request; what it is answered is in the
 /// snapshot before the method returns.
 #[derive(Debug)]
@@ -151,7 +245,10 @@ pub struct Permit {
     broker: ObjectKey,
     client: ras::Client,
     token: AuthToken,
-    _on_its_way: TaskTrackerToken,
+    /// Given up before the actor is told, which looks whether the session is still used.
+    on_its_way: Option<TaskTrackerToken>,
+    pace: Pace,
+    _worker: Option<OwnedSemaphorePermit>,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
 }
@@ -164,7 +261,6 @@ impl Permit {
         let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
         state.put_row(row.clone(), self.farm.clock.now());
-        state.unapplied.insert(self.broker.clone(), Unapplied::Created);
         // The farm's spelling of our account, learnt from a row that is certainly ours.
         state.learnt_account = row.admin_create.clone().or_else(|| state.learnt_account.take());
         state.unreported = true;
@@ -176,9 +272,7 @@ impl Permit {
         self.turn().await;
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
-        let mut state = self.farm.state.lock();
-        state.put_row(row, self.farm.clock.now());
-        state.unapplied.entry(self.broker.clone()).or_insert(Unapplied::Updated);
+        self.farm.state.lock().put_row(row, self.farm.clock.now());
         Ok(())
     }
 
@@ -206,8 +300,7 @@ impl Permit {
             state.sent_deletions.push(marked);
             // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
             state.own_deletes.insert(id);
-            state.deletes_to_confirm = true;
-            state.unapplied.insert(self.broker.clone(), Unapplied::Deleted);
+            state.wrote(&self.broker, Unapplied::Deleted);
         }
         self.turn().await;
         let answer = self.client.delete_broker(&self.token, id, removal).await;
@@ -242,9 +335,10 @@ impl Permit {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.touch(now.boot);
+            state.wrote(&self.broker, change);
+            state.deletes_to_confirm |= change == Unapplied::Deleted;
             if is_lost {
-                state.expect_late_writes(now);
-                state.unapplied.entry(self.broker.clone()).or_insert(change);
+                state.expect_late_writes(now, self.pace);
                 state.unanswered.insert(self.broker.clone());
             }
         }
@@ -266,8 +360,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        drop(self.on_its_way.take());
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.end(now.boot);
+        self.farm.state.lock().batch.end(now.boot, self.pace);
         self.farm.changed.notify_one();
     }
 }

@@ -2,13 +2,16 @@
 //! [`view::FarmView`] and write to it with a [`handle::Permit`].
 
 mod actor;
+mod agents;
 pub mod batch;
 pub mod breaker;
+mod capability;
 mod commit;
 mod connect;
 mod facts;
 pub mod handle;
 pub mod limiter;
+pub mod moves;
 mod poll;
 mod publish;
 pub mod queue;

@@ -1,15 +1,15 @@
 //! Looking at the farm: log on, list, and what a look that failed means.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::Actor;
+use super::batch::Pace;
 use super::connect::{self, NotConnected};
 use super::settings::{self, Account};
 use super::state::Trouble;
 use super::view::Hold;
-use crate::broker::observe::has_finalizer;
+use crate::broker::observe::{has_finalizer, may_be_installing};
 use crate::crd::RasFarm;
 use crate::crd::condition::Reason;
 use crate::events::{Event, Kind};
@@ -20,10 +20,7 @@ impl Actor {
     pub(super) async fn connect(&self) {
         match connect::connect(self).await {
             Ok((link, sites)) => {
-                let old = self.farm.state.lock().take_link(link, sites);
-                if let Some(old) = old {
-                    self.give_back(&old.client, &old.session.token).await;
-                }
+                self.farm.state.lock().take_link(link, sites);
                 self.list_all().await;
             }
             Err(NotConnected::Trouble(trouble)) => self.troubled(trouble),
@@ -105,7 +102,10 @@ impl Actor {
             state.polled_at = Some(now.boot);
             self.metrics.farm_succeeded(&self.name(), now.wall.as_second());
             let asked = state.reconcile_asked().map(str::to_owned);
-            state.unreported |= asked.is_some();
+            if asked.is_some() {
+                state.unreported = true;
+                state.try_lacks_again();
+            }
             state.reconcile_handled = asked.or_else(|| state.reconcile_handled.take());
         }
         if was_troubled || !was_listed {
@@ -156,27 +156,6 @@ impl Actor {
         }
     }
 
-    pub(super) async fn list_agents(&self) {
-        let Some(link) = self.link() else { return };
-        match self.read(link.client.list_agents(&link.session.token)).await {
-            Some(Ok(answer)) => {
-                let changed = {
-                    let mut state = self.farm.state.lock();
-                    let next = state.snapshot.with_agents(answer.value);
-                    let changed = state.snapshot.changed_keys(&next);
-                    state.snapshot = Arc::new(next);
-                    changed
-                };
-                self.wake_changed(&changed);
-            }
-            Some(Err(error)) => {
-                self.farm.state.lock().note_limit(&error, self.farm.clock.now());
-                tracing::debug!(farm = %self.farm.key, reason = error.reason(), "the farm's agents cannot be listed");
-            }
-            None => {}
-        }
-    }
-
     /// Sites are read at logon, and again when a broker is in one that is not known: they change about as often as
     /// farms are built.
     async fn list_new_sites(&self) {
@@ -216,6 +195,9 @@ impl Actor {
     /// The farm is usable (again) once its brokers and agents are listed.
     fn usable_again(&self) {
         let now = self.farm.clock.now();
+        let brokers = self.brokers.of_farm(&self.farm.key);
+        let installs = brokers.iter().any(|broker| may_be_installing(broker));
+        let pace = if installs { Pace::Install } else { Pace::Ordinary };
         let was_open;
         {
             let mut state = self.farm.state.lock();
@@ -225,7 +207,8 @@ impl Actor {
             if state.pending.is_some() && state.batch.is_closed() {
                 // Written before a restart and not applied yet: it is ours, and something may still be on its way.
                 state.batch.open(now.boot, true);
-                state.expect_late_writes(now);
+                state.expect_late_writes(now, pace);
+                state.expect_late_moves(now);
             }
             state.unreported = true;
         }

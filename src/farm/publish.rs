@@ -38,7 +38,7 @@ impl Actor {
         let Some(finalizers) = kubernetes::finalizers_with(object.as_ref(), finalizer::IN_USE, false) else {
             return Ok(());
         };
-        let busy = self.farm.state.lock().batch.in_flight() > 0;
+        let busy = !self.farm.state.lock().batch.is_idle();
         let brokers = self.brokers.of_farm(&self.farm.key);
         if busy || brokers.iter().any(|broker| has_finalizer(broker)) || self.is_used().await? {
             return Ok(());

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::batch::Pace;
 use crate::kubernetes::ObjectKey;
 
 /// How long a broker that was called keeps its place: its reconcile may itself wait for a worker.
@@ -18,6 +19,8 @@ pub struct Need {
     pub writes: bool,
     /// Whether it must be decided on a fresh list.
     pub fresh_list: bool,
+    /// How long its calls take.
+    pub pace: Pace,
 }
 
 /// First come, first called.
@@ -115,7 +118,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false };
+    const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false, pace: Pace::Ordinary };
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey::new("ns", name)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +44,8 @@ pub struct FarmContext {
     pub clock: Clock,
     /// Whether this process may act.
     pub authority: Authority,
+    /// How many reconciles may wait for an agent to be installed or removed.
+    pub workers: Arc<Semaphore>,
     /// Asks for reconciles.
     pub wake: Wake,
 }
@@ -110,8 +113,13 @@ impl Farms {
     fn start(&self, object: Arc<RasFarm>) -> Running {
         warn_of_insecure_transport(&self.context.events, &object);
         let context = &self.context;
-        let farm =
-            Arc::new(Farm::new(object, context.unavailable_after, context.clock, context.authority.clone()));
+        let farm = Arc::new(Farm::new(
+            object,
+            context.unavailable_after,
+            Arc::clone(&context.workers),
+            context.clock,
+            context.authority.clone(),
+        ));
         let stop = self.stop.child_token();
         let metrics = context.metrics.clone();
         let name = name_of(&farm.key);
@@ -203,6 +211,7 @@ fn connection(object: &RasFarm) -> impl PartialEq + use<> {
         spec.credentials_secret_ref.clone(),
         spec.tls.clone(),
         spec.request_timeout,
+        spec.install_limit(),
         spec.api.clone(),
         object.annotations().get(crate::crd::annotation::ACCEPT_FARM_GUID).cloned(),
     )

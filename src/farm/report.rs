@@ -13,8 +13,7 @@ use crate::broker::observe::has_finalizer;
 use crate::clock::Now;
 use crate::crd::condition::{self, ConditionType, Reason, Status, Verdict};
 use crate::crd::{
-    ApplyMode, BrokerCounts, Capability, FailedLogons, RasBroker, RasFarm, RasFarmStatus, SiteStatus,
-    annotation,
+    ApplyMode, BrokerCounts, FailedLogons, RasBroker, RasFarm, RasFarmStatus, SiteStatus, annotation,
 };
 use crate::ras;
 
@@ -39,7 +38,7 @@ pub(super) fn status(state: &FarmState, brokers: &[Arc<RasBroker>], now: Now) ->
             .map_or(last.primary_connection, |session| session.primary_broker_connection),
         sites: if is_listed { sites(state) } else { last.sites },
         brokers: if is_listed { Some(counts(state, brokers)) } else { last.brokers },
-        capabilities: if is_listed { capabilities(state) } else { last.capabilities },
+        capabilities: if is_listed { state.capabilities.listed() } else { last.capabilities },
         failed_logons: state.logons.failures().map(|failures| FailedLogons {
             secret_version: failures.secret_version.clone(),
             count: i64::from(failures.count),
@@ -99,18 +98,6 @@ fn counts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> BrokerCounts {
         ready: count(&|broker| has(broker, ConditionType::Ready)),
         drifted: count(&|broker| has(broker, ConditionType::Drifted)),
     }
-}
-
-/// What was seen to work. The calls that the reference leaves open are listed once they are used.
-fn capabilities(state: &FarmState) -> Vec<Capability> {
-    let agents = state.snapshot.has_agents().then_some(Capability::Agents);
-    let apply = state.applied_at.is_some()
-        || state
-            .object
-            .status
-            .as_ref()
-            .is_some_and(|status| status.capabilities.contains(&Capability::Apply));
-    agents.into_iter().chain(apply.then_some(Capability::Apply)).collect()
 }
 
 fn verdicts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Vec<Verdict> {
@@ -231,8 +218,8 @@ fn reconciling(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Option<Hold> {
     if state.object.metadata.deletion_timestamp.is_some() {
         return in_use(brokers);
     }
-    let hold = state.hold().filter(|hold| hold.reason != Reason::Suspended);
-    let hold = hold.or_else(|| state.apply_trouble.clone());
+    let of_farm = |hold: &Hold| !matches!(hold.reason, Reason::Suspended | Reason::WaitingForApply);
+    let hold = state.hold().filter(of_farm).or_else(|| state.apply_trouble.clone());
     match (hold, &state.asked_apply_refused) {
         (Some(hold), Some(refused)) => Some(Hold::new(hold.reason, format!("{} {refused}", hold.message))),
         (Some(hold), None) => Some(hold),
@@ -305,9 +292,11 @@ pub(super) fn foreign_changes(state: &FarmState, apply_settings_enabled: Option<
 /// What to show when an Apply did not go through; `ours`: whether it is tried again by itself.
 pub(super) fn apply_failed(farm: &RasFarm, error: &ras::Error, ours: bool) -> Hold {
     let what_to_do = if error.is_forbidden() {
-        "Give the RAS account the right to apply settings"
+        "Give the RAS account the right to apply settings, which every root administrator has"
     } else if error.is_not_found() {
         "The path of Apply is not in the vendor's public reference: set spec.api.apply.path to this farm's"
+    } else if error.outcome() == ras::Outcome::Unknown {
+        "If it goes on, look at the log of the RAS Web Administration Service"
     } else {
         "An object that is open in a RAS Console may lock it"
     };

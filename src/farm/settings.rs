@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use super::actor::Actor;
 use super::view::Hold;
 use crate::crd::condition::Reason;
-use crate::crd::{ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls};
+use crate::crd::{ApiCall, ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls};
 use crate::kubernetes::{self, CallError, ObjectKey};
 use crate::ras::{self, ApiPaths, ClientConfig, Credentials, HostPolicy, TlsConfig};
 
@@ -56,6 +56,7 @@ fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) ->
         endpoint: ras::parse_endpoint(endpoint).map_err(invalid)?,
         tls: tls.clone(),
         request_timeout: spec.request_timeout.get(),
+        install_timeout: spec.install_limit(),
         hosts: actor.policy.hosts.clone(),
         api: api_paths(spec),
     };
@@ -64,11 +65,18 @@ fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) ->
 
 fn api_paths(spec: &RasFarmSpec) -> ApiPaths {
     let mut paths = ApiPaths::default();
-    let overrides = [(&spec.api.apply, &mut paths.apply), (&spec.api.priority, &mut paths.priority)];
+    let call = |given: &Option<ApiCall>| given.as_ref().map(|call| (call.path.clone(), call.method));
+    let priority = spec.api.priority.as_ref().map(|call| (call.path.clone(), call.method));
+    let overrides = [
+        (call(&spec.api.apply), &mut paths.apply),
+        (priority, &mut paths.priority),
+        (call(&spec.api.promote), &mut paths.promote),
+        (call(&spec.api.status), &mut paths.status),
+    ];
     for (given, used) in overrides {
-        let Some(given) = given else { continue };
-        used.path.clone_from(&given.path);
-        used.method = match given.method {
+        let Some((path, method)) = given else { continue };
+        used.path = path;
+        used.method = match method {
             Some(ApiMethod::Post) => ras::ApiMethod::Post,
             Some(ApiMethod::Put) => ras::ApiMethod::Put,
             Some(ApiMethod::Get) => ras::ApiMethod::Get,

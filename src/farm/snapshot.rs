@@ -1,12 +1,13 @@
 //! What a farm holds, as last listed and as changed by our own writes since.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::broker::canonical::ServerName;
+use crate::broker::order::moved;
 use crate::ras;
 
 /// The natural key of a broker in its farm.
@@ -33,6 +34,8 @@ pub struct Snapshot {
     /// Keys that the list before this one held: absent means absent from both.
     previous: HashSet<RowKey>,
     agents: HashMap<ServerName, Arc<ras::Agent>>,
+    /// The secondaries of each site in their order, once somebody has asked for one: most never do.
+    orders: OnceLock<HashMap<i64, Arc<[i64]>>>,
     lists: u32,
     /// When the list was asked for, on the clock that counts suspend.
     pub listed_at: Duration,
@@ -77,6 +80,7 @@ impl Snapshot {
 
     /// Drops a row that a read by id found gone.
     pub fn remove(&mut self, id: i64) {
+        self.orders.take();
         if let Some(old) = self.rows.remove(&id)
             && let Some(ids) = self.by_key.get_mut(&RowKey::of(&old))
         {
@@ -87,12 +91,53 @@ impl Snapshot {
         }
     }
 
+    /// Takes over a move, as the farm is expected to carry it out: the same priorities in the new order. Answers the
+    /// rows that changed theirs.
+    pub fn move_row(&mut self, site_id: i64, id: i64, to: ras::Move) -> Vec<ras::Broker> {
+        let order = self.order(site_id);
+        let rows: Vec<_> =
+            moved(&order, id, to).iter().filter_map(|id| self.rows.get(id).map(Arc::clone)).collect();
+        let places = order.iter().filter_map(|id| self.rows.get(id)?.priority);
+        let shifted: Vec<_> = rows
+            .iter()
+            .zip(places)
+            .filter(|(row, place)| row.priority != Some(*place))
+            .map(|(row, place)| ras::Broker { priority: Some(place), ..row.as_ref().clone() })
+            .collect();
+        for row in &shifted {
+            self.put(row.clone());
+        }
+        shifted
+    }
+
+    /// The ids of a site's secondaries in the order of their priority; none where two show the same.
+    pub fn order(&self, site_id: i64) -> Arc<[i64]> {
+        let orders = self.orders.get_or_init(|| self.orders());
+        orders.get(&site_id).map(Arc::clone).unwrap_or_default()
+    }
+
+    fn orders(&self) -> HashMap<i64, Arc<[i64]>> {
+        let mut sites = HashMap::<i64, Vec<(i64, i64)>>::new();
+        for row in self.rows.values() {
+            if let Some(priority) = row.priority.filter(|priority| *priority != 0) {
+                sites.entry(row.site_id).or_default().push((priority, row.id));
+            }
+        }
+        let ids = |mut rows: Vec<(i64, i64)>| {
+            rows.sort_unstable();
+            let is_order = rows.is_sorted_by(|(one, _), (next, _)| one < next);
+            rows.into_iter().filter(|_| is_order).map(|(_, id)| id).collect()
+        };
+        sites.into_iter().map(|(site, rows)| (site, ids(rows))).collect()
+    }
+
     /// Whether the list of agents was read and names servers.
     pub fn has_agents(&self) -> bool {
         !self.agents.is_empty()
     }
 
     fn insert(&mut self, row: Arc<ras::Broker>) {
+        self.orders.take();
         self.by_key.entry(RowKey::of(&row)).or_default().push(row.id);
         self.rows.insert(row.id, row);
     }
@@ -178,6 +223,23 @@ mod tests {
         assert_eq!(written.row(1).unwrap().enabled, Some(false));
         written.remove(1);
         assert!(written.is_empty() && written.with_key(&key("a")).is_empty());
+    }
+
+    #[test]
+    fn a_move_hands_out_the_same_priorities_in_another_order() {
+        let place = |id, server, priority| ras::Broker { priority: Some(priority), ..row(id, server) };
+        let rows = vec![place(1, "a", 0), place(2, "b", 1), place(3, "c", 4), place(4, "d", 6)];
+        let mut snapshot = list(&Snapshot::default(), rows);
+        assert_eq!(*snapshot.order(1), [2, 3, 4]);
+        let shifted = snapshot.move_row(1, 4, ras::Move::To(1));
+        let shown: Vec<_> = shifted.iter().map(|row| (row.id, row.priority)).collect();
+        assert_eq!(shown, [(4, Some(1)), (2, Some(4)), (3, Some(6))]);
+        assert_eq!(*snapshot.order(1), [4, 2, 3]);
+        assert_eq!(snapshot.move_row(1, 3, ras::Move::Up).len(), 2);
+        assert_eq!(*snapshot.order(1), [4, 3, 2]);
+        assert_eq!(*snapshot.order(2), [0; 0], "another site has none");
+        snapshot.put(place(5, "e", 6));
+        assert_eq!(*snapshot.order(1), [0; 0], "two in one place are in no order");
     }
 
     #[test]

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::batch::Batch;
+use super::batch::{Batch, Pace};
 use super::breaker::{Breaker, BreakerConfig};
+use super::capability::Capabilities;
 use super::limiter::RateLimiter;
+use super::moves::MovesState;
 use super::queue::Queue;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
@@ -44,6 +47,20 @@ pub(super) struct Link {
     pub(super) credentials: ras::Credentials,
 }
 
+impl Link {
+    /// Whether no call is on its way with this session.
+    pub(super) fn is_unused(&self) -> bool {
+        self.calls.is_empty()
+    }
+}
+
+/// A change that was answered, and the round it is of: the next one commits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) change: Unapplied,
+    pub(super) round: u64,
+}
+
 /// Why the farm cannot be used, and when to look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
@@ -64,6 +81,8 @@ pub(super) enum Task {
     OpenBatch,
     /// Send one Apply.
     Apply,
+    /// Log off from sessions that were replaced and are not used any more.
+    GiveBack,
     /// Write the farm's status.
     Report,
     /// Nothing for this long, unless something happens.
@@ -76,6 +95,10 @@ pub(super) enum Task {
 pub(super) struct FarmState {
     pub(super) object: Arc<RasFarm>,
     pub(super) link: Option<Link>,
+    /// Sessions that were replaced: each is given back after the last call that uses it.
+    pub(super) retired: Vec<Link>,
+    /// Reconciles of all farms that may wait for an agent to be installed or removed.
+    pub(super) workers: Arc<Semaphore>,
     pub(super) trouble: Option<Trouble>,
     /// Since when the farm has not been usable.
     pub(super) down_since: Option<Duration>,
@@ -90,7 +113,9 @@ pub(super) struct FarmState {
     pub(super) logons: LogonLimit,
     pub(super) batch: Batch,
     pub(super) queue: Queue,
-    pub(super) unapplied: BTreeMap<ObjectKey, Unapplied>,
+    pub(super) unapplied: BTreeMap<ObjectKey, Written>,
+    /// Counts Applies, ours and those that a logon may show.
+    pub(super) round: u64,
     /// Of these, what may still arrive after the next Apply, since it was not answered.
     pub(super) unanswered: HashSet<ObjectKey>,
     /// Whether an earlier process wrote something that is not applied yet.
@@ -103,6 +128,7 @@ pub(super) struct FarmState {
     pub(super) deletes_to_confirm: bool,
     /// Rows written since a list was asked for: laid over a list that may be from before them.
     pub(super) written: Vec<(Duration, ras::Broker)>,
+    pub(super) moves: MovesState,
     pub(super) sent_deletions: Vec<Timestamp>,
     /// Why no write is sent although the farm answers.
     pub(super) foreign: Option<Hold>,
@@ -124,7 +150,7 @@ pub(super) struct FarmState {
     pub(super) guard_works: Option<bool>,
     pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
-    pub(super) applied_at: Option<Duration>,
+    pub(super) capabilities: Capabilities,
     pub(super) apply_handled: Option<String>,
     pub(super) reconcile_handled: Option<String>,
     pub(super) polled_at: Option<Duration>,
@@ -144,7 +170,7 @@ pub(super) struct FarmState {
 
 impl FarmState {
     /// The state at start: what the last status says is taken over, the rest is unknown.
-    pub(super) fn new(object: Arc<RasFarm>, unavailable_after: Duration) -> Self {
+    pub(super) fn new(object: Arc<RasFarm>, unavailable_after: Duration, workers: Arc<Semaphore>) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let logons = status.failed_logons.map(|failed| ras::LogonFailures {
             secret_version: failed.secret_version,
@@ -154,6 +180,8 @@ impl FarmState {
         let (requests, window) = rate_limit(&object);
         Self {
             link: None,
+            retired: Vec::new(),
+            workers,
             trouble: None,
             down_since: None,
             overdue_told: false,
@@ -167,12 +195,14 @@ impl FarmState {
             batch: Batch::default(),
             queue: Queue::default(),
             unapplied: BTreeMap::new(),
+            round: 0,
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
             settling: BTreeMap::new(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
+            moves: MovesState::default(),
             sent_deletions: Vec::new(),
             foreign: None,
             apply_trouble: None,
@@ -185,7 +215,7 @@ impl FarmState {
             guard_works: None,
             pending: status.pending_apply,
             learnt_account: status.account,
-            applied_at: None,
+            capabilities: Capabilities::new(&status.capabilities),
             apply_handled: status.last_handled_apply_at,
             reconcile_handled: status.last_handled_reconcile_at,
             polled_at: None,
@@ -219,14 +249,15 @@ impl FarmState {
     pub(super) fn start_over(&mut self) {
         self.session_expired = true;
         self.starting_over = true;
+        self.try_lacks_again();
         self.breaker = Breaker::new(BREAKER);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = Duration::ZERO;
         }
     }
 
-    /// Takes over a session, and gives back the one before it. Nothing that was known of another farm is kept.
-    pub(super) fn take_link(&mut self, link: Link, sites: Vec<ras::Site>) -> Option<Link> {
+    /// Takes over a session in place of the one before it. Nothing that was known of another farm is kept.
+    pub(super) fn take_link(&mut self, link: Link, sites: Vec<ras::Site>) {
         if self.identity().is_some_and(|known| known != link.identity) {
             self.forget_farm();
         }
@@ -234,23 +265,48 @@ impl FarmState {
         self.starting_over = false;
         self.sites = sites;
         self.unknown_sites.clear();
-        self.link.replace(link)
+        self.replace_link(link);
+    }
+
+    /// The session before it is given back once it is not used any more: an installation may take as long as fifteen
+    /// others take.
+    pub(super) fn replace_link(&mut self, link: Link) {
+        self.retired.extend(self.link.replace(link));
+    }
+
+    /// A replaced session that is not used any more.
+    pub(super) fn take_retired(&mut self) -> Option<Link> {
+        let index = self.retired.iter().position(Link::is_unused)?;
+        Some(self.retired.swap_remove(index))
+    }
+
+    /// A change was answered, or may have taken effect.
+    pub(super) fn wrote(&mut self, broker: &ObjectKey, change: Unapplied) {
+        let round = self.round;
+        let written = self.unapplied.entry(broker.clone()).or_insert(Written { change, round });
+        *written = Written { change: written.change.max(change), round };
     }
 
     /// A write without an answer may take effect for as long as its quarantine lasts: another Apply follows then.
-    pub(super) fn expect_late_writes(&mut self, now: Now) {
-        self.unanswered_until = Some(now.boot + quarantine_of(self.object.spec.request_timeout.get()));
+    pub(super) fn expect_late_writes(&mut self, now: Now, pace: Pace) {
+        let spec = &self.object.spec;
+        let limit = match pace {
+            Pace::Ordinary => spec.request_timeout.get(),
+            Pace::Install => spec.install_limit(),
+        };
+        self.unanswered_until = self.unanswered_until.max(Some(now.boot + quarantine_of(limit)));
     }
 
-    /// What is committed by the Apply that was just answered; what may still arrive waits for the next one.
+    /// What is committed by the Apply that was just answered; what was answered meanwhile, or may still arrive, waits
+    /// for the next one.
     pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
-        let all = std::mem::take(&mut self.unapplied);
         if self.pending.is_none() {
             self.unanswered.clear();
         }
-        let (late, applied) = all.into_iter().partition(|(key, _)| self.unanswered.contains(key));
-        self.unapplied = late;
-        applied
+        let (round, unanswered) = (self.round, &self.unanswered);
+        let is_applied =
+            |key: &ObjectKey, written: &mut Written| written.round < round && !unanswered.contains(key);
+        self.unapplied.extract_if(.., is_applied).map(|(key, written)| (key, written.change)).collect()
     }
 
     /// The farm's recorded identity.
@@ -262,15 +318,16 @@ impl FarmState {
     fn forget_farm(&mut self) {
         self.snapshot = Arc::default();
         self.polled_at = None;
-        self.applied_at = None;
+        self.capabilities = Capabilities::default();
         self.written.clear();
+        self.moves = MovesState { sites: std::mem::take(&mut self.moves.sites), ..MovesState::default() };
         self.unapplied.clear();
         self.unanswered.clear();
         self.inherited = false;
         self.settling.clear();
         self.own_deletes.clear();
         self.pending = None;
-        self.batch.applied();
+        self.batch.close();
         self.foreign = None;
         self.apply_trouble = None;
         self.guard_works = None;
@@ -319,9 +376,10 @@ impl FarmState {
         }
         self.list_asked = false;
         self.own_deletes.retain(|id| next.row(*id).is_some());
-        let changed = self.snapshot.changed_keys(&next);
+        let mut changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
         self.unreported |= !changed.is_empty();
+        changed.extend(self.take_order(asked));
         changed
     }
 

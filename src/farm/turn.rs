@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use super::batch::Due;
+use super::batch::{Due, Pace};
 use super::queue::Need;
-use super::state::{FarmState, Task};
+use super::state::{FarmState, Link, Task};
 use crate::broker::plan::FRESH;
 use crate::clock::Now;
 use crate::kubernetes::ObjectKey;
 
 /// Calls of brokers on their way at one time to one farm: RAS is an administration service, not a database.
 const PLACES: usize = 8;
+/// The same of calls that install or remove an agent, beside the others: each keeps a server and the farm busy for
+/// minutes.
+const INSTALLS: usize = 4;
 /// Status is written at most this often, but for what must be written before a step.
 const REPORT_PAUSE: Duration = Duration::from_secs(5);
 /// The shortest rest of an actor that waits for a free call.
@@ -22,6 +25,9 @@ impl FarmState {
     /// What the actor does next. What must not be overtaken by a broker is done here, under the same lock: a batch
     /// that is being applied or closed takes no write any more.
     pub(super) fn next(&mut self, now: Now) -> Task {
+        if self.retired.iter().any(Link::is_unused) {
+            return Task::GiveBack;
+        }
         let report_at = self.reported_at.map_or(now.boot, |at| at + REPORT_PAUSE);
         let is_known = (self.is_listed() || self.trouble.is_some()) && !self.starting_over;
         if self.unreported && report_at <= now.boot && is_known {
@@ -36,6 +42,7 @@ impl FarmState {
             | Task::List
             | Task::OpenBatch
             | Task::Apply
+            | Task::GiveBack
             | Task::Report) => task,
         }
     }
@@ -126,6 +133,7 @@ impl FarmState {
         let task = self.granted(Task::Apply, now);
         if task == Task::Apply {
             self.batch.applying();
+            self.round += 1;
         }
         task
     }
@@ -137,7 +145,7 @@ impl FarmState {
 
     /// Forgets a batch in which nothing reached the farm.
     fn close_batch(&mut self) {
-        self.batch.applied();
+        self.batch.close();
         self.pending = None;
         self.unreported = true;
     }
@@ -151,7 +159,7 @@ impl FarmState {
             Task::Apply => 3,
             // Logon, sites, brokers, agents.
             Task::Connect => 4,
-            Task::Report | Task::Rest(_) => 0,
+            Task::GiveBack | Task::Report | Task::Rest(_) => 0,
         };
         if self.limiter.available(now.boot) < calls.min(self.limiter.limit()) {
             return Task::Rest(self.limiter.wait(now.boot).max(SHORT));
@@ -196,14 +204,22 @@ impl FarmState {
             if self.hold().is_some() { self.queue.release(|need| need.writes) } else { Vec::new() };
         let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
         let fresh = now.since(self.snapshot.listed_at) <= FRESH;
-        let places = PLACES.saturating_sub(self.batch.in_flight());
+        let places = PLACES.saturating_sub(self.batch.in_flight(Pace::Ordinary));
+        let installs = self.takes_install() && self.workers.available_permits() > 0;
         // A stream of brokers must not starve the poll.
         let reserved = if self.poll_in(now).is_zero() { POLL_CALLS } else { 0 };
         let limit = self.limiter.limit();
         let calls = self.limiter.available(now.boot).saturating_sub(reserved);
-        let may_go = |need: &Need| (writable || !need.writes) && (fresh || !need.fresh_list);
+        let may_go = |need: &Need| {
+            let paced = installs || need.pace == Pace::Ordinary;
+            (writable || !need.writes) && (fresh || !need.fresh_list) && paced
+        };
         called.extend(self.queue.call(now.boot, calls, places, limit, may_go));
         called
+    }
+
+    fn takes_install(&self) -> bool {
+        self.batch.in_flight(Pace::Install) < INSTALLS
     }
 
     /// Whether a broker's step may make its calls now. If not, the broker is queued, and called when it may.
@@ -213,13 +229,17 @@ impl FarmState {
         let writable = !need.writes || (self.batch.admits(now.boot, mode) && self.hold().is_none());
         let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= FRESH;
         let calls = need.calls.min(self.limiter.limit());
-        let free = self.batch.in_flight() < PLACES && self.limiter.available(now.boot) >= calls;
+        let place = match need.pace {
+            Pace::Ordinary => self.batch.in_flight(Pace::Ordinary) < PLACES,
+            Pace::Install => self.takes_install(),
+        };
+        let free = place && self.limiter.available(now.boot) >= calls;
         if usable && writable && fresh && free && self.queue.is_turn_of(key) {
             for _ in 0..calls {
                 self.limiter.take(now.boot);
             }
             self.queue.leave(key);
-            self.batch.begin();
+            self.batch.begin(need.pace);
             return true;
         }
         self.queue.join(key, need);

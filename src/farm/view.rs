@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::snapshot::Snapshot;
-use crate::crd::ApplyMode;
+use crate::broker::intent::quarantine_of;
 use crate::crd::condition::Reason;
+use crate::crd::{ApplyMode, MoveForm};
 
 /// Something that keeps a step back, and what to do about it. Every guard, mode and window speaks in this form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,14 @@ impl Hold {
     /// A hold with this reason and message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
+    }
+
+    /// What a broker shows that a hold of its farm keeps back.
+    #[must_use]
+    pub fn waiting(&self) -> Self {
+        let waits_for_apply = self.reason == Reason::WaitingForApply;
+        let reason = if waits_for_apply { Reason::WaitingForApply } else { Reason::WaitingForFarm };
+        Self { reason, message: self.message.clone() }
     }
 }
 
@@ -66,6 +75,8 @@ pub struct FarmFacts {
     pub farm_time: Timestamp,
     /// Send deadline, request timeout and slack: how long a request may still take effect.
     pub quarantine: Duration,
+    /// How long a call that installs or removes an agent may take.
+    pub install_limit: Duration,
     /// What the farm separates `alternativeIPs` by.
     pub separator: char,
     /// Why no write may be sent, if so.
@@ -76,6 +87,26 @@ pub struct FarmFacts {
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+    /// How brokers are moved in the order of their site, and what keeps that back.
+    pub moves: Moves,
+}
+
+/// How brokers are moved in the order of their site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// What one call does.
+    pub form: MoveForm,
+    /// Whether the farm is known to have no such call.
+    pub lacking: bool,
+    /// A move without an answer may take effect until then: the next is decided on a list from after it.
+    pub not_before: Duration,
+}
+
+impl FarmFacts {
+    /// How long a request may still take effect; one that `installs` or removes an agent takes longer.
+    pub fn quarantine_of(&self, installs: bool) -> Duration {
+        if installs { quarantine_of(self.install_limit) } else { self.quarantine }
+    }
 }
 
 /// The limits of `spec.deletionProtection`.
@@ -94,6 +125,8 @@ pub struct DeletionLimits {
 /// A change of a broker that was written and is not applied yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unapplied {
+    /// A move in the order of its site, of its own row or of others.
+    Moved,
     /// A PUT.
     Updated,
     /// A POST.

@@ -18,7 +18,7 @@ use super::hosts::HostPolicy;
 use super::model::{Agent, Broker, Site};
 use super::paths::ApiPaths;
 use super::receive::{self, ReadError, Received};
-use super::request::{self, BrokerChange, Call, Direction, NewBroker, Removal, Route};
+use super::request::{self, BrokerChange, Call, Move, NewBroker, Removal, Route};
 use super::secret::{AuthToken, Credentials, Scrubber};
 use super::session::Session;
 use super::tls::{self, TlsConfig};
@@ -40,6 +40,8 @@ pub struct ClientConfig {
     pub tls: TlsConfig,
     /// For one whole call: name, connection, TLS, request and answer.
     pub request_timeout: Duration,
+    /// The same for a call that installs or removes an agent.
+    pub install_timeout: Duration,
     /// Which hosts may be called.
     pub hosts: HostPolicy,
     /// Where the undocumented calls live.
@@ -87,9 +89,21 @@ struct Shared {
     host_header: Option<HeaderValue>,
     host: Arc<str>,
     hosts: HostPolicy,
-    timeout: Duration,
+    timeouts: Timeouts,
     api: ApiPaths,
     observer: Option<Observer>,
+}
+
+#[derive(Clone, Copy)]
+struct Timeouts {
+    ordinary: Duration,
+    install: Duration,
+}
+
+impl Timeouts {
+    fn of(self, call: &Call) -> Duration {
+        if call.installs { self.install } else { self.ordinary }
+    }
 }
 
 impl fmt::Debug for Client {
@@ -127,12 +141,13 @@ impl Client {
         transport: Transport,
         observer: Option<Observer>,
     ) -> Result<Self, ConfigError> {
-        let ClientConfig { endpoint, tls, request_timeout: timeout, hosts, api } = config;
+        let ClientConfig { endpoint, tls, request_timeout, install_timeout, hosts, api } = config;
         endpoint::check(&endpoint)?;
         let host = endpoint::host(&endpoint)?;
         let name = tls::server_name(&tls)?;
         let (base, host_header) = address(endpoint, name.as_ref())?;
-        let shared = Shared { transport, base, host_header, host, hosts, timeout, api, observer };
+        let timeouts = Timeouts { ordinary: request_timeout, install: install_timeout };
+        let shared = Shared { transport, base, host_header, host, hosts, timeouts, api, observer };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -193,6 +208,11 @@ impl Client {
         self.query(token, request::list_sites(), answer::sites).await
     }
 
+    /// What the farm says of its brokers, where it has such a call: their agents' states among it.
+    pub async fn broker_status(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
+        self.query(token, request::broker_status(&self.shared.api), answer::agents).await
+    }
+
     /// The brokers' agents.
     pub async fn list_agents(&self, token: &AuthToken) -> Result<Answer<Vec<Agent>>, Error> {
         self.query(token, request::list_agents(), answer::agents).await
@@ -203,14 +223,9 @@ impl Client {
         self.command(token, request::apply(&self.shared.api)).await
     }
 
-    /// Moves a broker one place among the brokers of its site. Not idempotent.
-    pub async fn move_broker(
-        &self,
-        token: &AuthToken,
-        id: i64,
-        direction: Direction,
-    ) -> Result<Answer<()>, Error> {
-        self.command(token, request::move_broker(&self.shared.api, id, direction)).await
+    /// Moves a broker among the secondaries of its site. Not idempotent.
+    pub async fn move_broker(&self, token: &AuthToken, id: i64, to: Move) -> Result<Answer<()>, Error> {
+        self.command(token, request::move_broker(&self.shared.api, id, to)).await
     }
 
     async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {
@@ -241,7 +256,7 @@ impl Client {
     ) -> Result<Received, Error> {
         let started = Instant::now();
         let exchange = self.exchange(call, token, expect, scrubber);
-        let result = match tokio::time::timeout(self.shared.timeout, exchange).await {
+        let result = match tokio::time::timeout(self.shared.timeouts.of(call), exchange).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(call.route, ErrorKind::Timeout)),
         };
@@ -285,7 +300,7 @@ impl Client {
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
         let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
         let response = (self.shared.transport)(request).await.map_err(fail)?;
-        let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeout / 4);
+        let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeouts.of(call) / 4);
         if !response.status().is_success() {
             let kind = receive::failure(response, scrubber, words_time).await;
             return Err(Error::new(call.route, kind));
@@ -305,7 +320,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call, token: Option<&AuthToken>) -> Option<reqwest::Request> {
-        let Call { route: _, method, path, query, body } = call;
+        let Call { route: _, method, path, query, body, installs: _ } = call;
         let mut url = self.shared.base.clone();
         url.set_path(path);
         if !query.is_empty() {

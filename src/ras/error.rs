@@ -49,7 +49,7 @@ pub enum ErrorKind {
         problem: String,
     },
     /// Sent, or begun to be sent, and not answered in time.
-    #[error("no answer within the request timeout")]
+    #[error("no answer within the time limit")]
     Timeout,
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer did")]

@@ -27,7 +27,7 @@ pub use error::{Error, ErrorKind, Malformed, Outcome, Refusal};
 pub use hosts::{HostPolicy, HostRefusal};
 pub use model::{Agent, AgentState, Broker, Site};
 pub use paths::{ApiCall, ApiMethod, ApiPaths};
-pub use request::{BrokerChange, Call, Direction, NewBroker, Removal, Route};
+pub use request::{BrokerChange, Call, Move, NewBroker, Removal, Route};
 pub use secret::{AuthToken, Credentials};
 pub use session::{LogonFailures, LogonLimit, LogonPermit, Session};
 pub use tls::TlsConfig;

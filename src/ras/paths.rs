@@ -45,17 +45,24 @@ impl ApiCall {
 pub struct ApiPaths {
     /// Commits the farm's pending settings.
     pub apply: ApiCall,
-    /// Moves a broker one place up or down among its site's brokers.
+    /// Moves a broker among the secondaries of its site.
     pub priority: ApiCall,
+    /// Makes a secondary broker the primary of its site.
+    pub promote: ApiCall,
+    /// Reads the status of all brokers.
+    pub status: ApiCall,
 }
 
 impl Default for ApiPaths {
     /// Assumptions: Apply follows the reference's headings, priority the documented
-    /// `PUT /api/LogonHours/{id}/order`.
+    /// `PUT /api/LogonHours/{id}/order`, promotion the vendor's PowerShell command, and status the documented
+    /// `GET /api/RDS/Host/status`.
     fn default() -> Self {
         Self {
             apply: ApiCall::new("/api/Settings/apply", ApiMethod::Post),
             priority: ApiCall::new("/api/Broker/{id}/priority", ApiMethod::Put),
+            promote: ApiCall::new("/api/Broker/{id}/promote", ApiMethod::Post),
+            status: ApiCall::new("/api/Broker/status", ApiMethod::Get),
         }
     }
 }

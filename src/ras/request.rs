@@ -35,15 +35,17 @@ pub enum Route {
     ListSites,
     /// The brokers' agents.
     ListAgents,
+    /// The brokers' status; path and method may be set per farm.
+    BrokerStatus,
     /// Commits pending settings; path and method may be set per farm.
     Apply,
-    /// Moves a broker one place; path and method may be set per farm.
+    /// Moves a broker among the secondaries of its site; path, method and form may be set per farm.
     MoveBroker,
 }
 
 impl Route {
     /// All of them, in the order of their definition.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Logon,
         Self::Logoff,
         Self::ListBrokers,
@@ -53,6 +55,7 @@ impl Route {
         Self::DeleteBroker,
         Self::ListSites,
         Self::ListAgents,
+        Self::BrokerStatus,
         Self::Apply,
         Self::MoveBroker,
     ];
@@ -67,6 +70,7 @@ impl Route {
             Self::GetBroker | Self::UpdateBroker | Self::DeleteBroker => "/api/Broker/{id}",
             Self::ListSites => "/api/Site",
             Self::ListAgents => "/api/Agent",
+            Self::BrokerStatus => "/api/Broker/status",
             Self::Apply => "/api/Settings/apply",
             Self::MoveBroker => "/api/Broker/{id}/priority",
         }
@@ -76,7 +80,9 @@ impl Route {
     pub const fn method_name(self) -> &'static str {
         match self {
             Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => "GET",
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
+                "GET"
+            }
             Self::UpdateBroker | Self::MoveBroker => "PUT",
             Self::DeleteBroker => "DELETE",
         }
@@ -86,7 +92,9 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents => Method::GET,
+            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
+                Method::GET
+            }
             Self::UpdateBroker | Self::MoveBroker => Method::PUT,
             Self::DeleteBroker => Method::DELETE,
         }
@@ -147,22 +155,13 @@ pub struct Removal {
     pub credentials: Option<Credentials>,
 }
 
-/// One place up or down among the brokers of a site: `MoveDirection` of the vendor's reference.
+/// A move among the secondaries of a site, in one of the two forms that the vendor's unpublished page may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Towards the primary.
+pub enum Move {
+    /// One place towards the primary: `MoveDirection` 0 of the order of logon hours. Down, 1, is never needed.
     Up,
-    /// Away from the primary.
-    Down,
-}
-
-impl Direction {
-    const fn number(self) -> i64 {
-        match self {
-            Self::Up => 0,
-            Self::Down => 1,
-        }
-    }
+    /// To this place, counted from 1; those after it close up.
+    To(i64),
 }
 
 /// The value of one query parameter.
@@ -222,12 +221,14 @@ pub struct Call {
     pub query: Vec<(&'static str, Param)>,
     /// The body.
     pub body: Body,
+    /// Whether the farm installs or removes an agent before it answers, which takes minutes.
+    pub installs: bool,
 }
 
 impl Call {
     fn new(route: Route) -> Self {
         let path = route.template().to_owned();
-        Self { route, method: route.method(), path, query: Vec::new(), body: Body::Empty }
+        Self { route, method: route.method(), path, query: Vec::new(), body: Body::Empty, installs: false }
     }
 
     fn for_id(route: Route, id: i64) -> Self {
@@ -249,6 +250,10 @@ impl Call {
             self.query.push(("password", Param::Secret(password.clone())));
         }
         self
+    }
+
+    fn installing(self, installs: bool) -> Self {
+        Self { installs, ..self }
     }
 
     fn body(self, body: Body) -> Self {
@@ -317,6 +322,7 @@ pub fn create_broker(broker: &NewBroker) -> Call {
         .switch("noRestart", *no_restart)
         .switch("noFireWallRules", *no_firewall_rules)
         .body(Body::json(&NewRow { server, site_id: *site_id }))
+        .installing(!no_install)
 }
 
 /// Changes the fields that are set.
@@ -327,7 +333,10 @@ pub fn update_broker(id: i64, change: &BrokerChange) -> Call {
 /// Removes a broker.
 pub fn delete_broker(id: i64, removal: &Removal) -> Call {
     let Removal { no_uninstall, credentials } = removal;
-    Call::for_id(Route::DeleteBroker, id).switch("noUninstall", *no_uninstall).account(credentials.as_ref())
+    Call::for_id(Route::DeleteBroker, id)
+        .switch("noUninstall", *no_uninstall)
+        .account(credentials.as_ref())
+        .installing(!no_uninstall)
 }
 
 /// All sites.
@@ -342,20 +351,31 @@ pub fn list_agents() -> Call {
     call
 }
 
+/// The status of all brokers.
+pub fn broker_status(paths: &ApiPaths) -> Call {
+    Call::configured(Route::BrokerStatus, &paths.status)
+}
+
 /// Commits pending settings.
 pub fn apply(paths: &ApiPaths) -> Call {
     Call::configured(Route::Apply, &paths.apply)
 }
 
-/// Moves a broker one place.
-pub fn move_broker(paths: &ApiPaths, id: i64, direction: Direction) -> Call {
+/// Moves a broker among the secondaries of its site.
+pub fn move_broker(paths: &ApiPaths, id: i64, to: Move) -> Call {
     #[derive(Serialize)]
-    struct Move {
-        direction: i64,
+    #[serde(rename_all = "camelCase")]
+    enum Wanted {
+        Direction(i64),
+        Priority(i64),
     }
+    let wanted = match to {
+        Move::Up => Wanted::Direction(0),
+        Move::To(place) => Wanted::Priority(place),
+    };
     let call = Call::configured(Route::MoveBroker, &paths.priority);
     let path = with_id(&call.path, id);
-    Call { path, ..call }.body(Body::json(&Move { direction: direction.number() }))
+    Call { path, ..call }.body(Body::json(&wanted))
 }
 
 /// The secrets that go out with a call, besides those in its query.
@@ -405,6 +425,18 @@ mod tests {
         assert_eq!(distinct.len(), Route::ALL.len());
         assert!(Route::ALL.is_sorted());
         assert_eq!(Route::DeleteBroker.to_string(), "DELETE /api/Broker/{id}");
+    }
+
+    #[test]
+    fn only_calls_that_install_or_remove_an_agent_may_take_long() {
+        let installs = |no_install| create_broker(&NewBroker { no_install, ..new_broker(None) }).installs;
+        let uninstalls =
+            |no_uninstall| delete_broker(1, &Removal { no_uninstall, credentials: None }).installs;
+        assert!(installs(false) && uninstalls(false));
+        assert!(!installs(true) && !uninstalls(true));
+        let paths = ApiPaths::default();
+        let others = [logon(&canary()), list_brokers(), get_broker(1), list_agents(), apply(&paths)];
+        assert!(others.iter().all(|call| !call.installs));
     }
 
     #[test]
@@ -475,12 +507,14 @@ mod tests {
         let paths = ApiPaths {
             apply: ApiCall::new("/api/Apply", ApiMethod::Put),
             priority: ApiCall::new("/api/Broker/{id}/order", ApiMethod::Post),
+            ..ApiPaths::default()
         };
         let call = apply(&paths);
         assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/Apply"));
-        let call = move_broker(&paths, 9, Direction::Down);
+        let call = move_broker(&paths, 9, Move::Up);
         assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/api/Broker/9/order"));
-        assert_eq!(body(&call), json!({"direction": 1}));
+        assert_eq!(body(&call), json!({"direction": 0}));
+        assert_eq!(body(&move_broker(&paths, 9, Move::To(3))), json!({"priority": 3}));
         assert_eq!(apply(&ApiPaths::default()).path, Route::Apply.template());
         assert_eq!(ApiPaths::default().priority.path, Route::MoveBroker.template());
     }

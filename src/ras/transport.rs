@@ -15,6 +15,9 @@ use super::tls;
 /// from a farm that does not answer (anything may have happened).
 const MAX_CONNECT: Duration = Duration::from_secs(10);
 
+/// An installation is silent for minutes: what is on the way must not take the connection for a dead one.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// Carries one request, at most once, and gives the answer once its headers are there.
 pub type Transport =
     Arc<dyn Fn(reqwest::Request) -> BoxFuture<'static, reqwest::Result<reqwest::Response>> + Send + Sync>;
@@ -24,7 +27,7 @@ pub type Connector = Arc<dyn Fn(&ClientConfig) -> Result<Transport, ConfigError>
 
 /// Over HTTPS: a connection of its own for each request, to a server that is trusted.
 pub fn https(config: &ClientConfig) -> Result<Transport, ConfigError> {
-    let ClientConfig { endpoint, tls, request_timeout, hosts, api: _ } = config;
+    let ClientConfig { endpoint, tls, request_timeout, install_timeout: _, hosts, api: _ } = config;
     let resolver = FarmResolver { host: endpoint::host(endpoint)?, policy: hosts.clone() };
     let http = http_client(tls::client_config(tls)?, resolver, *request_timeout)?;
     Ok(Arc::new(move |request| Box::pin(http.execute(request))))
@@ -46,6 +49,7 @@ fn http_client(
         .tls_backend_preconfigured(tls)
         .dns_resolver(resolver)
         .connect_timeout(MAX_CONNECT.min(request_timeout / 2))
+        .tcp_keepalive(KEEPALIVE)
         .pool_max_idle_per_host(0)
         .retry(reqwest::retry::never())
         .redirect(reqwest::redirect::Policy::none())

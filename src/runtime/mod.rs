@@ -17,7 +17,7 @@ use kube::runtime::watcher;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -160,6 +160,8 @@ impl Operator {
             metrics: metrics.clone(),
             clock: *clock,
             authority: authority.clone(),
+            // Half of the workers are left to everybody else.
+            workers: Arc::new(Semaphore::new((usize::from(args.max_concurrent_reconciles) / 2).max(1))),
             wake,
         };
         let farms = Arc::new(Farms::new(farms, farms_stop.clone()));

@@ -8,7 +8,8 @@ use super::refusal::Refusal;
 use super::rows::{Author, Change};
 use super::state::FarmState;
 use super::switches::{
-    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PutEmpty, PutNull, ServerFilter, UnknownFields,
+    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PriorityForm, PutEmpty, PutNull, ServerFilter,
+    UnknownFields,
 };
 use super::wire::{Reply, Request, malformed};
 
@@ -163,23 +164,39 @@ impl FarmState {
         }
     }
 
-    /// One step up or down, as the sibling call for logon hours has it.
+    /// One step up or down, as the sibling call for logon hours has it, or to a place.
     pub(super) fn handle_move(
         &mut self,
         id: i64,
         request: &Request,
         author: &Author,
     ) -> Result<Reply, Refusal> {
-        let body = request.object(&["direction"], self.is_strict())?;
-        let step = match int32(&body, "direction")? {
-            Some(0) => -1,
-            Some(1) => 1,
-            Some(_) | None => return Err(malformed("direction")),
-        };
+        let wanted = self.wanted_place(request)?;
         self.check_lock(id)?;
         let priority = self.row(id).ok_or(Refusal::NoSuchBroker)?.priority;
-        self.set_priority(id, priority + step, author)?;
+        self.set_priority(id, wanted(priority), author)?;
         Ok(Reply::empty(204))
+    }
+
+    /// Where the body puts a broker, by its present place.
+    fn wanted_place(&self, request: &Request) -> Result<impl Fn(i64) -> i64 + use<>, Refusal> {
+        let strict = self.is_strict();
+        let (step, place) = match self.switches.priority_form {
+            PriorityForm::Relative => {
+                let body = request.object(&["direction"], strict)?;
+                match int32(&body, "direction")? {
+                    Some(0) => (-1, None),
+                    Some(1) => (1, None),
+                    Some(_) | None => return Err(malformed("direction")),
+                }
+            }
+            PriorityForm::Absolute => {
+                let body = request.object(&["priority"], strict)?;
+                let place = int32(&body, "priority")?.filter(|place| *place > 0);
+                (0, Some(place.ok_or_else(|| malformed("priority"))?))
+            }
+        };
+        Ok(move |present| place.unwrap_or(present + step))
     }
 
     /// As after the vendor's promotion command, the session is ended.

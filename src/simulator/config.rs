@@ -66,6 +66,8 @@ pub struct FarmConfig {
     pub version: String,
     /// Servers on which no agent is installed: `NotVerified` after Apply, unless the POST installs one.
     pub servers_without_agent: Vec<String>,
+    /// Seconds that a POST takes which installs an agent, and a DELETE that removes one.
+    pub install_seconds: u32,
     /// How the farm reads what the reference leaves open.
     pub switches: Switches,
 }
@@ -88,6 +90,7 @@ impl Default for FarmConfig {
             local_offset_minutes: 120,
             version: "20.0.0.25000".to_owned(),
             servers_without_agent: Vec::new(),
+            install_seconds: 0,
             switches: Switches::default(),
         }
     }

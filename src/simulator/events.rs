@@ -92,6 +92,11 @@ impl FarmHandle {
         }
     }
 
+    /// How long a POST takes from now on that installs an agent, and a DELETE that removes one.
+    pub fn set_install_time(&self, time: std::time::Duration) {
+        self.0.lock().agents.install_time = time;
+    }
+
     /// Makes the agent of a server report this number whatever its row says; `None` ends that.
     pub fn set_agent_state(&self, server: &str, number: Option<i64>) {
         let server = server.to_ascii_lowercase();

@@ -12,6 +12,7 @@ use super::journal::JournalEntry;
 use super::refusal::Refusal;
 use super::route::{Route, find};
 use super::state::FarmState;
+use super::switches::InstallTiming;
 use super::wire::{MEDIA_TYPE, Reply, Request};
 
 /// What the connection is to do.
@@ -34,6 +35,20 @@ struct Arrival {
     fault: Option<Played>,
 }
 
+/// The time that an agent takes to be installed or removed.
+struct Installation {
+    time: Duration,
+    timing: InstallTiming,
+}
+
+impl Installation {
+    async fn pass(&self, timing: InstallTiming) {
+        if self.timing == timing {
+            tokio::time::sleep(self.time).await;
+        }
+    }
+}
+
 /// Answers a request that came to an endpoint.
 pub(super) async fn exchange(farm: &Farm, request: &Request) -> Outcome {
     let arrival = arrive(&mut farm.lock(), request);
@@ -42,7 +57,10 @@ pub(super) async fn exchange(farm: &Farm, request: &Request) -> Outcome {
     {
         return finish(farm, arrival.sequence, outcome);
     }
+    let installation = installation(&farm.lock(), &arrival, request);
+    installation.pass(InstallTiming::AtTheEnd).await;
     let reply = commit(farm, &arrival, request);
+    installation.pass(InstallTiming::AtTheStart).await;
     if let Some(played) = arrival.fault.as_ref().filter(|f| f.when == When::AfterCommit)
         && let Some(outcome) = play(farm, request, &played.effect, Some(&reply)).await
     {
@@ -71,6 +89,18 @@ fn arrive(state: &mut FarmState, request: &Request) -> Arrival {
         fault: fault.as_ref().map(|played| played.effect.name().to_owned()),
     };
     Arrival { sequence: state.journal.arrived(entry), route, fault }
+}
+
+fn installation(state: &FarmState, arrival: &Arrival, request: &Request) -> Installation {
+    let without = if arrival.route == Route::CreateBroker {
+        request.query_bool("noinstall")
+    } else if matches!(arrival.route, Route::DeleteBroker(_)) {
+        request.query_bool("nouninstall")
+    } else {
+        Ok(true)
+    };
+    let time = if without.unwrap_or(true) { Duration::ZERO } else { state.agents.install_time };
+    Installation { time, timing: state.switches.install_timing }
 }
 
 fn kept_body(route: Route, request: &Request) -> Option<Value> {

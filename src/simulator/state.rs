@@ -1,6 +1,7 @@
 //! A farm's whole state, and its making from a configuration. The operations are in `rows` and `sessions`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -99,6 +100,8 @@ pub(super) struct Agents {
     pub(super) missing: BTreeSet<String>,
     /// Servers whose agent reports this state whatever the row says.
     pub(super) forced: BTreeMap<String, i64>,
+    /// How long it takes to install or remove one.
+    pub(super) install_time: Duration,
 }
 
 /// The fixed window that requests are counted in.
@@ -240,5 +243,9 @@ impl FarmState {
 
 fn seed_agents(config: &FarmConfig) -> Agents {
     let servers = config.servers_without_agent.iter();
-    Agents { missing: servers.map(|server| server.to_ascii_lowercase()).collect(), forced: BTreeMap::new() }
+    Agents {
+        missing: servers.map(|server| server.to_ascii_lowercase()).collect(),
+        forced: BTreeMap::new(),
+        install_time: Duration::from_secs(config.install_seconds.into()),
+    }
 }

@@ -395,11 +395,25 @@ switches! {
         /// `name` and `agentVersion`.
         Name,
     }
+    /// When a change shows in the lists whose call installs or removes an agent first.
+    install_timing: InstallTiming {
+        /// With the answer, when that is done.
+        AtTheEnd,
+        /// At once; the answer comes when it is done.
+        AtTheStart,
+    }
     /// Whether the calls exist that are known only by analogy: a broker's priority, promotion and status.
     inferred_calls: InferredCalls {
         /// They give 404.
         Absent,
         /// `PUT /api/Broker/{id}/priority`, `POST /api/Broker/{id}/promote`, `GET /api/Broker/status`.
         Present,
+    }
+    /// What moving a broker asks for, where there is such a call.
+    priority_form: PriorityForm {
+        /// One place up or down: `{"direction": 0}` or `{"direction": 1}`.
+        Relative,
+        /// A place from 1, and the others close up: `{"priority": 2}`.
+        Absolute,
     }
 }

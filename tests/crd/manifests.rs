@@ -33,6 +33,8 @@ fn a_minimal_farm_has_the_documented_defaults() {
     assert_eq!(spec.site_id, None);
     assert_eq!(spec.resync_period.to_string(), "1m");
     assert_eq!(spec.request_timeout.to_string(), "30s");
+    assert_eq!(spec.install_timeout.to_string(), "15m");
+    assert_eq!(spec.install_limit(), std::time::Duration::from_mins(15));
     let RateLimit { requests, window } = &spec.rate_limit;
     assert_eq!((*requests, window.to_string()), (25, "10s".to_owned()));
     assert_eq!(spec.apply, Apply::default());

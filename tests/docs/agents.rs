@@ -11,13 +11,27 @@ const COMMAND: &str = "cargo test --test docs";
 /// Every number that the vendor's enumeration could reach has been looked at.
 const NUMBERS: std::ops::RangeInclusive<i64> = -100..=1_000;
 
+/// How the tables call what a state means.
 fn word(health: Health) -> String {
     match health {
         Health::Healthy => "healthy",
-        Health::InProgress => "waits",
-        Health::Broken => "**needs a person**",
+        Health::Passing => "passes",
+        Health::NotApplied => "not applied",
+        Health::Leaving => "leaving",
+        Health::Restart => "**restart**",
+        Health::Unreachable => "**unreachable**",
+        Health::Version => "**version**",
+        Health::Account => "**account**",
+        Health::Broken => "**broken**",
     }
     .to_owned()
+}
+
+fn meaning(health: Health) -> Vec<String> {
+    if health == Health::Healthy {
+        return vec![word(health), "not kept down".to_owned(), "Nothing.".to_owned()];
+    }
+    vec![word(health), "`False`, reason `WaitingForAgent`".to_owned(), health.advice().to_owned()]
 }
 
 fn row(number: i64, name: &str) -> Vec<String> {
@@ -36,11 +50,24 @@ fn named() -> Vec<(i64, String)> {
     all.filter(|(number, name)| *name != number.to_string()).collect()
 }
 
+/// Broken, and no matter for a disabled broker.
 fn is_plain(number: i64) -> bool {
     let state = AgentState(number);
     health(state, false, false) == Health::Broken
         && health(state, false, true) == Health::Broken
         && health(state, true, false) == Health::Healthy
+}
+
+#[test]
+fn the_table_of_meanings_has_the_advice_that_brokers_show() {
+    let head = ["meaning", "`Ready`", "what to do"];
+    let rows = Health::ALL.map(meaning);
+    page::hold(PAGE, "meanings", &table::render(&head, &rows), COMMAND);
+}
+
+#[test]
+fn the_whole_enumeration_of_the_reference_has_names() {
+    assert_eq!(named().len(), 71);
 }
 
 #[test]
@@ -57,7 +84,7 @@ fn the_table_of_states_is_what_the_operator_does() {
 
 #[test]
 fn every_made_part_of_the_page_is_made_here() {
-    assert_eq!(page::names(PAGE), ["states", "plain-states"]);
+    assert_eq!(page::names(PAGE), ["meanings", "states", "plain-states"]);
 }
 
 #[test]

@@ -244,17 +244,25 @@ async fn a_farm_that_always_says_pending_is_not_guarded_once_an_apply_showed_it(
 
 #[tokio::test]
 async fn an_apply_that_fails_is_told_on_the_farm_and_tried_again() {
-    for status in [403, 500] {
-        let world = World::new("failing").await;
+    let failures = [
+        (Fault::status(403), "403", "root administrator"),
+        (Fault::status(423), "423", "open in a RAS Console"),
+        (Fault::status(500), "500", "RAS Web Administration Service"),
+        (Fault::new(Effect::Hang), "no answer", "RAS Web Administration Service"),
+    ];
+    for (failure, words, advice) in failures {
+        let world = World::with("failing", FarmConfig::default(), json!({"requestTimeout": "2s"})).await;
         world.farm_ready().await;
-        world.farm().fault(Fault::status(status).on(APPLY.0, APPLY.1).times(2));
+        world.farm().fault(failure.on(APPLY.0, APPLY.1).times(2));
         world.create_broker("cb1", json!({})).await;
         let farm = world.farm_says("Ready", "False", "Progressing").await;
         let said = message(&farm, "Reconciling");
-        assert!(said.contains(&status.to_string()) && said.contains("growing pauses"), "{said}");
+        assert!(said.contains(words) && said.contains(advice) && said.contains("growing pauses"), "{said}");
         assert!(is_pending(&farm));
-        let broker = world.brokers().get("cb1").await.expect("the broker");
-        assert_eq!(condition(&broker, "Ready").expect("Ready").0, "False", "no Ready before Apply");
+        // The cause is the farm's to say: brokers only wait.
+        let broker = world.broker_shows("cb1", "Ready", "False", "WaitingForApply").await;
+        let shown = condition(&broker, "Reconciling").expect("it is told").2;
+        assert!(shown.contains("RasFarm \"north\"") && !shown.contains(words), "{shown}");
         world.ready("cb1").await;
         world.farm_ready().await;
         assert_eq!(world.seen(APPLY), 3);

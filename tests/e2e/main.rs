@@ -12,6 +12,7 @@ mod page;
 mod support;
 
 mod access;
+mod agents;
 mod apply;
 mod brokers;
 mod coalesced;
@@ -27,6 +28,7 @@ mod leader;
 mod lifecycle;
 mod mistakes;
 mod outage;
+mod priorities;
 mod replicas;
 mod schema;
 mod scope;

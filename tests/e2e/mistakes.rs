@@ -318,7 +318,7 @@ async fn apply_is_elsewhere() {
     let switches = Switches { apply_path: ApplyPath::FarmSettings, ..Switches::default() };
     let world = World::with("mistakes", FarmConfig { switches, ..farm() }, json!({})).await;
     broker(&world, "ras-2", "ras-2.example.com", json!({})).await;
-    world.broker_shows("ras-2", "Reconciling", "True", "WaitingForFarm").await;
+    world.broker_shows("ras-2", "Reconciling", "True", "WaitingForApply").await;
     documented(&world, "apply-elsewhere", &[Shown::Farm, Shown::Broker("ras-2")]).await;
     let call = json!({"path": "/api/FarmSettings/apply", "method": "PUT"});
     world.patch_farm(json!({"spec": {"api": {"apply": call}}})).await;

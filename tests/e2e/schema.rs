@@ -48,6 +48,7 @@ async fn what_is_left_out_gets_its_default() {
             "credentialsSecretRef": {"name": "account"},
             "resyncPeriod": "1m",
             "requestTimeout": "30s",
+            "installTimeout": "15m",
             "rateLimit": {"requests": 25, "window": "10s"},
             "apply": {"mode": "Guarded"},
             "deletionProtection": {"threshold": 2, "window": "10m"},

@@ -22,9 +22,9 @@ use ras_operator::crd::{
     AdoptionPolicy, ApplyMode, DeletionPolicy, ObservedBroker, Origin, RasBroker, RasBrokerSpec,
     RasBrokerStatus, annotation, finalizer,
 };
-use ras_operator::farm::batch::{Batch, Due};
+use ras_operator::farm::batch::{Batch, Due, Pace};
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage, Unapplied};
 use ras_operator::ras;
 
 use crate::scenario::{Rule, Scenario};
@@ -136,8 +136,16 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         memory.confirmed_gone = facts.status.id;
     }
     let vanished = usize::from(facts.owned_id().is_some());
-    let observed =
-        Observed { object: facts, farm: view, memory, rivals, deletions, vanished, crd: CrdState::Present };
+    let observed = Observed {
+        object: facts,
+        farm: view,
+        memory,
+        rivals,
+        deletions,
+        vanished,
+        crd: CrdState::Present,
+        place: None,
+    };
     decision(object, look, remembered, plan(&observed, now()))
 }
 
@@ -176,6 +184,7 @@ fn todo(look: &Look, step: Step) -> Todo {
         Step::Claim => Todo::Claim,
         Step::Record { row: found, origin } => Todo::Record(row(&found), made(origin)),
         Step::Update { id: found, fields: _ } => Todo::Update(id(found)),
+        Step::Move { .. } => unreachable!("no object states a priority"),
         Step::Delete { row: found } => Todo::Delete(row(&found)),
         Step::ConfirmGone { id: found } => Todo::ConfirmGone(id(found)),
         Step::Release { outcome } => Todo::Release { stays: outcome == Released::Orphaned },
@@ -314,6 +323,7 @@ fn memory(known: &Remembered) -> Memory {
             fields: enabled(true),
             settled: settled.map(enabled),
         }),
+        moved: None,
         failure: known.failure.map(|left| Failure {
             generation: 1,
             hold: Hold::new(Reason::WaitingForFarm, "It failed."),
@@ -334,6 +344,7 @@ fn remembered(uid: Uid, memory: &Memory) -> Remembered {
         deletion_seen: _,
         deleted,
         update,
+        moved: _,
         failure,
         unapplied: _,
         asked: _,
@@ -430,6 +441,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         learnt_account: None,
         farm_time: now().wall,
         quarantine: quarantine_of(REQUEST_TIMEOUT),
+        install_limit: REQUEST_TIMEOUT,
         separator: ',',
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
         terminating: false,
@@ -440,6 +452,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
+        moves: Moves::default(),
     }))
 }
 
@@ -465,7 +478,7 @@ fn batch(gathered: Gathered, in_flight: usize) -> Batch {
             batch.apply_failed(start, true);
         }
     }
-    (0..in_flight).for_each(|_| batch.begin());
+    (0..in_flight).for_each(|_| batch.begin(Pace::Ordinary));
     batch
 }
 

@@ -174,14 +174,62 @@ fn after_a_lost_answer_nothing_is_sent_before_the_quarantine_is_over() {
     assert_eq!(released, Some(Step::Release { outcome: Released::Orphaned }));
 }
 
-#[test]
-fn a_lost_answer_of_a_repeated_creation_is_in_quarantine_too() {
+/// A broker of ours that two lists and a read by id found gone.
+fn vanished() -> (Observed, Now) {
     let (mut observed, now) = owning(&json!({}));
     facts(&mut observed, |facts| {
         let once = facts.snapshot.next(vec![primary()], now.boot, None);
         facts.snapshot = once.next(vec![primary()], now.boot, None).into();
     });
     observed.memory.confirmed_gone = Some(7);
+    observed.vanished = 1;
+    (observed, now)
+}
+
+#[test]
+fn what_vanished_is_created_again_only_where_that_is_no_quarrel() {
+    let with = |origin, count| {
+        let (mut observed, now) = vanished();
+        observed.object.status.origin = Some(origin);
+        observed.vanished = count;
+        (observed, now)
+    };
+    let cases = [
+        ("ours, once", true, with(Origin::Created, 1)),
+        ("adopted", false, with(Origin::Adopted, 1)),
+        ("two at once", true, with(Origin::Created, 2)),
+        ("many at once", false, with(Origin::Created, 3)),
+    ];
+    for (what, is_created, (observed, now)) in cases {
+        assert_created_again(what, is_created, &observed, now);
+    }
+    for (minutes, is_created) in [(10, false), (70, true)] {
+        let (mut observed, now) = vanished();
+        let recreated = now.wall.saturating_sub(SignedDuration::from_mins(minutes)).ok();
+        observed.object.intent = Some(Intent { recreated, replaces: Some(6), ..lost_intent() });
+        assert_created_again(&format!("again after {minutes} minutes"), is_created, &observed, now);
+    }
+    let (mut observed, now) = vanished();
+    observed.memory.confirmed_gone = None;
+    assert_eq!(plan(&observed, now).step, Some(Step::ConfirmGone { id: 7 }), "a list alone proves nothing");
+}
+
+/// What is left to a person is done once the person asks.
+fn assert_created_again(what: &str, is_created: bool, observed: &Observed, now: Now) {
+    let decided = plan(observed, now);
+    if is_created {
+        assert!(matches!(decided.step, Some(Step::Create { .. })), "{what}: {decided:#?}");
+        return;
+    }
+    assert_waits(&decided, ConditionType::Stalled, Reason::ExternallyDeleted);
+    let mut asked = observed.clone();
+    asked.object.desired.requests.reconcile = Some("now".into());
+    assert!(matches!(plan(&asked, now).step, Some(Step::Create { .. })), "{what}, on request");
+}
+
+#[test]
+fn a_lost_answer_of_a_repeated_creation_is_in_quarantine_too() {
+    let (mut observed, now) = vanished();
     let Some(Step::Create { intent }) = plan(&observed, now).step else { panic!("created again") };
     assert_eq!(intent.replaces, Some(7));
     observed.memory.intent_seen = Some((intent.attempt, now.boot));

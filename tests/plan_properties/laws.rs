@@ -15,7 +15,8 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
     let Some(step) = &plan.step else { return Vec::new() };
     let object = &observed.object;
     let mut checks: Vec<(&str, bool)> = Vec::new();
-    let writes = matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Delete { .. });
+    let writes =
+        matches!(step, Step::Create { .. } | Step::Update { .. } | Step::Move { .. } | Step::Delete { .. });
     let is_rest = object.desired.suspend || world.hold.is_some();
     checks.push(("writes to the farm while that is held", !(writes && is_rest)));
     let only_observes = object.desired.management == ManagementPolicy::ObserveOnly;
@@ -50,6 +51,7 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
                 row.is_none_or(|row| is_allowed(row, fields)),
             ));
         }
+        Step::Move { id, to: _ } => checks.extend(of_move(observed, world, *id)),
         Step::Delete { row } => checks.extend([
             ("deletes what is to exist", object.deleted.is_some()),
             ("deletes a row that is not ours", is_ours(observed, Some(row))),
@@ -65,6 +67,16 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+}
+
+fn of_move(observed: &Observed, world: &World, id: i64) -> [(&'static str, bool); 4] {
+    let row = world.rows.iter().find(|row| row.id == id);
+    [
+        ("moves a row that is not ours", is_ours(observed, row)),
+        ("moves without being asked", observed.object.desired.priority.is_some()),
+        ("moves the primary", row.is_none_or(|row| row.priority != Some(0))),
+        ("moves what is being removed", row.is_none_or(|row| row.marked_for_deletion != Some(true))),
+    ]
 }
 
 fn of_record(observed: &Observed, row: &ras::Broker, origin: Origin) -> Vec<(&'static str, bool)> {

@@ -9,14 +9,16 @@ use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::Intent;
 use ras_operator::broker::observe::{
-    CrdState, Memory, ObjectFacts, Observed, Rival, SentUpdate, differences, has_finalizer, observed_row,
+    CrdState, Memory, ObjectFacts, Observed, Rival, SentMove, SentUpdate, differences, has_finalizer,
+    observed_row,
 };
+use ras_operator::broker::order;
 use ras_operator::broker::plan::{Plan, Released, Step, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::ConditionType;
-use ras_operator::crd::{ApplyMode, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
+use ras_operator::crd::{ApplyMode, MoveForm, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Unapplied};
 use ras_operator::ras;
 
 use crate::laws;
@@ -121,6 +123,15 @@ impl World {
         let farm = FarmView::Up(Arc::new(self.facts()));
         let now = self.now();
         self.memory.observe(&object, &farm, self.unapplied, now);
+        let place = order::stated(broker).and_then(|(site, stated)| {
+            order::place(
+                &self.snapshot,
+                site.site_id,
+                stated.id,
+                std::slice::from_ref(&stated),
+                MoveForm::Step,
+            )
+        });
         let is_lost = object.owned_id().is_some_and(|id| self.snapshot.row(id).is_none());
         Observed {
             deletions: object.deleted.into_iter().collect(),
@@ -130,6 +141,7 @@ impl World {
             memory: self.memory.clone(),
             rivals: self.rivals.clone(),
             crd: CrdState::Present,
+            place,
         }
     }
 
@@ -143,6 +155,7 @@ impl World {
             learnt_account: None,
             farm_time: self.now().wall,
             quarantine: Duration::from_secs(45),
+            install_limit: Duration::from_mins(15),
             separator: ',',
             hold: self.hold.clone(),
             terminating: false,
@@ -153,6 +166,7 @@ impl World {
                 allowed_before: None,
                 sent: Vec::new(),
             },
+            moves: Moves::default(),
         }
     }
 
@@ -205,6 +219,7 @@ impl World {
                 self.memory.update = None;
             }
             Step::Update { id, fields } => self.update(observed, *id, fields),
+            Step::Move { id, to } => self.move_row(observed, *id, *to),
             Step::Delete { row } => self.delete(row.id),
             Step::ConfirmGone { id } => {
                 let found = self.rows.iter().find(|row| row.id == *id && !self.is_hidden(row));
@@ -282,6 +297,25 @@ impl World {
         self.memory.update = Some(SentUpdate {
             generation: observed.object.generation,
             fields: fields.clone(),
+            settled: None,
+        });
+    }
+
+    fn move_row(&mut self, observed: &Observed, id: i64, to: ras::Move) {
+        self.writes += 1;
+        let site = self.rows.iter().find(|row| row.id == id).expect("a row").site_id;
+        let shifted = self.snapshot.move_row(site, id, to);
+        if !self.habits.ignores.contains("priority") {
+            for row in &mut self.rows {
+                let new = shifted.iter().find(|shifted| shifted.id == row.id);
+                row.priority = new.map_or(row.priority, |new| new.priority);
+            }
+        }
+        self.unapplied = self.unapplied.or(Some(Unapplied::Moved));
+        self.memory.moved = Some(SentMove {
+            generation: observed.object.generation,
+            wanted: observed.place.as_ref().expect("a place").wanted,
+            reached: self.snapshot.row(id).and_then(|row| row.priority),
             settled: None,
         });
     }

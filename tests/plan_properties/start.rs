@@ -221,7 +221,7 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
 }
 
 fn habits() -> impl Strategy<Value = Habits> {
-    let names = select(&["enabled", "standby", "description", "ip", "alternativeIPs"][..]);
+    let names = select(&["enabled", "standby", "description", "ip", "alternativeIPs", "priority"][..]);
     (btree_set(names, 0..2), any::<bool>())
         .prop_map(|(ignores, hides_deleted)| Habits { ignores, hides_deleted })
 }

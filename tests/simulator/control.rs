@@ -88,7 +88,8 @@ async fn clock_sessions_journal_and_accounts_over_http() {
     control(&world, Method::POST, "/farms/0/accounts", account).await;
     assert_eq!(world.logon_as("administrator", "simulator").await.status, 401);
     assert_eq!(world.logon_as("administrator", "new").await.status, 200);
-    let settings = json!({ "guid": "other", "reachable": true, "sessionIdleMinutes": 5 });
+    let settings =
+        json!({ "guid": "other", "reachable": true, "sessionIdleMinutes": 5, "installSeconds": 0 });
     control(&world, Method::PATCH, "/farms/0", settings).await;
     assert_eq!(world.farm().guid(), "other");
     control(&world, Method::PUT, "/farms/0/agents/CB2.example.test", json!({ "state": -1 })).await;

@@ -1,13 +1,15 @@
 //! Each switch under each of its readings, as a client sees it.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
     ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
-    GetDeleted, GetMarked, InferredCalls, Integers, LockedStatus, LogonAnswer, LogonUserForm,
-    MediaTypeRefusal, PrimaryRefusal, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus,
-    SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields,
-    UnknownSite, UpdateMarked, WrongPassword,
+    GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer, LogonUserForm,
+    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter,
+    RateLimitStatus, SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm,
+    UnknownFields, UnknownSite, UpdateMarked, WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -461,6 +463,35 @@ async fn agent_fields() {
 }
 
 #[tokio::test]
+async fn install_timing() {
+    for (timing, shown_meanwhile) in [(InstallTiming::AtTheEnd, 2), (InstallTiming::AtTheStart, 3)] {
+        let world = World::with(Switch::InstallTiming(timing)).await;
+        world.farm().set_install_time(Duration::from_millis(1_500));
+        let body = json!({ "server": "cb3" });
+        let watch = async {
+            let arrived = || {
+                world
+                    .farm()
+                    .journal()
+                    .iter()
+                    .any(|entry| entry.method == "POST" && entry.route == "/api/Broker")
+            };
+            while !arrived() {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            count(&world.get("/api/Broker").await)
+        };
+        let (answer, seen) = tokio::join!(world.post("/api/Broker?noInstall=false", &body), watch);
+        assert_eq!((answer.status, seen), (201, shown_meanwhile), "{timing:?}");
+        assert_eq!(count(&world.get("/api/Broker").await), 3);
+        let asked = std::time::Instant::now();
+        assert_eq!(world.post("/api/Broker?noInstall=true", &json!({ "server": "cb4" })).await.status, 201);
+        assert!(asked.elapsed() < Duration::from_secs(1), "nothing is installed");
+    }
+}
+
+#[tokio::test]
 async fn inferred_calls() {
     let up = json!({ "direction": 0 });
     let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
@@ -480,6 +511,29 @@ async fn inferred_calls() {
     assert_eq!(world.get("/api/Broker").await.status, 401, "the session has ended");
     let journal = format!("{:?}", world.farm().journal());
     assert!(!journal.contains("My-Account-1"));
+}
+
+#[tokio::test]
+async fn priority_form() {
+    let (up, first) = (json!({ "direction": 0 }), json!({ "priority": 1 }));
+    for (reading, right, wrong) in
+        [(PriorityForm::Relative, &up, &first), (PriorityForm::Absolute, &first, &up)]
+    {
+        let world = World::with(Switch::PriorityForm(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        world.created("cb3").await;
+        let fourth = world.created("cb4").await;
+        let path = format!("/api/Broker/{fourth}/priority");
+        let both = json!({ "direction": 0, "priority": 1 });
+        for refused in [wrong, &both, &json!({}), &json!({ "priority": 0 }), &json!({ "direction": 2 })] {
+            assert_eq!(world.put(&path, refused).await.status, 400, "{refused}");
+        }
+        assert_eq!(world.put(&path, right).await.status, 204);
+        let place = if reading == PriorityForm::Relative { 2 } else { 1 };
+        assert_eq!(world.farm().broker(fourth).expect("the row").priority, place);
+    }
+    let world = World::with(Switch::PriorityForm(PriorityForm::Absolute)).await;
+    assert_eq!(world.put("/api/Broker/2/priority", &first).await.status, 404, "there is no such call");
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(crate) async fn within<T, S: Debug>(
             Ok(value) => return Ok(value),
             Err(seen) => last = format!("last seen: {seen:#?}"),
         }
+        // A look that never waits is never cut short.
+        if Instant::now() >= end {
+            break;
+        }
         sleep(BETWEEN_LOOKS).await;
     }
     Err(Failure::new(format!("not within {limit:?}: {what}; {last}")))

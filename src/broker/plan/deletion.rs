@@ -118,7 +118,7 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
             if facts.snapshot.is_absent(&key) {
                 Plan::silent().then(Step::Release { outcome: Released::NeverCreated })
             } else {
-                deleting(observed, now).with_list()
+                deleting(observed, facts, now).with_list()
             }
         }),
     }
@@ -134,7 +134,7 @@ fn after_quarantine(observed: &Observed, facts: &FarmFacts, now: Now, then: impl
 /// The finalizer goes only after two lists and a read by id found nothing.
 fn gone(observed: &Observed, facts: &FarmFacts, key: &RowKey, id: i64, now: Now) -> Plan {
     if !facts.snapshot.is_absent(key) {
-        deleting(observed, now).with_list()
+        deleting(observed, facts, now).with_list()
     } else if let Some(plan) = after_failure(observed, now) {
         plan
     } else if observed.memory.confirmed_gone == Some(id) {
@@ -176,7 +176,7 @@ fn clear(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::B
     let marked = object.deleted.unwrap_or(now.wall);
     let age = observed.memory.deletion_seen.map_or(Duration::ZERO, |seen| now.since(seen));
     match clearance(marked, &observed.deletions, &facts.deletions, age) {
-        Clearance::Gathering(left) => deleting(observed, now).after(left),
+        Clearance::Gathering(left) => deleting(observed, facts, now).after(left),
         Clearance::Held(count) => {
             let hold = message::mass_deletion(object, &desired.farm, count, facts.deletions.threshold);
             held(observed, hold, now)
@@ -184,7 +184,7 @@ fn clear(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::B
         Clearance::Go if observed.crd == CrdState::Unreadable && is_one_of_many(observed, facts) => {
             held(observed, message::crd_unreadable(object), now).after(GATHERING)
         }
-        Clearance::Go => deleting(observed, now).then(Step::Delete { row: row.clone() }),
+        Clearance::Go => deleting(observed, facts, now).then(Step::Delete { row: row.clone() }),
     }
 }
 
@@ -198,7 +198,7 @@ fn wait_for_removal(observed: &Observed, desired: &Desired, facts: &FarmFacts, n
         let hold = message::awaiting_apply(&observed.object, &desired.farm);
         return Draft::of(&observed.object).shows(Findings::reconciling(hold), now);
     }
-    deleting(observed, now)
+    deleting(observed, facts, now)
 }
 
 fn is_last_enabled(facts: &FarmFacts, row: &ras::Broker) -> bool {
@@ -214,8 +214,9 @@ fn held(observed: &Observed, hold: Hold, now: Now) -> Plan {
     Draft::of(&observed.object).shows(Findings::held(hold), now)
 }
 
-fn deleting(observed: &Observed, now: Now) -> Plan {
-    Draft::of(&observed.object).shows(Findings::reconciling(message::deleting()), now)
+fn deleting(observed: &Observed, facts: &FarmFacts, now: Now) -> Plan {
+    let hold = message::deleting(&observed.object.desired, facts);
+    Draft::of(&observed.object).shows(Findings::reconciling(hold), now)
 }
 
 /// How long a request of this object may still take effect in the farm.

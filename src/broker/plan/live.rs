@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ownership::{Ownership, find};
-use super::settled::{agent_state, waiting_failure};
+use super::settled::{ailing_agent, waiting_failure};
 use super::{Draft, Plan, Released, Step, is_fresh, message, settled, usable};
 use crate::broker::canonical::canonical_address;
 use crate::broker::desired::{Desired, Field, Value};
@@ -111,7 +111,8 @@ impl Case<'_> {
         let draft = Draft::of(&self.observed.object).origin(None);
         match ownership {
             Ownership::Ours(row) | Ownership::Marked(row) | Ownership::Foreign(row) => {
-                let reconciling = agent_state(self.facts, row).map(|state| message::agent_observed(&state));
+                let reconciling = ailing_agent(self.facts, row)
+                    .map(|(state, health)| message::agent_observed(&state, health));
                 let draft = draft.seen(self.facts, row).drift(Vec::new());
                 self.observes(draft, Findings { reconciling, ..Findings::default() })
             }
@@ -251,8 +252,13 @@ impl Case<'_> {
             return plan;
         }
         self.unless_held(|| {
+            let step = Step::Create { intent: self.next_intent(replaces) };
+            if self.desired.install.agent {
+                let hold = message::installing(self.desired, self.facts);
+                return self.reconciling(hold).then(step);
+            }
             // The intent's write shows that something begins; a list that is too old is renewed by the farm's queue.
-            Plan::silent().then(Step::Create { intent: self.next_intent(replaces) })
+            Plan::silent().then(step)
         })
     }
 
@@ -270,7 +276,7 @@ impl Case<'_> {
             server: self.desired.server.clone(),
             account: self.facts.account.clone(),
             farm_time: self.facts.farm_time,
-            quarantine_seconds: self.facts.quarantine.as_secs(),
+            quarantine_seconds: self.facts.quarantine_of(self.desired.install.agent).as_secs(),
             lost_since: last.and_then(Intent::carried_loss),
             refused: None,
             recreated: recreated.or_else(|| object.intent.as_ref().and_then(|intent| intent.recreated)),
@@ -300,7 +306,7 @@ impl Case<'_> {
         }
         match &self.facts.hold {
             Some(hold) if hold.reason == Reason::Suspended => self.resting(hold.clone()),
-            Some(hold) => self.reconciling(Hold::new(Reason::WaitingForFarm, hold.message.clone())),
+            Some(hold) => self.reconciling(hold.waiting()),
             None => plan(),
         }
     }

@@ -1,6 +1,7 @@
 //! The sentences that conditions show: each says what is going on and what to do next, and holds nothing that
 //! changes from one try to the next.
 
+use crate::broker::agent::Health;
 use crate::broker::desired::{Desired, Field, Value};
 use crate::broker::observe::{ObjectFacts, Rival};
 use crate::crd::condition::Reason;
@@ -41,8 +42,8 @@ pub(super) fn reconcile_line(object: &ObjectFacts) -> String {
 }
 
 /// What an agent's state means for an object that only observes.
-pub(super) fn agent_observed(state: &str) -> Hold {
-    Hold::new(Reason::WaitingForAgent, format!("The agent's state is {state}: see to it on the server."))
+pub(super) fn agent_observed(state: &str, health: Health) -> Hold {
+    Hold::new(Reason::WaitingForAgent, format!("The agent's state is {state}. {}", health.advice()))
 }
 
 /// The line that lets go of an object whose farm cannot be reached.
@@ -159,6 +160,20 @@ pub(super) fn creating(desired: &Desired) -> Hold {
     Hold::new(Reason::Creating, format!("The broker {:?} is being created in the farm.", desired.server))
 }
 
+/// Shown before a call that may take minutes; the broker itself shows no more meanwhile.
+pub(super) fn installing(desired: &Desired, facts: &FarmFacts) -> Hold {
+    Hold::new(
+        Reason::Creating,
+        format!(
+            "The broker {:?} is being created in the farm, and its agent installed on that server, which can take up to \
+             {}. It goes on by itself; what the farm does meanwhile is shown in the RAS Console. Changes to this object \
+             take effect afterwards.",
+            desired.server,
+            duration(facts.install_limit)
+        ),
+    )
+}
+
 pub(super) fn awaiting_removal(row: &ras::Broker, adoption: AdoptionPolicy) -> Hold {
     let then = match adoption {
         AdoptionPolicy::Never | AdoptionPolicy::IfExists => "it is created again once that one is gone",
@@ -184,18 +199,30 @@ pub(super) fn marked(row: &ras::Broker) -> Hold {
     )
 }
 
-pub(super) fn updating(fields: impl Iterator<Item = Field>) -> Hold {
-    let names = fields.map(Field::name).collect::<Vec<_>>().join(", ");
-    Hold::new(Reason::Updating, format!("The farm is being brought to the spec: {names}."))
+/// From the first write to the Apply; one broker that waits for the moves of others says the same as they do.
+pub(super) fn updating(fields: impl Iterator<Item = Field>, is_moved: bool) -> Hold {
+    let names = fields.map(Field::name).chain(is_moved.then_some(super::place::FIELD));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let waits =
+        if is_moved { " The brokers of a site wait for each other, and are moved one by one." } else { "" };
+    Hold::new(Reason::Updating, format!("The farm is being brought to the spec: {names}.{waits}"))
 }
 
 pub(super) fn applying(reason: Reason) -> Hold {
     Hold::new(reason, "The change is written to the farm and takes effect with the Apply that follows.")
 }
 
-pub(super) fn awaiting_apply(object: &ObjectFacts, farm: &str) -> Hold {
+fn duration(duration: std::time::Duration) -> crate::crd::Duration {
+    crate::crd::Duration::from(duration)
+}
+
+fn apply_line(object: &ObjectFacts, farm: &str) -> String {
     let key = annotation::APPLY_REQUESTED_AT;
-    let line = annotate("rasfarm", &object.namespace, farm, key, "\"$(date +%s)\"");
+    annotate("rasfarm", &object.namespace, farm, key, "\"$(date +%s)\"")
+}
+
+pub(super) fn awaiting_apply(object: &ObjectFacts, farm: &str) -> Hold {
+    let line = apply_line(object, farm);
     Hold::new(
         Reason::WaitingForApply,
         format!(
@@ -243,20 +270,47 @@ pub(super) fn primary_cannot(fields: &[Field]) -> Hold {
 pub(super) fn priority_unsupported() -> Hold {
     Hold::new(
         Reason::Unsupported,
-        "spec.priority is set, and this version of the operator does not order brokers: remove it, or order them in \
-         the RAS Console. Everything else is reconciled.",
+        "The broker is not where spec.priority puts it and the farm has no call to move it, or does not show its \
+         order: move it in the RAS Console, remove the field, or set spec.api.priority of the RasFarm to this farm's \
+         call. Everything else is reconciled.",
     )
 }
 
-pub(super) fn agent(state: &str) -> Hold {
+pub(super) fn place_ignored(wanted: i64, row: &ras::Broker) -> Hold {
+    let seen = row.priority.unwrap_or_default();
     Hold::new(
-        Reason::WaitingForAgent,
+        Reason::ReconcileError,
         format!(
-            "The agent's state is {state}. Where the agent is missing, either install it on the server by hand, or \
-             delete this object and create it again with spec.install.agent: true. A later change of spec.install has \
-             no effect."
+            "The farm accepted the move and shows another place: priority should be {wanted} and is {seen}. It is not \
+             moved again until the spec or the order changes; check spec.api.priority.form of the RasFarm, which says \
+             whether a call moves a broker by one place or to a number."
         ),
     )
+}
+
+/// Beside what is in the farm: a primary keeps its spec for the day on which it is a secondary again.
+pub(super) const PRIORITY_OF_PRIMARY: &str =
+    "spec.priority says nothing while this broker is the primary of its site.";
+
+/// The same for a broker that is ours: where the next step is ours to offer, it is.
+pub(super) fn agent(object: &ObjectFacts, state: &str, health: Health) -> Hold {
+    let hold = agent_observed(state, health);
+    let offer = match health {
+        Health::NotApplied => {
+            format!("To apply all pending work of the farm: {}", apply_line(object, &object.desired.farm))
+        }
+        Health::Unreachable => "Where the agent is missing, either install it on the server by hand, or delete this \
+             object and create it again with spec.install.agent: true. A later change of spec.install has no effect."
+            .to_owned(),
+        Health::Healthy
+        | Health::Passing
+        | Health::Leaving
+        | Health::Restart
+        | Health::Version
+        | Health::Account
+        | Health::Broken => return hold,
+    };
+    Hold { message: format!("{} {offer}", hold.message), ..hold }
 }
 
 pub(super) fn deletion_protected(object: &ObjectFacts) -> Hold {
@@ -291,8 +345,19 @@ pub(super) fn deletion_quarantine() -> Hold {
     Hold { reason: Reason::Quarantine, ..quarantine() }
 }
 
-pub(super) fn deleting() -> Hold {
-    Hold::new(Reason::Deleting, "The broker is being deleted from the farm.")
+pub(super) fn deleting(desired: &Desired, facts: &FarmFacts) -> Hold {
+    if !desired.uninstall.agent {
+        return Hold::new(Reason::Deleting, "The broker is being deleted from the farm.");
+    }
+    Hold::new(
+        Reason::Deleting,
+        format!(
+            "The broker is being deleted from the farm, and its agent removed from {:?}, which can take up to {}. It \
+             goes on by itself; what the farm does meanwhile is shown in the RAS Console.",
+            desired.server,
+            duration(facts.install_limit)
+        ),
+    )
 }
 
 pub(super) fn primary_stays(object: &ObjectFacts) -> Hold {

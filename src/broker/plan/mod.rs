@@ -5,6 +5,7 @@ mod deletion;
 mod live;
 mod message;
 mod ownership;
+mod place;
 mod settled;
 
 use std::time::Duration;
@@ -52,6 +53,13 @@ pub enum Step {
         id: i64,
         /// The fields that differ, as wanted.
         fields: Fields,
+    },
+    /// Move the row in the order of its site.
+    Move {
+        /// The row's id.
+        id: i64,
+        /// Where it goes.
+        to: ras::Move,
     },
     /// Read the row afresh, and DELETE it if it is still the one that is ours.
     Delete {

@@ -1,7 +1,11 @@
 //! A row that is ours: what differs, what may be sent, and what the conditions say when nothing is left to send.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::place::{self, Placing};
 use super::{Draft, Plan, Step, message};
 use crate::broker::agent::{Health, health};
 use crate::broker::canonical::ServerName;
@@ -15,6 +19,9 @@ use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ApplyMode, Drift};
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
+
+/// Pause while more brokers come: shorter than the quiet after which a batch is applied.
+const GATHERING_ORDER: Duration = Duration::from_millis(200);
 
 type Difference = (Field, Value, Option<Value>);
 
@@ -39,28 +46,79 @@ pub(super) fn plan(
 ) -> Plan {
     let object = &observed.object;
     let differences = sorted_differences(object, &observed.memory, desired, row);
-    let shown = look(observed, facts, row, &differences).handled(&observed.memory, facts);
+    let placing = Placing::of(observed, facts, row, now);
+    let shown = look(observed, facts, row, &differences, placing).handled(&observed.memory, facts);
     if row.marked_for_deletion == Some(true) {
         return shown.shows(Findings::reconciling(message::marked(row)), now);
     }
-    let drift = drift_of(object, &observed.memory, row, &differences, now);
+    let mut drift = drift_of(object, &observed.memory, row, &differences, now);
+    drift.extend(placing.drift(observed, row, now));
     let shown = shown.drift(drift.clone());
-    if differences.send.is_empty() || desired.suspend || facts.hold.is_some() {
-        let findings = resting(observed, desired, facts, row, &differences, &drift);
-        return shown.shows(findings, now);
-    }
-    if let Some(failure) = waiting_failure(object, &observed.memory, now) {
-        let findings = Findings { drifted: drifted(&drift), ..failure.0 };
-        return shown.shows(findings, now).after(failure.1);
-    }
-    let hold = if is_being_created(object, &observed.memory) {
-        message::creating(desired)
-    } else {
-        message::updating(differences.send.iter().map(|(field, ..)| *field))
+    let step = next_step(&differences, placing, row);
+    let Some(step) = step.filter(|_| !desired.suspend && facts.hold.is_none()) else {
+        let findings = resting(observed, desired, facts, row, &Rest { differences, placing, drift });
+        return looking_again(shown.shows(findings, now), placing);
     };
-    let fields = differences.send.into_iter().map(|(field, wanted, _)| (field, wanted)).collect();
-    let findings = Findings { drifted: drifted(&drift), ..Findings::reconciling(hold) };
-    shown.shows(findings, now).then(Step::Update { id: row.id, fields })
+    let drifted = drifted(&drift);
+    if let Some(failure) = waiting_failure(object, &observed.memory, now) {
+        return shown.shows(Findings { drifted, ..failure.0 }, now).after(failure.1);
+    }
+    let findings = if differences.send.is_empty() && placing.is_tried_again(observed) {
+        Findings::unsynced(message::priority_unsupported())
+    } else if is_being_created(object, &observed.memory) {
+        Findings::reconciling(message::creating(desired))
+    } else {
+        Findings::reconciling(under_way(&observed.memory, &differences, placing))
+    };
+    shown.shows(Findings { drifted, ..findings }, now).then(step)
+}
+
+/// A PUT comes before a move: both are of one batch.
+fn next_step(differences: &Differences, placing: Placing, row: &ras::Broker) -> Option<Step> {
+    if !differences.send.is_empty() {
+        let fields = differences.send.iter().map(|(field, wanted, _)| (*field, wanted.clone())).collect();
+        return Some(Step::Update { id: row.id, fields });
+    }
+    match placing {
+        Placing::Move(to) => Some(Step::Move { id: row.id, to }),
+        Placing::Kept
+        | Placing::Primary
+        | Placing::Waits
+        | Placing::Gathers
+        | Placing::InDoubt(_)
+        | Placing::Ignored
+        | Placing::Unsupported => None,
+    }
+}
+
+/// A move is decided on a list from after all that may still take effect, and when all are there that it concerns.
+fn looking_again(plan: Plan, placing: Placing) -> Plan {
+    match placing {
+        Placing::InDoubt(left) if left.is_zero() => plan.with_list(),
+        Placing::InDoubt(left) => plan.after(left),
+        Placing::Gathers => plan.after(GATHERING_ORDER),
+        Placing::Kept
+        | Placing::Primary
+        | Placing::Move(_)
+        | Placing::Waits
+        | Placing::Ignored
+        | Placing::Unsupported => plan,
+    }
+}
+
+/// What is being changed, from the first write to the Apply.
+fn under_way(memory: &Memory, differences: &Differences, placing: Placing) -> Hold {
+    let sent = memory.update.as_ref().filter(|_| memory.unapplied.is_some());
+    let to_send: BTreeSet<Field> = differences.send.iter().map(|(field, ..)| *field).collect();
+    let fields = if to_send.is_empty() {
+        sent.into_iter().flat_map(|sent| sent.fields.keys().copied()).collect()
+    } else {
+        to_send
+    };
+    let was_moved = memory.moved.is_some_and(|moved| moved.settled.is_none())
+        || memory.unapplied == Some(Unapplied::Moved);
+    let is_moved = placing.is_under_way() || (memory.unapplied.is_some() && was_moved);
+    message::updating(fields.into_iter(), is_moved)
 }
 
 /// Whether the creation has not come to its end: fields that a POST cannot carry are part of it, also where an Apply
@@ -81,9 +139,11 @@ fn look<'a>(
     facts: &FarmFacts,
     row: &ras::Broker,
     differences: &Differences,
+    placing: Placing,
 ) -> Draft<'a> {
     let (object, memory) = (&observed.object, &observed.memory);
-    let is_unfinished = !differences.send.is_empty() && is_being_created(object, memory);
+    let is_to_do = !differences.send.is_empty() || placing.is_under_way();
+    let is_unfinished = is_to_do && is_being_created(object, memory);
     let on_its_way = (memory.unapplied.is_some() || is_unfinished) && facts.mode != ApplyMode::Manual;
     let draft = Draft::of(object);
     if on_its_way && object.status.observed.is_some() && object.status.id == Some(row.id) {
@@ -177,7 +237,8 @@ fn drift_of(
     now: Now,
 ) -> Vec<Drift> {
     if differences.send.is_empty() && differences.ignored.is_empty() {
-        return if memory.unapplied.is_some() { object.status.drift.clone() } else { Vec::new() };
+        let kept = object.status.drift.iter().filter(|drift| drift.field != place::FIELD);
+        return if memory.unapplied.is_some() { kept.cloned().collect() } else { Vec::new() };
     }
     let all = differences.send.iter().chain(&differences.ignored);
     all.filter_map(|difference| drift_entry(object, row, difference, now)).collect()
@@ -217,20 +278,40 @@ fn drifted(drift: &[Drift]) -> Option<String> {
     if list.is_empty() { None } else { Some(format!("The farm was changed outside: {list}.")) }
 }
 
+/// What nothing is sent of.
+struct Rest {
+    differences: Differences,
+    placing: Placing,
+    drift: Vec<Drift>,
+}
+
 /// What to show when nothing is sent.
 fn resting(
     observed: &Observed,
     desired: &Desired,
     facts: &FarmFacts,
     row: &ras::Broker,
-    differences: &Differences,
-    drift: &[Drift],
+    rest: &Rest,
 ) -> Findings {
+    let Rest { differences, placing, drift } = rest;
     let drifted = drifted(drift);
-    if let Some(findings) = resting_on_hold(desired, facts, !differences.send.is_empty()) {
+    let is_to_do = !differences.send.is_empty() || placing.is_under_way();
+    if let Some(findings) = resting_on_hold(desired, facts, is_to_do) {
         return Findings { drifted, ..findings };
     }
-    if let Some(hold) = unapplied(&observed.object, &observed.memory, desired, facts) {
+    let doubt = matches!(placing, Placing::InDoubt(_)).then(message::quarantine);
+    let unapplied = || unapplied(&observed.object, &observed.memory, desired, facts);
+    let waits = || {
+        let waits = placing.is_under_way() && !placing.is_tried_again(observed);
+        waits.then(|| {
+            if is_being_created(&observed.object, &observed.memory) {
+                message::creating(desired)
+            } else {
+                under_way(&observed.memory, differences, *placing)
+            }
+        })
+    };
+    if let Some(hold) = doubt.or_else(unapplied).or_else(waits) {
         return Findings { drifted, ..Findings::reconciling(hold) };
     }
     let unsynced = if !differences.forbidden.is_empty() {
@@ -238,10 +319,23 @@ fn resting(
     } else if !differences.ignored.is_empty() {
         Some(message::ignored(&differences.ignored))
     } else {
-        desired.priority.filter(|place| Some(*place) != row.priority).map(|_| message::priority_unsupported())
+        misplaced(observed, *placing, row)
     };
-    let waiting = agent_state(facts, row).map(|state| message::agent(&state));
-    Findings { unsynced, drifted, synced_anyway: true, reconciling: waiting, ..Findings::default() }
+    let waiting =
+        ailing_agent(facts, row).map(|(state, health)| message::agent(&observed.object, &state, health));
+    let remark = (*placing == Placing::Primary).then_some(message::PRIORITY_OF_PRIMARY);
+    Findings { unsynced, drifted, synced_anyway: true, reconciling: waiting, remark, ..Findings::default() }
+}
+
+/// Why the broker stays where it does not belong.
+fn misplaced(observed: &Observed, placing: Placing, row: &ras::Broker) -> Option<Hold> {
+    match placing {
+        Placing::Ignored => observed.place.as_ref().map(|place| message::place_ignored(place.wanted, row)),
+        Placing::Unsupported | Placing::Waits | Placing::Gathers | Placing::Move(_) => {
+            Some(message::priority_unsupported())
+        }
+        Placing::Kept | Placing::Primary | Placing::InDoubt(_) => None,
+    }
 }
 
 /// A suspended object rests whatever the farm says; another hold shows only where it keeps something back.
@@ -250,40 +344,47 @@ fn resting_on_hold(desired: &Desired, facts: &FarmFacts, something_to_send: bool
     if hold.reason == Reason::Suspended {
         return Some(Findings { readiness: Readiness::Kept, ..Findings::unsynced(hold) });
     }
-    something_to_send.then(|| Findings::reconciling(Hold::new(Reason::WaitingForFarm, hold.message)))
+    something_to_send.then(|| Findings::reconciling(hold.waiting()))
 }
 
 fn unapplied(object: &ObjectFacts, memory: &Memory, desired: &Desired, facts: &FarmFacts) -> Option<Hold> {
     let change = memory.unapplied?;
     if let Some(hold) = facts.hold.as_ref().filter(|hold| hold.reason != Reason::Suspended) {
         // What keeps the Apply back is the farm's to say.
-        return Some(Hold::new(Reason::WaitingForFarm, hold.message.clone()));
+        return Some(hold.waiting());
     }
     Some(match (facts.mode, change) {
         (ApplyMode::Manual, _) => message::awaiting_apply(object, &desired.farm),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(),
-        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Created | Unapplied::Updated) => {
-            match &memory.update {
-                Some(_) | None if is_being_created(object, memory) => message::creating(desired),
-                Some(sent) => message::updating(sent.fields.keys().copied()),
-                None => message::applying(Reason::Updating),
-            }
+        (ApplyMode::Auto | ApplyMode::Guarded, Unapplied::Deleted) => message::deleting(desired, facts),
+        (ApplyMode::Auto | ApplyMode::Guarded, _) if is_being_created(object, memory) => {
+            message::creating(desired)
         }
+        (ApplyMode::Auto | ApplyMode::Guarded, _) if is_known(memory) => {
+            under_way(memory, &Differences::default(), Placing::Kept)
+        }
+        (
+            ApplyMode::Auto | ApplyMode::Guarded,
+            Unapplied::Created | Unapplied::Updated | Unapplied::Moved,
+        ) => message::applying(Reason::Updating),
     })
 }
 
-/// The state of an agent that is not as it should be. An agent list that could not be read, or that names no servers,
-/// lowers nothing.
-pub(super) fn agent_state(facts: &FarmFacts, row: &ras::Broker) -> Option<String> {
+/// Whether this process knows what it has written.
+fn is_known(memory: &Memory) -> bool {
+    memory.update.is_some() || memory.moved.is_some() || memory.unapplied == Some(Unapplied::Moved)
+}
+
+/// The state of an agent that is not as it should be, and what it means. An agent list that could not be read, or that
+/// names no servers, lowers nothing.
+pub(super) fn ailing_agent(facts: &FarmFacts, row: &ras::Broker) -> Option<(String, Health)> {
     let agent = facts.snapshot.agent(&ServerName::new(&row.server));
     let Some(agent) = agent else {
-        return facts.snapshot.has_agents().then(|| "not reported by the farm".to_owned());
+        let unseen = || ("not reported by the farm".to_owned(), Health::Unreachable);
+        return facts.snapshot.has_agents().then(unseen);
     };
     let seen = row_fields(row);
     let disabled = seen.get(&Field::Enabled) == Some(&Value::Flag(false));
     let standby = seen.get(&Field::Standby) == Some(&Value::Flag(true));
-    match health(agent.state, disabled, standby) {
-        Health::Healthy => None,
-        Health::InProgress | Health::Broken => Some(agent.state.name().into_owned()),
-    }
+    let health = health(agent.state, disabled, standby);
+    (health != Health::Healthy).then(|| (agent.state.name().into_owned(), health))
 }

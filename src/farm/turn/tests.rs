@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::crd::condition::Reason;
 use crate::crd::{PendingApply, RasFarm};
 use crate::farm::limiter::Take;
 use crate::farm::state::{Link, Trouble};
-use crate::farm::view::Hold;
+use crate::farm::view::{Hold, Unapplied};
 use crate::ras::{self, AuthToken};
 
 const START: Duration = Duration::from_secs(1_000_000);
@@ -41,6 +42,7 @@ fn link() -> Link {
         endpoint: ras::parse_endpoint("https://farm.example:20443").unwrap(),
         tls: ras::TlsConfig::default(),
         request_timeout: Duration::from_secs(30),
+        install_timeout: Duration::from_mins(15),
         hosts: ras::HostPolicy::new::<String>(&[]),
         api: ras::ApiPaths::default(),
     };
@@ -74,12 +76,17 @@ fn primary() -> ras::Broker {
     ras::Broker { id: 1, server: "one".into(), site_id: 1, ..ras::Broker::default() }
 }
 
-const CREATE: Need = Need { calls: 1, writes: true, fresh_list: true };
-const DELETE: Need = Need { calls: 2, writes: true, fresh_list: false };
-const READ: Need = Need { calls: 1, writes: false, fresh_list: false };
+const CREATE: Need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
+const DELETE: Need = Need { calls: 2, fresh_list: false, ..CREATE };
+const READ: Need = Need { writes: false, fresh_list: false, ..CREATE };
+const INSTALL: Need = Need { pace: Pace::Install, ..CREATE };
 
 /// What the actor is in the middle of: a task and the calls that it has still to take.
 type Doing = (Task, usize);
+
+fn is_short_write(need: &Need) -> bool {
+    need.writes && need.pace == Pace::Ordinary
+}
 
 struct Game {
     state: FarmState,
@@ -92,13 +99,19 @@ struct Game {
     flying: Vec<Need>,
     grants: Vec<Duration>,
     unapplied: usize,
+    /// What the Apply that is on its way commits.
+    committing: usize,
     applies: usize,
 }
 
 impl Game {
     fn new(mode: &str, requests: u32) -> Self {
-        let mut state = FarmState::new(object(mode, false, requests), Duration::from_mins(5));
-        drop(state.take_link(link(), Vec::new()));
+        let mut state = FarmState::new(
+            object(mode, false, requests),
+            Duration::from_mins(5),
+            Arc::new(Semaphore::new(2)),
+        );
+        state.take_link(link(), Vec::new());
         Self {
             state,
             now: START,
@@ -109,6 +122,7 @@ impl Game {
             flying: Vec::new(),
             grants: Vec::new(),
             unapplied: 0,
+            committing: 0,
             applies: 0,
         }
     }
@@ -146,12 +160,17 @@ impl Game {
         let task = self.state.next(now);
         let calls = match task {
             Task::Apply => {
-                assert!(!self.flying.iter().any(|need| need.writes), "an Apply beside a write");
+                assert!(!self.flying.iter().any(is_short_write), "an Apply beside a write");
+                self.committing = std::mem::take(&mut self.unapplied);
                 1
             }
             Task::Connect => 4,
             Task::Poll => 2,
             Task::List | Task::OpenBatch => 1,
+            Task::GiveBack => {
+                drop(self.state.take_retired());
+                return;
+            }
             Task::Report => {
                 self.state.unreported = false;
                 self.state.reported_at = Some(self.now);
@@ -184,14 +203,16 @@ impl Game {
                 self.state.batch.open(self.now, was_pending);
             }
             Task::Apply => {
-                assert!(!self.flying.iter().any(|need| need.writes), "a write beside an Apply");
+                assert!(!self.flying.iter().any(is_short_write), "a write beside an Apply");
                 self.applies += 1;
-                self.unapplied = 0;
-                self.state.batch.applied();
-                self.state.pending = None;
+                self.committing = 0;
+                self.state.batch.applied(self.now, None);
+                if self.state.batch.is_closed() {
+                    self.state.pending = None;
+                }
                 self.list();
             }
-            Task::Report | Task::Rest(_) => unreachable!("done at once"),
+            Task::GiveBack | Task::Report | Task::Rest(_) => unreachable!("done at once"),
         }
     }
 
@@ -214,6 +235,8 @@ impl Game {
         }
         assert!(!need.writes || self.state.hold().is_none(), "a write while held");
         assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))) || !need.writes);
+        let installs = self.flying.iter().filter(|other| other.pace == Pace::Install).count();
+        assert!(need.pace == Pace::Ordinary || installs < 4, "too many installations");
         assert!(!need.writes || self.state.pending.is_some(), "a write before it was written down");
         let granted = need.calls.min(usize::try_from(self.requests).unwrap());
         self.grants.extend(std::iter::repeat_n(self.now, granted));
@@ -222,16 +245,15 @@ impl Game {
     }
 
     /// One call comes back.
-    fn land(&mut self) {
-        if self.flying.is_empty() {
-            return;
-        }
-        let need = self.flying.remove(0);
+    fn land(&mut self, pace: Pace) {
+        let Some(index) = self.flying.iter().position(|need| need.pace == pace) else { return };
+        let need = self.flying.remove(index);
         if need.writes {
+            assert!(self.state.pending.is_some(), "an unanswered write, and nothing says so");
             self.unapplied += 1;
             self.state.batch.touch(self.now);
         }
-        self.state.batch.end(self.now);
+        self.state.batch.end(self.now, pace);
     }
 
     fn assert_limit(&self) {
@@ -246,14 +268,17 @@ impl Game {
 
     /// Everybody does what it can, in turns, until nobody has anything left to do.
     fn play_on(&mut self) {
-        for _ in 0..20_000 {
+        for turn in 0..20_000 {
             self.act();
             self.reconcile();
-            self.land();
+            self.land(Pace::Ordinary);
+            if turn % 500 == 0 {
+                self.land(Pace::Install);
+            }
             self.now += ms(20);
             if self.needs.is_empty()
                 && self.flying.is_empty()
-                && self.unapplied == 0
+                && self.unapplied + self.committing == 0
                 && self.state.batch.is_closed()
             {
                 return;
@@ -268,7 +293,7 @@ enum Move {
     Arrive(usize, u8),
     Act,
     Reconcile,
-    Land,
+    Land(Pace),
     Pass(u64),
     Suspend(bool),
     Foreign(bool),
@@ -277,10 +302,11 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        3 => (0_usize..12, 0_u8..3).prop_map(|(number, kind)| Move::Arrive(number, kind)),
+        3 => (0_usize..12, 0_u8..4).prop_map(|(number, kind)| Move::Arrive(number, kind)),
         8 => Just(Move::Act),
         6 => Just(Move::Reconcile),
-        4 => Just(Move::Land),
+        4 => Just(Move::Land(Pace::Ordinary)),
+        1 => Just(Move::Land(Pace::Install)),
         4 => (0_u64..900).prop_map(Move::Pass),
         1 => any::<bool>().prop_map(Move::Suspend),
         1 => any::<bool>().prop_map(Move::Foreign),
@@ -293,11 +319,11 @@ fn play(game: &mut Game, mode: &str, moves: Vec<Move>) {
     for one in moves {
         match one {
             Move::Arrive(number, kind) => {
-                game.arrive(number, [CREATE, DELETE, READ][usize::from(kind)]);
+                game.arrive(number, [CREATE, DELETE, READ, INSTALL][usize::from(kind)]);
             }
             Move::Act => game.act(),
             Move::Reconcile => game.reconcile(),
-            Move::Land => game.land(),
+            Move::Land(pace) => game.land(pace),
             Move::Pass(millis) => game.now += ms(millis),
             Move::Suspend(suspend) => game.state.set_object(object(mode, suspend, game.requests)),
             // It is the actor that finds out, and it tells before it looks again.
@@ -358,7 +384,7 @@ fn a_manual_batch_takes_writes_for_as_long_as_a_person_takes() {
     for _ in 0..200 {
         game.act();
         game.reconcile();
-        game.land();
+        game.land(Pace::Ordinary);
         game.now += ms(500);
     }
     assert!(game.needs.is_empty());
@@ -366,7 +392,7 @@ fn a_manual_batch_takes_writes_for_as_long_as_a_person_takes() {
     for _ in 0..100 {
         game.act();
         game.reconcile();
-        game.land();
+        game.land(Pace::Ordinary);
         game.now += ms(100);
     }
     assert!(game.needs.is_empty(), "{:?}", game.state.batch);
@@ -416,4 +442,56 @@ fn the_circuit_closes_when_its_probe_succeeds() {
     assert_eq!(game.state.next(game.now()), Task::Poll);
     game.list();
     assert!(!game.state.breaker.is_open());
+}
+
+#[test]
+fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_the_next() {
+    let mut game = Game::new("Auto", 9);
+    game.act();
+    let now = game.now();
+    let [early, late] = ["early", "late"].map(|name| ObjectKey::new("ns", name));
+    let state = &mut game.state;
+    state.wrote(&early, Unapplied::Updated);
+    assert_eq!(state.apply_now(now), Task::Apply);
+    state.wrote(&late, Unapplied::Created);
+    assert_eq!(state.take_applied(), [(early, Unapplied::Updated)].into());
+    assert_eq!(state.apply_now(now), Task::Apply);
+    assert_eq!(state.take_applied(), [(late, Unapplied::Created)].into());
+}
+
+#[test]
+fn a_session_that_was_replaced_is_given_back_after_its_last_call() {
+    let mut game = Game::new("Auto", 9);
+    let installing = game.state.link.as_ref().unwrap().calls.token();
+    game.state.take_link(link(), Vec::new());
+    assert_ne!(game.state.next(game.now()), Task::GiveBack);
+    assert!(game.state.take_retired().is_none());
+    drop(installing);
+    assert_eq!(game.state.next(game.now()), Task::GiveBack);
+    assert!(game.state.take_retired().is_some() && game.state.take_retired().is_none());
+}
+
+#[test]
+fn installations_leave_the_places_of_others_free_and_wait_for_a_worker_of_their_own() {
+    let mut game = Game::new("Auto", 100);
+    game.act();
+    while game.doing.is_some() {
+        game.act();
+    }
+    game.state.pending = Some(PendingApply {
+        since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(game.now().wall),
+        brokers: 1,
+    });
+    game.state.batch.open(game.now, false);
+    let key = |number: usize| ObjectKey::new("ns", format!("b{number}"));
+    let now = game.now();
+    let admitted = (0..6).filter(|number| game.state.admit(&key(*number), INSTALL, now)).count();
+    assert_eq!(admitted, INSTALLS);
+    assert_eq!(game.state.call(now), [], "the others wait");
+    game.state.batch.end(game.now, Pace::Install);
+    let all = Arc::clone(&game.state.workers).try_acquire_many_owned(2).unwrap();
+    assert_eq!(game.state.call(now), [], "farms elsewhere keep all the workers that may wait");
+    drop(all);
+    assert_eq!(game.state.call(now).len(), 2);
+    assert!(game.state.admit(&key(9), CREATE, now) || game.state.call(now).contains(&key(9)));
 }

@@ -104,11 +104,12 @@ struct Settings {
     guid: Option<String>,
     reachable: Option<bool>,
     session_idle_minutes: Option<u32>,
+    install_seconds: Option<u32>,
 }
 
 pub(super) async fn settings(State(farms): State<Farms>, Path(farm): Path<String>, body: Bytes) -> Answer {
     let farm = find(&farms, &farm)?;
-    let Settings { guid, reachable, session_idle_minutes } = read(&body)?;
+    let Settings { guid, reachable, session_idle_minutes, install_seconds } = read(&body)?;
     if let Some(guid) = guid {
         farm.set_guid(&guid);
     }
@@ -117,6 +118,9 @@ pub(super) async fn settings(State(farms): State<Farms>, Path(farm): Path<String
     }
     if let Some(minutes) = session_idle_minutes {
         farm.set_session_idle(SignedDuration::from_mins(i64::from(minutes)));
+    }
+    if let Some(seconds) = install_seconds {
+        farm.set_install_time(std::time::Duration::from_secs(seconds.into()));
     }
     done()
 }

@@ -6,7 +6,7 @@ ras-simulator: control interface. FARM is a farm's place, from 0, or its name. B
 GET    /switches                           every switch with its readings
 GET    /farms                              the farms with their endpoints
 GET    /farms/FARM                         the whole state: sites, brokers, sessions, clock, faults, switches
-PATCH  /farms/FARM                         {\"guid\", \"reachable\", \"sessionIdleMinutes\"}
+PATCH  /farms/FARM                         {\"guid\", \"reachable\", \"sessionIdleMinutes\", \"installSeconds\"}
 GET    /farms/FARM/brokers                 the brokers with their agents' states
 POST   /farms/FARM/brokers                 {\"server\", \"siteId\", \"person\"}: a person adds a broker
 PATCH  /farms/FARM/brokers/ID              {\"enabled\", \"standby\", \"description\", \"ip\", \"alternativeIPs\", \"person\"}

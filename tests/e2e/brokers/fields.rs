@@ -8,7 +8,7 @@ use super::{
     object_was_written, object_writes, puts, row_is, told,
 };
 use crate::support::stays;
-use crate::world::{World, condition, server};
+use crate::world::{World, condition};
 
 const CREATED: [&str; 3] =
     ["patch rasbrokers 200", "patch rasbrokers/status 200", "patch rasbrokers/status 200"];
@@ -214,17 +214,6 @@ async fn what_waits_for_somebodys_apply_is_not_sent_again_each_period() {
     world.farm().apply_as_person("alice");
     world.broker_shows("cb1", "Synced", "False", "ReconcileError").await;
     assert_eq!(puts(&world).len(), 1);
-}
-
-#[tokio::test]
-async fn a_priority_is_told_to_be_unsupported_and_everything_else_is_done() {
-    let world = World::with("priority", farm_with(vec![]), json!({})).await;
-    world.create_broker("cb1", json!({"priority": 7, "description": "done"})).await;
-    let broker = world.broker_shows("cb1", "Synced", "False", "Unsupported").await;
-    let row = world.farm().broker_named(&server("cb1")).expect("a row");
-    assert_eq!(row.description, "done");
-    assert!(message(&broker, "Ready").contains("spec.priority"));
-    farm_is_left_alone(&world).await;
 }
 
 #[tokio::test]

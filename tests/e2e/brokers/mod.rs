@@ -46,7 +46,7 @@ fn broker_writes(world: &World) -> usize {
 }
 
 /// The path with its query of the last request of this method.
-fn last_path(world: &World, method: &str) -> String {
+pub(crate) fn last_path(world: &World, method: &str) -> String {
     let journal = world.farm().journal();
     let is_broker = |entry: &&ras_operator::simulator::JournalEntry| {
         entry.method == method && entry.route.starts_with("/api/Broker")
@@ -62,7 +62,7 @@ fn object_writes(world: &World, name: &str, mark: Mark) -> Vec<String> {
 }
 
 /// Waits until exactly this was written to the object: the audit log may trail what a reader sees by a moment.
-async fn object_was_written(world: &World, name: &str, mark: Mark, expected: &[&str]) {
+pub(crate) async fn object_was_written(world: &World, name: &str, mark: Mark, expected: &[&str]) {
     eventually("the object was written so often", SOON, async || {
         let lines = object_writes(world, name, mark);
         if lines == expected { Ok(()) } else { Err(lines) }
@@ -76,7 +76,7 @@ fn id_of(broker: &RasBroker) -> i64 {
 }
 
 /// The message of a condition.
-fn message(broker: &RasBroker, type_: &str) -> String {
+pub(crate) fn message(broker: &RasBroker, type_: &str) -> String {
     condition(broker, type_).unwrap_or_else(|| panic!("no {type_}: {:#?}", broker.status)).2
 }
 

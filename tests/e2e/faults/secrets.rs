@@ -12,13 +12,13 @@ use crate::world::{FARM, World};
 /// Characters that each encoding treats in its own way.
 const FARM_PASSWORD: &str = "Kanari/9+%41 \"voegel\\pfeifen&laut=ü";
 const AGENT_PASSWORD: &str = "Zeisig 7/ä?+%2F\"schlaegt&im=Busch\\";
+const REMOVAL_PASSWORD: &str = "Stieglitz'8;%2B~ruft#im`Ahorn/ö+\\\"";
 /// What is found of a secret counts from this length on.
 const WINDOW: usize = 12;
 
-/// A Secret that makes an answer of the farm echo what it was sent.
-fn echoing(status: u16) -> Effect {
-    let body =
-        format!(r#"{{"detail":"bad password {FARM_PASSWORD}","msg":"for {AGENT_PASSWORD}","code":7}}"#);
+/// An answer of the farm that echoes the secret which it was sent.
+fn echoing(status: u16, secret: &str) -> Effect {
+    let body = json!({"detail": format!("bad password {secret}"), "msg": secret, "code": 7}).to_string();
     Effect::Answer { status, headers: std::collections::BTreeMap::default(), body }
 }
 
@@ -31,11 +31,13 @@ async fn no_password_and_no_token_is_in_anything_that_the_operator_puts_out() {
     for (name, username, password) in [
         (objects::credentials_name(FARM), "svc-ras", FARM_PASSWORD),
         ("agents".to_owned(), "CORP\\setup", AGENT_PASSWORD),
+        ("removals".to_owned(), "CORP\\remover", REMOVAL_PASSWORD),
     ] {
         world.apply(objects::secret(&name, username, password)).await;
     }
     let mut object = objects::farm(FARM, &world.farm().endpoint(), world.simulator.ca_pem());
     object["spec"]["requestTimeout"] = "2s".into();
+    object["spec"]["installTimeout"] = "2s".into();
     object["spec"]["resyncPeriod"] = "1s".into();
     object["spec"]["rateLimit"] = json!({"requests": 1000, "window": "1s"});
     world.apply(object).await;
@@ -44,8 +46,13 @@ async fn no_password_and_no_token_is_in_anything_that_the_operator_puts_out() {
     live_through_every_refusal(&world).await;
     let put_out = everything(&world).await;
     assert!(put_out.contains(" TRACE "), "the log was to hold everything");
-    let tokens = (1..200).map(|number| token(&world.farm().guid(), number));
-    for secret in [FARM_PASSWORD, AGENT_PASSWORD].map(str::to_owned).into_iter().chain(tokens) {
+    let logons =
+        i64::try_from(super::requests(&world, "POST", "/api/Session/logon").len()).expect("a number");
+    assert!(logons > 2, "{logons}");
+    let tokens = (1..=logons).map(|number| token(&world.farm().guid(), number));
+    for secret in
+        [FARM_PASSWORD, AGENT_PASSWORD, REMOVAL_PASSWORD].map(str::to_owned).into_iter().chain(tokens)
+    {
         if let Some(found) = find(&put_out, &secret) {
             panic!("{found:?} of a secret was put out");
         }
@@ -54,21 +61,36 @@ async fn no_password_and_no_token_is_in_anything_that_the_operator_puts_out() {
 
 /// Refusals at every call that carries a password, or whose answer may hold one.
 async fn live_through_every_refusal(world: &World) {
-    let routes = [("POST", BROKERS), ("PUT", BROKER), ("DELETE", BROKER), ("POST", APPLY), ("GET", BROKERS)];
-    for (method, route) in routes {
-        for effect in [echoing(400), Effect::Unauthorized] {
+    let routes = [
+        ("POST", BROKERS, AGENT_PASSWORD),
+        ("PUT", BROKER, ""),
+        ("DELETE", BROKER, REMOVAL_PASSWORD),
+        ("POST", APPLY, ""),
+        ("GET", BROKERS, ""),
+    ];
+    for (method, route, secret) in routes {
+        for effect in [echoing(400, secret), Effect::Unauthorized] {
             world.farm().fault(Fault::new(effect).on(method, route));
         }
     }
-    let agents = json!({"agent": true, "credentialsSecretRef": {"name": "agents"}});
-    let spec = json!({"description": "kept", "install": agents, "uninstall": agents});
+    // Errors of the connection, and a time limit, are told in words of their own.
+    world.farm().fault(Fault::new(Effect::Hang).on("POST", BROKERS).after_commit());
+    world.farm().fault(Fault::new(Effect::Reset).on("DELETE", BROKER));
+    let with_account = |name: &str| json!({"agent": true, "credentialsSecretRef": {"name": name}});
+    let spec = json!({
+        "description": "kept", "install": with_account("agents"), "uninstall": with_account("removals"),
+    });
     world.create_broker("cb1", spec).await;
     ready(world, "cb1").await;
-    world.farm().fault(Fault::new(echoing(401)).on("POST", "/api/Session/logon"));
+    world.farm().fault(Fault::new(echoing(401, FARM_PASSWORD)).on("POST", "/api/Session/logon"));
     world.farm().end_sessions();
     requested(world, "POST", "/api/Session/logon", 3).await;
     world.delete_broker("cb1").await;
     gone(world, "cb1").await;
+    for (method, route) in [("POST", BROKERS), ("DELETE", BROKER)] {
+        let sent = super::requests(world, method, route);
+        assert!(sent.len() > 2 && sent.iter().all(|entry| entry.path.contains("password=***")), "{sent:#?}");
+    }
 }
 
 /// The built operator with every log line that there is.

@@ -1,0 +1,196 @@
+//! Moves in the order of a site: one at a time, and after one without an answer none until it is certain what became
+//! of it, since a move by one place must not be made twice.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::actor::Actor;
+use super::snapshot::RowKey;
+use super::state::FarmState;
+use super::view::{FarmView, Unapplied};
+use crate::broker::intent::quarantine_of;
+use crate::broker::order::{self, SiteKey};
+use crate::clock::Now;
+use crate::crd::Capability;
+use crate::kubernetes::ObjectKey;
+use crate::ras::{self, Outcome};
+
+/// What is under way in the sites' orders.
+#[derive(Debug, Default)]
+pub(super) struct MovesState {
+    /// Sites in which a move is on its way.
+    pub(super) sites: BTreeSet<i64>,
+    /// Until when a move without an answer may still take effect.
+    pub(super) not_before: Duration,
+    /// Rows that our moves shifted, and no list has shown since: their objects show the new place then.
+    pub(super) shifted: HashSet<RowKey>,
+    /// A row whose move was answered with 404, and when: a list from after it tells whether the row has gone or the
+    /// farm has no such call.
+    pub(super) not_found: Option<(i64, Duration)>,
+}
+
+/// One move of a row of this broker.
+#[derive(Clone, Debug)]
+pub struct Moving {
+    /// The site.
+    pub site_id: i64,
+    /// The row.
+    pub id: i64,
+    /// Where it goes.
+    pub to: ras::Move,
+    /// The objects that are in their place only once the site's moves are applied.
+    pub concerned: Vec<ObjectKey>,
+}
+
+impl Actor {
+    /// A row may be out of its place by the change of another.
+    pub(super) fn wake_misplaced(&self, changed: &HashSet<RowKey>) {
+        let view = self.farm.view();
+        let FarmView::Up(facts) = view else { return };
+        let sites: BTreeSet<i64> = changed.iter().map(|key| key.site_id).collect();
+        for site_id in sites {
+            let stated = self.brokers.stated(&SiteKey { identity: facts.identity.clone(), site_id });
+            if !stated.is_empty() {
+                self.wake_brokers(order::concerned(&facts.snapshot, site_id, &stated, facts.moves.form));
+            }
+        }
+    }
+}
+
+impl FarmState {
+    /// A move of an earlier process, or one without an answer, may take effect for as long as its quarantine lasts.
+    pub(super) fn expect_late_moves(&mut self, now: Now) {
+        self.moves.not_before = now.boot + quarantine_of(self.object.spec.request_timeout.get());
+    }
+
+    /// Takes over what a move was answered with.
+    pub(super) fn take_move(&mut self, moving: &Moving, answer: &Result<(), ras::Error>, now: Now) {
+        match answer {
+            Ok(()) => {
+                self.note_moves(Ok(()));
+                let shifted =
+                    Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
+                self.moves.shifted.extend(shifted.iter().map(RowKey::of));
+                self.written.extend(shifted.into_iter().map(|row| (now.boot, row)));
+                self.concern(moving, false);
+            }
+            Err(error) if error.outcome() == Outcome::Unknown => {
+                self.expect_late_moves(now);
+                self.concern(moving, true);
+            }
+            // A broker that has vanished gives the same answer as a call that there is not.
+            Err(error) if error.is_not_found() => {
+                self.moves.not_found = Some((moving.id, now.boot));
+                self.list_asked = true;
+            }
+            Err(error) => self.note_moves(Err(error.status())),
+        }
+    }
+
+    /// Who stands where they belong by this move does so only once it is applied.
+    fn concern(&mut self, moving: &Moving, is_lost: bool) {
+        for key in &moving.concerned {
+            self.wrote(key, Unapplied::Moved);
+            if is_lost {
+                self.unanswered.insert(key.clone());
+            }
+        }
+    }
+
+    /// A list that was asked for at `asked` has been taken over.
+    pub(super) fn take_order(&mut self, asked: Duration) -> HashSet<RowKey> {
+        if let Some((id, _)) = self.moves.not_found.take_if(|(_, at)| *at <= asked)
+            && self.snapshot.row(id).is_some()
+        {
+            self.note_moves(Err(Some(404)));
+        }
+        std::mem::take(&mut self.moves.shifted)
+    }
+
+    fn note_moves(&mut self, answer: Result<(), Option<u16>>) {
+        let lacked = self.capabilities.lacks(Capability::Priority);
+        self.unreported |= self.capabilities.note(Capability::Priority, answer);
+        self.object_news |= lacked != self.capabilities.lacks(Capability::Priority);
+    }
+
+    /// What was lacking may be there by now.
+    pub(super) fn try_lacks_again(&mut self) {
+        self.object_news |= self.capabilities.forget_lacks();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::crd::RasFarm;
+
+    fn at(seconds: u64) -> Now {
+        Now { wall: Timestamp::UNIX_EPOCH, boot: Duration::from_secs(seconds) }
+    }
+
+    fn row(id: i64, place: i64) -> ras::Broker {
+        let server = format!("cb{id}");
+        ras::Broker { id, server, site_id: 1, priority: Some(place), ..ras::Broker::default() }
+    }
+
+    fn listed(rows: &[ras::Broker]) -> FarmState {
+        let spec = json!({
+            "endpoint": "https://farm.example:20443", "credentialsSecretRef": {"name": "account"},
+        });
+        let farm = RasFarm::new("north", serde_json::from_value(spec).unwrap());
+        let mut state = FarmState::new(Arc::new(farm), Duration::from_mins(5), Arc::new(Semaphore::new(1)));
+        state.take_list(rows.to_vec(), at(1).boot, None);
+        state
+    }
+
+    fn moving() -> Moving {
+        let concerned = vec![ObjectKey::new("ns", "cb2"), ObjectKey::new("ns", "cb3")];
+        Moving { site_id: 1, id: 3, to: ras::Move::Up, concerned }
+    }
+
+    fn refused(status: u16) -> ras::Error {
+        let refusal = ras::Refusal { status, retry_after: None, code: None, detail: None };
+        ras::Error::new(ras::Route::MoveBroker, ras::ErrorKind::Status(refusal))
+    }
+
+    #[test]
+    fn a_404_means_that_there_is_no_such_call_only_if_a_later_list_has_the_row() {
+        let rows = [row(1, 0), row(2, 1), row(3, 2)];
+        for (later, lacks) in [(&rows[..], true), (&rows[..2], false)] {
+            let mut state = listed(&rows);
+            state.take_move(&moving(), &Err(refused(404)), at(10));
+            assert!(state.list_asked && state.unapplied.is_empty());
+            state.take_list(rows.to_vec(), at(9).boot, None);
+            assert!(!state.capabilities.lacks(Capability::Priority), "a list from before tells nothing");
+            state.take_list(later.to_vec(), at(11).boot, None);
+            assert_eq!(state.capabilities.lacks(Capability::Priority), lacks);
+            assert_eq!(std::mem::take(&mut state.object_news), lacks, "all brokers show it");
+            state.try_lacks_again();
+            assert!(!state.capabilities.lacks(Capability::Priority));
+            assert_eq!(state.object_news, lacks);
+        }
+        let mut state = listed(&rows);
+        state.take_move(&moving(), &Err(refused(405)), at(10));
+        assert!(state.capabilities.lacks(Capability::Priority));
+    }
+
+    #[test]
+    fn an_answered_move_is_shown_at_once_and_told_with_the_next_list() {
+        let mut state = listed(&[row(1, 0), row(2, 1), row(3, 2)]);
+        state.take_move(&moving(), &Ok(()), at(10));
+        assert_eq!(*state.snapshot.order(1), [3, 2]);
+        assert_eq!(state.unapplied.len(), 2, "whoever is shifted waits for the Apply too");
+        assert_eq!(state.capabilities.listed(), [Capability::Priority]);
+        // A list from before the move does not undo it; one from after it changes nothing, and still wakes both.
+        state.take_list(vec![row(1, 0), row(2, 1), row(3, 2)], at(9).boot, None);
+        assert_eq!(*state.snapshot.order(1), [3, 2]);
+        state.moves.shifted.extend([2, 3].map(|id| RowKey::of(&row(id, 0))));
+        let told = state.take_list(vec![row(1, 0), row(3, 1), row(2, 2)], at(11).boot, None);
+        assert_eq!(told.len(), 2);
+    }
+}
