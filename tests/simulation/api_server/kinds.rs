@@ -2,9 +2,11 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion,
+};
 use kube::ResourceExt;
-use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use kube::core::cel::{CompiledSchema, ValidationErrors, compile_schema, validate_compiled};
 use ras_operator::crd;
 use serde_json::{Value, json};
 
@@ -15,15 +17,21 @@ use super::schema::Schema;
 pub(super) const DEFINITIONS: &str = "customresourcedefinitions";
 /// The name of namespaces in a path.
 pub(super) const NAMESPACES: &str = "namespaces";
-/// Every schema's `pattern` becomes a rule with this message: one engine for both.
-const PATTERN: &str = "should match the pattern";
+/// Faults with which an object is too wrong for rules to be asked about it.
+const BLOCKING: [&str; 5] = [
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTypeInvalid",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+];
 
 /// What is known of a kind.
 pub(super) struct Kind {
     pub(super) group: String,
     pub(super) version: String,
     pub(super) plural: String,
-    pub(super) kind: String,
+    pub(super) name: String,
     pub(super) is_namespaced: bool,
     /// Whether a PUT without a version overwrites what is there.
     pub(super) is_overwritable: bool,
@@ -31,6 +39,8 @@ pub(super) struct Kind {
     pub(super) is_created_by_put: bool,
     /// Present for kinds that a definition made; its name.
     pub(super) definition: Option<String>,
+    /// Fields by which its objects can be listed, as JSON pointers.
+    pub(super) selectable: Vec<String>,
     pub(super) schema: Schema,
     rules: Option<CompiledSchema>,
 }
@@ -54,21 +64,26 @@ impl Kind {
     pub(super) fn faults(&self, new: &Value, old: Option<&Value>) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.schema.check("", new, &mut faults);
-        // A rule is not asked about an object that has the wrong shape.
-        if faults.is_empty()
-            && let Some(rules) = &self.rules
-        {
-            let broken = Validator::new().validate_compiled(rules, new, old).err();
-            faults.extend(
-                broken
-                    .into_iter()
-                    .flat_map(kube::core::cel::ValidationErrors::into_vec)
-                    .map(|error| Fault::invalid(&error.field_path, &error.message)),
-            );
+        let Some(rules) = &self.rules else { return faults };
+        if faults.iter().any(|fault| BLOCKING.contains(&fault.reason)) {
+            faults.push(Fault::invalid("<nil>", "null: some validation rules were not checked"));
+        } else if old.is_none_or(|old| old["spec"] != new["spec"]) {
+            // There are rules in specs alone, and what has passed once passes again; judging them takes long.
+            let broken = validate_compiled(rules, new, old).err();
+            let broken = broken.into_iter().flat_map(ValidationErrors::into_vec);
+            faults.extend(broken.map(|error| Fault::invalid(&error.field_path, &error.message)));
         }
         faults
     }
 }
+
+/// The project's definitions, as they are installed.
+pub(super) static CRDS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    crd::crds()
+        .iter()
+        .map(|definition| serde_json::to_value(definition).expect("a definition is JSON"))
+        .collect()
+});
 
 /// All kinds.
 pub(super) static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -88,11 +103,12 @@ fn builtin_kind((group, version, plural, kind): (&str, &str, &str, &str)) -> Kin
         group: group.to_owned(),
         version: version.to_owned(),
         plural: plural.to_owned(),
-        kind: kind.to_owned(),
+        name: kind.to_owned(),
         is_namespaced: ![NAMESPACES, DEFINITIONS].contains(&plural),
         is_overwritable: ["secrets", "configmaps", NAMESPACES, "events"].contains(&plural),
         is_created_by_put: plural == "leases" || plural == "events",
         definition: None,
+        selectable: vec!["/metadata/name".to_owned(), "/metadata/namespace".to_owned()],
         schema: with_metadata(json!({"x-kubernetes-preserve-unknown-fields": true})),
         rules: None,
     }
@@ -102,41 +118,27 @@ fn custom_kind(definition: &CustomResourceDefinition) -> Kind {
     let version = &definition.spec.versions[0];
     let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     let mut schema = serde_json::to_value(schema).expect("a schema is JSON");
-    let rules = {
-        let mut schema = schema.clone();
-        patterns_to_rules(&mut schema);
-        compile_schema(&schema)
-    };
-    // Rules look at values that differ from `oldSelf` only where both are there, so metadata is of no interest to them.
+    let rules = compile_schema(&schema);
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     Kind {
         group: definition.spec.group.clone(),
         version: version.name.clone(),
         plural: definition.spec.names.plural.clone(),
-        kind: definition.spec.names.kind.clone(),
+        name: definition.spec.names.kind.clone(),
         is_namespaced: definition.spec.scope == "Namespaced",
         is_overwritable: false,
         is_created_by_put: false,
         definition: Some(definition.name_any()),
+        selectable: selectable(version),
         schema: with_metadata(schema),
         rules: Some(rules),
     }
 }
 
-fn patterns_to_rules(schema: &mut Value) {
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        let rule = json!({"rule": format!("self.matches(r'{pattern}')"), "message": PATTERN});
-        match &mut schema["x-kubernetes-validations"] {
-            Value::Array(rules) => rules.push(rule),
-            rules => *rules = json!([rule]),
-        }
-    }
-    match schema {
-        Value::Object(fields) => fields.values_mut().for_each(patterns_to_rules),
-        Value::Array(items) => items.iter_mut().for_each(patterns_to_rules),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
+fn selectable(version: &CustomResourceDefinitionVersion) -> Vec<String> {
+    let own = version.selectable_fields.iter().flatten().map(|field| field.json_path.replace('.', "/"));
+    own.chain(["/metadata/name".to_owned(), "/metadata/namespace".to_owned()]).collect()
 }
 
 fn with_metadata(mut schema: Value) -> Schema {

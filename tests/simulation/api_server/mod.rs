@@ -18,6 +18,7 @@
 )]
 
 mod apply;
+mod fields;
 mod kinds;
 mod object;
 mod person;
@@ -42,7 +43,6 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
-use ras_operator::crd;
 
 use state::State;
 
@@ -64,9 +64,8 @@ impl ApiServer {
     pub(crate) fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let server = Self { state: Arc::new(Mutex::new(State::new())), now: Arc::new(now) };
         server.create_namespace("default");
-        for definition in crd::crds() {
-            let definition = serde_json::to_value(definition).expect("a definition is JSON");
-            server.create(definition).expect("a definition is created");
+        for definition in kinds::CRDS.iter() {
+            server.create(definition.clone()).expect("a definition is created");
         }
         server
     }

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use super::ApiServer;
 use super::object::meta;
 use super::refusal::Refusal;
-use super::request::{Part, Request, Selector, Verb, kind_named};
+use super::request::{Manager, Part, Request, Selector, Verb, kind_named};
 use super::state::Answer;
 
 impl ApiServer {
     /// Creates what a manifest says.
     pub(crate) fn create(&self, manifest: Value) -> Result<Value, Refusal> {
-        let mut request = request_for(&manifest, Verb::Create(manifest.clone()));
-        request.name = String::new();
+        let mut request = request(kind_of(&manifest), meta(&manifest, "namespace"), "", Verb::Get);
+        request.verb = Verb::Create(manifest);
         self.asked(request)
     }
 
@@ -23,7 +23,10 @@ impl ApiServer {
         {
             object["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"].clone();
         }
-        self.asked(request_for(&object, Verb::Replace(object.clone())))
+        let (namespace, name) = (meta(&object, "namespace"), meta(&object, "name"));
+        let mut request = request(kind_of(&object), namespace, name, Verb::Get);
+        request.verb = Verb::Replace(object);
+        self.asked(request)
     }
 
     /// The object, if there is one. `kind` as in a manifest; the namespace of a cluster-wide kind is empty.
@@ -84,16 +87,13 @@ impl ApiServer {
     }
 }
 
-fn request_for(object: &Value, verb: Verb) -> Request {
-    request(kind_of(object), meta(object, "namespace"), meta(object, "name"), verb)
-}
-
 fn request(kind: &str, namespace: &str, name: &str, verb: Verb) -> Request {
     Request {
         kind: kind_named(kind),
         namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
         name: name.to_owned(),
         part: Part::Main,
+        manager: Manager { name: "kubectl".to_owned(), force: false },
         verb,
     }
 }

@@ -60,6 +60,13 @@ pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Refusal {
     refusal(409, "Conflict", text, Some(details(kind, name, &kind.plural)))
 }
 
+/// A deletion that was meant for another object, or another version of it.
+pub(super) fn precondition(kind: &Kind, name: &str, field: &str) -> Refusal {
+    let why = format!("the {field} in the precondition does not match the {field} in record");
+    let text = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.name);
+    refusal(409, "Conflict", text, Some(details(kind, name, &kind.name)))
+}
+
 /// Fields that other managers own, and that the caller did not force.
 pub(super) fn owned_by_others(fields: &[(String, String)]) -> Refusal {
     let causes = fields.iter().map(|(manager, field)| StatusCause {
@@ -73,20 +80,33 @@ pub(super) fn owned_by_others(fields: &[(String, String)]) -> Refusal {
 }
 
 pub(super) fn invalid(kind: &Kind, name: &str, faults: Vec<Fault>) -> Refusal {
+    invalid_called(kind, name, &kind.name, faults)
+}
+
+/// As [`invalid`], where the server calls the kind by its plural.
+pub(super) fn invalid_called(kind: &Kind, name: &str, called: &str, faults: Vec<Fault>) -> Refusal {
     let texts: Vec<String> =
         faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
-    let text = format!("{}.{} {name:?} is invalid: {}", kind.kind, kind.group, texts.join(", "));
+    let text = format!("{}.{} {name:?} is invalid: {}", kind.name, kind.group, texts.join(", "));
     let causes = faults.into_iter().map(Fault::cause).collect();
-    let details = StatusDetails { causes, ..details(kind, name, &kind.kind) };
+    let details = StatusDetails { causes, ..details(kind, name, called) };
     refusal(422, "Invalid", text, Some(details))
+}
+
+/// What the server answers to an apply that its schema does not allow: as if the fault were its own.
+pub(super) fn not_appliable(why: &str) -> Refusal {
+    refusal(500, "", format!("failed to create typed patch object: {why}"), None)
 }
 
 pub(super) fn bad_request(why: impl Into<String>) -> Refusal {
     refusal(400, "BadRequest", why.into(), None)
 }
 
-pub(super) fn method_not_allowed(kind: &Kind, why: &str) -> Refusal {
-    refusal(405, "MethodNotAllowed", why.to_owned(), Some(details(kind, "", &kind.plural)))
+/// Nothing new begins of a kind that goes.
+pub(super) fn definition_goes(kind: &Kind, name: &str) -> Refusal {
+    let why = "create not allowed while custom resource definition is terminating";
+    let text = format!("{} {name:?} is forbidden: {why}", kind.resource());
+    refusal(403, "Forbidden", text, Some(details(kind, name, &kind.plural)))
 }
 
 /// Nothing new begins in a namespace that ends.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::kinds::{KINDS, Kind};
+use super::refusal::{self, Refusal};
 
 /// One request, understood.
 #[derive(Clone)]
@@ -13,11 +14,20 @@ pub(crate) struct Request {
     /// Empty where a collection is meant.
     pub(super) name: String,
     pub(super) part: Part,
+    pub(super) manager: Manager,
     pub(super) verb: Verb,
 }
 
+/// On whose behalf fields are written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manager {
+    pub(super) name: String,
+    /// Whether it takes fields that others own.
+    pub(super) force: bool,
+}
+
 /// Which resource of an object is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     /// The object itself.
     Main,
@@ -34,7 +44,7 @@ pub(super) enum Verb {
     Create(Value),
     Replace(Value),
     Merge(Value),
-    Apply { patch: Value, force: bool },
+    Apply(Value),
     Delete(Value),
 }
 
@@ -71,6 +81,14 @@ impl Selector {
         Self { fields: pairs(fields).into_iter().map(pointer).collect(), labels: pairs(labels) }
     }
 
+    /// Not every field can be asked for.
+    pub(super) fn check(&self, kind: &Kind) -> Result<(), Refusal> {
+        match self.fields.iter().find(|(path, _)| !kind.selectable.contains(path)) {
+            Some((path, _)) => Err(refusal::bad_request(format!("field label not supported: {path}"))),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn admits(&self, object: &Value) -> bool {
         let is =
             |found: Option<&Value>, wanted: &str| found.and_then(Value::as_str).unwrap_or_default() == wanted;
@@ -81,5 +99,5 @@ impl Selector {
 
 /// The kind of this name in `kind` of an object.
 pub(super) fn kind_named(name: &str) -> &'static Kind {
-    KINDS.iter().find(|kind| kind.kind == name).unwrap_or_else(|| panic!("{name} is no kind of the model"))
+    KINDS.iter().find(|kind| kind.name == name).unwrap_or_else(|| panic!("{name} is no kind of the model"))
 }

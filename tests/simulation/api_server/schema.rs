@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use regex::Regex;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::refusal::Fault;
@@ -13,9 +15,9 @@ use super::refusal::Fault;
 pub(super) struct Schema {
     #[serde(rename = "type")]
     pub(super) type_: Option<String>,
-    pub(super) properties: BTreeMap<String, Schema>,
-    pub(super) additional_properties: Option<Box<Schema>>,
-    pub(super) items: Option<Box<Schema>>,
+    pub(super) properties: BTreeMap<String, Self>,
+    pub(super) additional_properties: Option<Box<Self>>,
+    pub(super) items: Option<Box<Self>>,
     #[serde(rename = "x-kubernetes-list-type")]
     pub(super) list_type: Option<String>,
     #[serde(rename = "x-kubernetes-list-map-keys")]
@@ -32,6 +34,13 @@ pub(super) struct Schema {
     minimum: Option<f64>,
     maximum: Option<f64>,
     format: Option<String>,
+    #[serde(deserialize_with = "compiled")]
+    pattern: Option<Regex>,
+}
+
+fn compiled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Regex::new(&text).map(Some).map_err(D::Error::custom)
 }
 
 impl Schema {
@@ -40,10 +49,13 @@ impl Schema {
         self.properties.get(name).or(self.additional_properties.as_deref())
     }
 
-    /// Drops what the schema does not know, and every `null`.
+    /// Drops what the schema does not know, and every `null`; one in a map of texts is an empty text.
     pub(super) fn prune(&self, value: &mut Value) {
         match value {
             Value::Object(fields) => {
+                if self.additional_properties.is_some() {
+                    fields.values_mut().filter(|inner| inner.is_null()).for_each(|inner| *inner = "".into());
+                }
                 fields.retain(|name, inner| {
                     !inner.is_null() && (self.keeps_unknown || self.field(name).is_some())
                 });
@@ -55,7 +67,9 @@ impl Schema {
             }
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
-                    items.iter_mut().for_each(|item| schema.prune(item));
+                    for item in items {
+                        schema.prune(item);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -68,7 +82,7 @@ impl Schema {
             Value::Object(fields) => {
                 for (name, schema) in &self.properties {
                     if let Some(default) = &schema.default
-                        && !fields.contains_key(name)
+                        && fields.get(name).is_none_or(Value::is_null)
                     {
                         fields.insert(name.clone(), default.clone());
                     }
@@ -81,10 +95,40 @@ impl Schema {
             }
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
-                    items.iter_mut().for_each(|item| schema.fill(item));
+                    for item in items {
+                        schema.fill(item);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// What keeps a value from being applied field by field: other than a write, an apply takes nothing that is unknown.
+    pub(super) fn obstacle(&self, path: &str, value: &Value) -> Option<String> {
+        if !value.is_null() && !self.has_type(value) {
+            return Some(format!("{path}: of another type"));
+        }
+        match value {
+            Value::Object(fields) => fields.iter().find_map(|(name, inner)| {
+                let path = joined(path, name);
+                match self.field(name) {
+                    Some(schema) => schema.obstacle(&path, inner),
+                    None => (!self.keeps_unknown).then(|| format!("{path}: field not declared in schema")),
+                }
+            }),
+            Value::Array(items) => {
+                let mut seen = BTreeSet::new();
+                let twice =
+                    items.iter().filter_map(|item| self.key_of(item)).find(|key| !seen.insert(key.clone()));
+                let inner = self.items.iter();
+                let mut inner =
+                    inner.flat_map(|schema| items.iter().map(move |item| schema.obstacle(path, item)));
+                twice
+                    .map(|key| format!("{path}: duplicate entries for key {key}"))
+                    .or_else(|| inner.find_map(|it| it))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
         }
     }
 
@@ -152,8 +196,15 @@ impl Schema {
         if self.max_length.is_some_and(|most| length > most) {
             faults.push(Fault::new(path, "FieldValueTooLong", "Too long"));
         }
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
+            faults.push(Fault::new(path, "FieldValueInvalid", "Invalid value: does not match the pattern"));
+        }
         if self.format.as_deref() == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
-            faults.push(Fault::new(path, "FieldValueInvalid", "Invalid value: must be of type date-time"));
+            faults.push(Fault::new(
+                path,
+                "FieldValueTypeInvalid",
+                "Invalid value: must be of type date-time",
+            ));
         }
     }
 

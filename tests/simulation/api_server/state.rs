@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::apply;
+use super::apply::{self, Owners};
 use super::kinds::{DEFINITIONS, KINDS, Kind, NAMESPACES};
 use super::object::{finalizers, is_going, merge, meta, set, set_meta};
 use super::refusal::{self, Refusal};
 use super::registry::{self, Update};
-use super::request::{Part, Request, Selector, Verb};
+use super::request::{Manager, Part, Request, Selector, Verb};
 use super::store::{Change, Key, Store, Stored};
 use super::watch::{Watch, Watchers};
 
@@ -25,43 +25,56 @@ pub(crate) enum Answer {
     Watch(Watch),
 }
 
+/// Which part of which kind, and who writes.
+struct Place<'a> {
+    kind: &'static Kind,
+    part: Part,
+    manager: &'a Manager,
+}
+
 pub(super) struct State {
     pub(super) store: Store,
     pub(super) watchers: Watchers,
+    /// The world that new watches begin with, where that is not the present one.
+    pub(super) behind: Option<Store>,
     /// How many uids and generated names were given away.
     given: u64,
 }
 
 impl State {
     pub(super) fn new() -> Self {
-        Self { store: Store::new(), watchers: Watchers::default(), given: 0 }
+        Self { store: Store::new(), watchers: Watchers::default(), behind: None, given: 0 }
     }
 
     pub(super) fn answer(&mut self, request: Request, now: Timestamp) -> Result<Answer, Refusal> {
-        let Request { kind, namespace, name, part, verb } = request;
+        let Request { kind, namespace, name, part, manager, verb } = request;
+        let place = Place { kind, part, manager: &manager };
         self.is_served(kind)?;
         let space = namespace.clone().unwrap_or_default();
         let key = Key { resource: kind.resource(), namespace: space, name };
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let body = match verb {
             Verb::Get => self.get(kind, &key)?,
-            Verb::List(selector) => self.list(kind, namespace.as_deref(), &selector),
+            Verb::List(selector) => {
+                selector.check(kind)?;
+                self.list(kind, namespace.as_deref(), &selector)
+            }
             Verb::Watch(options) => {
-                return Ok(Answer::Watch(self.watchers.open(&self.store, kind, namespace, &options)));
+                options.selector.check(kind)?;
+                let cached = self.behind.as_ref().unwrap_or(&self.store);
+                let watch = self.watchers.open((&self.store, cached), kind, namespace, &options);
+                return Ok(Answer::Watch(watch));
             }
-            Verb::Create(body) => {
-                let body = self.create(kind, key, body, &now)?;
-                return Ok(Answer::Body { code: 201, body });
-            }
-            Verb::Replace(body) => return self.replace(kind, part, key, body, &now),
-            Verb::Merge(patch) => self.update(kind, part, &key, |old| {
+            Verb::Create(body) => return self.create(kind, key, body, &manager, &now),
+            Verb::Replace(body) => return self.replace(&place, key, body, &now),
+            Verb::Merge(patch) => self.update(&place, &key, |old, owners| {
                 let mut new = old.clone();
                 merge(&mut new, &patch);
-                registry::decoded(kind, namespace.as_deref(), &key.name, new)
+                let new = registry::decoded(kind, namespace.as_deref(), &key.name, new)?;
+                let owners = apply::written(kind, part, &manager, (old, owners), &new);
+                Ok((new, owners))
             })?,
-            Verb::Apply { patch, force } => {
-                self.update(kind, part, &key, |old| apply::applied(kind, part, old, patch, force))?
-            }
+            Verb::Apply(config) => return self.apply(&place, key, config, &now),
             Verb::Delete(options) => self.delete(kind, &key, &options, &now)?,
         };
         Ok(Answer::Body { code: 200, body })
@@ -93,16 +106,37 @@ impl State {
             .collect();
         json!({
             "apiVersion": kind.api_version(),
-            "kind": format!("{}List", kind.kind),
+            "kind": format!("{}List", kind.name),
             "metadata": {"resourceVersion": self.store.revision.to_string()},
             "items": items,
         })
     }
 
-    fn create(&mut self, kind: &Kind, mut key: Key, body: Value, now: &str) -> Result<Value, Refusal> {
+    fn create(
+        &mut self,
+        kind: &Kind,
+        mut key: Key,
+        body: Value,
+        manager: &Manager,
+        now: &str,
+    ) -> Result<Answer, Refusal> {
         let namespace = kind.is_namespaced.then(|| key.namespace.clone());
-        let body = registry::decoded(kind, namespace.as_deref(), "", body)?;
+        let mut body = registry::decoded(kind, namespace.as_deref(), &key.name, body)?;
         key.name = self.name_of(&body);
+        set_meta(&mut body, "name", Some(key.name.clone().into()));
+        let owners = apply::written(kind, Part::Main, manager, (&json!({}), &Owners::new()), &body);
+        self.add(kind, key, body, owners, now)
+    }
+
+    /// Adds an object that was not there.
+    fn add(
+        &mut self,
+        kind: &Kind,
+        key: Key,
+        body: Value,
+        owners: Owners,
+        now: &str,
+    ) -> Result<Answer, Refusal> {
         self.may_create(kind, &key)?;
         if key.name.is_empty() {
             let fault = refusal::Fault::new(
@@ -112,12 +146,11 @@ impl State {
             );
             return Err(refusal::invalid(kind, "", vec![fault]));
         }
-        let mut object = registry::created(kind, body, &self.uid(), now)?;
-        set_meta(&mut object, "name", Some(key.name.clone().into()));
+        let object = registry::created(kind, body, &self.uid(), now)?;
         if let Some(there) = self.store.objects.get(&key) {
             return Err(refusal::already_exists(kind, &key.name, is_going(&there.value)));
         }
-        Ok(self.put(kind, key, object))
+        Ok(Answer::Body { code: 201, body: self.put(kind, key, object, owners) })
     }
 
     /// The name that is asked for, or one with the prefix that is asked for.
@@ -139,8 +172,7 @@ impl State {
     fn may_create(&self, kind: &Kind, key: &Key) -> Result<(), Refusal> {
         let definition = kind.definition.as_ref().and_then(|name| self.definition(name));
         if definition.is_some_and(|definition| is_going(&definition.value)) {
-            let why = "create not allowed while custom resource definition is terminating";
-            return Err(refusal::method_not_allowed(kind, why));
+            return Err(refusal::definition_goes(kind, &key.name));
         }
         if !kind.is_namespaced {
             return Ok(());
@@ -157,44 +189,61 @@ impl State {
         }
     }
 
-    fn replace(
-        &mut self,
-        kind: &Kind,
-        part: Part,
-        key: Key,
-        body: Value,
-        now: &str,
-    ) -> Result<Answer, Refusal> {
+    fn replace(&mut self, place: &Place, key: Key, body: Value, now: &str) -> Result<Answer, Refusal> {
+        let Place { kind, part, manager } = *place;
         let namespace = kind.is_namespaced.then(|| key.namespace.clone());
+        let body = registry::decoded(kind, namespace.as_deref(), &key.name, body)?;
         if kind.is_created_by_put && !self.store.objects.contains_key(&key) {
-            let body = registry::decoded(kind, namespace.as_deref(), &key.name, body)?;
-            return Ok(Answer::Body { code: 201, body: self.create(kind, key, body, now)? });
+            if !meta(&body, "uid").is_empty() {
+                return Err(refusal::conflict(kind, &key.name, "Precondition failed: UID in object meta: "));
+            }
+            return self.create(kind, key, body, manager, now);
         }
-        let body = self.update(kind, part, &key, |old| {
-            let body = registry::decoded(kind, namespace.as_deref(), &key.name, body)?;
+        let body = self.update(place, &key, |old, owners| {
             let (given, there) = (meta(&body, "uid"), meta(old, "uid"));
             if !given.is_empty() && given != there {
                 let why =
                     format!("Precondition failed: UID in precondition: {given}, UID in object meta: {there}");
                 return Err(refusal::conflict(kind, &key.name, &why));
             }
-            Ok(body)
+            let owners = apply::written(kind, part, manager, (old, owners), &body);
+            Ok((body, owners))
         })?;
         Ok(Answer::Body { code: 200, body })
     }
 
-    /// Reads, lets `make` say what it is to become, and keeps that.
+    /// An apply of an object that is not there creates it; of its status alone, it does not.
+    fn apply(&mut self, place: &Place, key: Key, config: Value, now: &str) -> Result<Answer, Refusal> {
+        let Place { kind, part, manager } = *place;
+        let namespace = kind.is_namespaced.then(|| key.namespace.clone());
+        let config = registry::named(namespace.as_deref(), &key.name, config)?;
+        if part == Part::Main && !self.store.objects.contains_key(&key) {
+            let nothing = (&json!({}), &Owners::new());
+            let (body, owners) = apply::applied(kind, part, manager, nothing, &config)?;
+            let body = registry::decoded(kind, namespace.as_deref(), &key.name, body)?;
+            return self.add(kind, key, body, owners, now);
+        }
+        let body = self.update(place, &key, |old, owners| {
+            let (mut new, owners) = apply::applied(kind, part, manager, (old, owners), &config)?;
+            kind.schema.fill(&mut new);
+            Ok((new, owners))
+        })?;
+        Ok(Answer::Body { code: 200, body })
+    }
+
+    /// Reads, lets `make` say what it is to become and whose it is, and keeps that.
     fn update(
         &mut self,
-        kind: &Kind,
-        part: Part,
+        place: &Place,
         key: &Key,
-        make: impl FnOnce(&Value) -> Result<Value, Refusal>,
+        make: impl FnOnce(&Value, &Owners) -> Result<(Value, Owners), Refusal>,
     ) -> Result<Value, Refusal> {
-        let old = self.get(kind, key)?;
-        let new = make(&old)?;
+        let Place { kind, part, manager: _ } = *place;
+        let stored = self.store.objects.get(key).ok_or_else(|| refusal::not_found(kind, &key.name))?;
+        let old = read(kind, stored);
+        let (new, owners) = make(&old, &stored.owners)?;
         match registry::updated(kind, part, &old, new)? {
-            Update::Keep(new) => Ok(self.put(kind, key.clone(), new)),
+            Update::Keep(new) => Ok(self.put(kind, key.clone(), new, owners)),
             Update::Remove(new) => {
                 self.remove(kind, key);
                 Ok(new)
@@ -213,22 +262,23 @@ impl State {
         for field in ["uid", "resourceVersion"] {
             let given = options["preconditions"][field].as_str();
             if given.is_some_and(|given| given != meta(&old, field)) {
-                let why = format!("the {field} in the precondition does not match the {field} in record");
-                return Err(refusal::conflict(kind, &key.name, &why));
+                return Err(refusal::precondition(kind, &key.name, field));
             }
         }
         let keeps = [NAMESPACES, DEFINITIONS].contains(&kind.plural.as_str());
         if !finalizers(&old).is_empty() || keeps {
-            let going = self.put(kind, key.clone(), registry::marked(old, now));
+            let owners = self.store.objects.get(key).map(|stored| stored.owners.clone()).unwrap_or_default();
+            let going = self.put(kind, key.clone(), registry::marked(old, now), owners);
             self.follow_deletion(kind, key, now);
             return Ok(going);
         }
         self.remove(kind, key);
+        let mut details = json!({"name": key.name, "kind": kind.plural, "uid": meta(&old, "uid")});
+        if !kind.group.is_empty() {
+            details["group"] = kind.group.clone().into();
+        }
         Ok(json!({
-            "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success",
-            "details": {
-                "name": key.name, "group": kind.group, "kind": kind.plural, "uid": meta(&old, "uid"),
-            },
+            "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "details": details,
         }))
     }
 
@@ -255,14 +305,14 @@ impl State {
     }
 
     /// Writes an object, unless it is the same as before.
-    fn put(&mut self, kind: &Kind, key: Key, mut object: Value) -> Value {
+    fn put(&mut self, kind: &Kind, key: Key, mut object: Value, owners: Owners) -> Value {
         set_meta(&mut object, "resourceVersion", None);
         let before = self.store.objects.get(&key);
-        if let Some(stored) = before.filter(|stored| stored.value == object) {
+        if let Some(stored) = before.filter(|stored| stored.value == object && stored.owners == owners) {
             return read(kind, stored);
         }
         let before = before.map(|stored| read(kind, stored));
-        let stored = Stored { value: object, revision: self.store.advance() };
+        let stored = Stored { value: object, owners, revision: self.store.advance() };
         let after = read(kind, &stored);
         self.store.objects.insert(key.clone(), stored);
         self.tell(kind, Change { revision: self.store.revision, key, before, after: Some(after.clone()) });
@@ -305,6 +355,6 @@ pub(super) fn read(kind: &Kind, stored: &Stored) -> Value {
     kind.schema.fill(&mut object);
     set_meta(&mut object, "resourceVersion", Some(stored.revision.to_string().into()));
     set(&mut object, "apiVersion", Some(kind.api_version().into()));
-    set(&mut object, "kind", Some(kind.kind.clone().into()));
+    set(&mut object, "kind", Some(kind.name.clone().into()));
     object
 }

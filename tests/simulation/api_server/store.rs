@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::apply::Owners;
+
 /// Where an object is kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
@@ -19,6 +21,7 @@ pub(super) struct Key {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stored {
     pub(super) value: Value,
+    pub(super) owners: Owners,
     pub(super) revision: u64,
 }
 

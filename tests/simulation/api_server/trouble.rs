@@ -69,6 +69,12 @@ impl ApiServer {
         state.watchers.bookmark(state.store.revision);
     }
 
+    /// New watches begin with an older world and then catch up, as those of a server do whose cache lags: that is what
+    /// they ask for with version 0. `None` ends it. History since the snapshot must not be compacted.
+    pub(crate) fn begin_watches_with(&self, snapshot: Option<&Snapshot>) {
+        self.state.lock().behind = snapshot.map(|snapshot| snapshot.0.clone());
+    }
+
     /// How many watches are open.
     pub(crate) fn open_watches(&self) -> usize {
         self.state.lock().watchers.count()
@@ -84,6 +90,7 @@ impl ApiServer {
         let mut state = self.state.lock();
         let reached = state.store.revision;
         state.store = snapshot.0.clone();
+        state.behind = None;
         if revision == Revision::Raised {
             state.store.revision = reached + 1_000_000;
         }
@@ -99,6 +106,6 @@ impl ApiServer {
 
     /// The plural names of all kinds, for those who go through all of them.
     pub(crate) fn kinds() -> Vec<&'static str> {
-        KINDS.iter().map(|kind| kind.kind.as_str()).collect()
+        KINDS.iter().map(|kind| kind.name.as_str()).collect()
     }
 }

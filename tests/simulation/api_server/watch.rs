@@ -53,9 +53,10 @@ struct Watcher {
 }
 
 impl Watchers {
+    /// `cached` is the world that a watch of no particular version begins with.
     pub(super) fn open(
         &mut self,
-        store: &Store,
+        (store, cached): (&Store, &Store),
         kind: &Kind,
         namespace: Option<String>,
         options: &WatchOptions,
@@ -64,7 +65,7 @@ impl Watchers {
         let watcher = Watcher {
             resource: kind.resource(),
             api_version: kind.api_version(),
-            kind: kind.kind.clone(),
+            kind: kind.name.clone(),
             namespace,
             selector: options.selector.clone(),
             bookmarks: options.bookmarks,
@@ -72,7 +73,7 @@ impl Watchers {
         };
         let seconds = options.seconds.unwrap_or(LONGEST);
         let end = Box::pin(tokio::time::sleep(Duration::from_secs(seconds)));
-        match watcher.begin(store, kind, options) {
+        match watcher.begin(store, cached, kind, options) {
             Ok(()) => self.0.push(watcher),
             // Told in the stream, which then ends.
             Err(refusal) => watcher.say("ERROR", &wire::status(&refusal)),
@@ -113,26 +114,36 @@ impl Watchers {
 }
 
 impl Watcher {
-    /// Tells what was there before the watch.
-    fn begin(&self, store: &Store, kind: &Kind, options: &WatchOptions) -> Result<(), Refusal> {
-        if options.initial || options.from.is_none() {
-            for (_, stored) in store.of(&self.resource, self.namespace.as_deref()) {
-                let object = read(kind, stored);
-                if self.selector.admits(&object) {
-                    self.say("ADDED", &object);
-                }
-            }
-            if options.initial {
-                self.say("BOOKMARK", &self.bookmark_at(store.revision, true));
-            }
-            return Ok(());
+    /// Tells what was there before the watch, and what has happened since.
+    fn begin(
+        &self,
+        store: &Store,
+        cached: &Store,
+        kind: &Kind,
+        options: &WatchOptions,
+    ) -> Result<(), Refusal> {
+        let is_fresh = options.initial || options.from.is_none();
+        let from = if is_fresh { cached.revision } else { options.from.unwrap_or_default() };
+        if is_fresh {
+            self.show(kind, cached, options.initial);
         }
-        let from = options.from.unwrap_or_default();
         if from < store.compacted {
             return Err(refusal::expired(from, store.compacted));
         }
         store.changes.iter().filter(|change| change.revision > from).for_each(|change| self.tell(change));
         Ok(())
+    }
+
+    fn show(&self, kind: &Kind, cached: &Store, ends: bool) {
+        for (_, stored) in cached.of(&self.resource, self.namespace.as_deref()) {
+            let object = read(kind, stored);
+            if self.selector.admits(&object) {
+                self.say("ADDED", &object);
+            }
+        }
+        if ends {
+            self.say("BOOKMARK", &self.bookmark_at(cached.revision, true));
+        }
     }
 
     fn tell(&self, change: &Change) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::kinds::{KINDS, Kind};
 use super::refusal::{self, Refusal};
-use super::request::{Part, Request, Selector, Verb, WatchOptions};
+use super::request::{Manager, Part, Request, Selector, Verb, WatchOptions};
 use super::state::Answer;
 
 /// Understands a request.
@@ -23,7 +23,8 @@ pub(super) fn understood(parts: &http::request::Parts, body: &[u8]) -> Result<Re
     };
     let query = Query::of(parts.uri.query().unwrap_or_default());
     let verb = verb(parts, body, &query, name)?;
-    Ok(Request { kind, namespace: namespace.map(str::to_owned), name: name.to_owned(), part, verb })
+    let manager = Manager { name: query.text("fieldManager").to_owned(), force: query.is("force") };
+    Ok(Request { kind, namespace: namespace.map(str::to_owned), name: name.to_owned(), part, manager, verb })
 }
 
 /// Kind, namespace, and what the path names within.
@@ -68,9 +69,7 @@ fn verb(parts: &http::request::Parts, body: &[u8], query: &Query, name: &str) ->
             let type_ = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             match type_ {
                 Some("application/merge-patch+json") => Verb::Merge(object()?),
-                Some("application/apply-patch+yaml") => {
-                    Verb::Apply { patch: object()?, force: query.is("force") }
-                }
+                Some("application/apply-patch+yaml") => Verb::Apply(object()?),
                 _ => return Err(refusal::bad_request("the model knows no such patch")),
             }
         }
@@ -112,7 +111,7 @@ pub(super) fn spelled(answer: Result<Answer, Refusal>) -> Response<Body> {
         Ok(Answer::Watch(lines)) => {
             response(200, Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>)))
         }
-        Err(refusal) if refusal.reason.is_empty() => {
+        Err(refusal) if refusal.code == 404 && refusal.reason.is_empty() => {
             response(refusal.code, Body::from(format!("{}\n", refusal.message).into_bytes()))
         }
         Err(refusal) => response(refusal.code, Body::from(status(&refusal).to_string().into_bytes())),
