@@ -104,7 +104,7 @@ fn deleting() -> (Observed, Now) {
     let (mut observed, now) = owning(&json!({}));
     observed.object.deleted = Some(start());
     observed.deletions = vec![start()];
-    observed.memory.deletion_seen = Some(now.boot - GATHERING);
+    observed.memory.deletion_seen = Some(now.boot.saturating_sub(GATHERING));
     (observed, now)
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{FutureExt, StreamExt};
 use http::{Request, Response};
-use http_body_util::{BodyExt, BodyStream, StreamBody};
+use http_body_util::{BodyExt, BodyStream, Collected, StreamBody};
 use hyper::body::{Bytes, Frame};
 use kube::Client;
 use kube::client::Body as Asked;
@@ -47,7 +47,7 @@ async fn call(
                 return Reached::Answer(watch(watched, &seen, response));
             }
             let (parts, body) = response.into_parts();
-            let body = body.collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+            let body = body.collect().await.map_or_else(|_| Bytes::new(), Collected::to_bytes);
             world.after_write(&seen, parts.status.as_u16(), &body);
             Reached::Answer(Response::from_parts(parts, Body::from(body.to_vec())))
         }

@@ -6,6 +6,45 @@ use ras_operator::simulator::{Effect, Fault};
 
 use crate::network::Call;
 
+/// The names of all accidents of calls and watches.
+pub const KINDS: [&str; 35] = [
+    "api: 403",
+    "api: 409",
+    "api: 429",
+    "api: 5xx",
+    "api: answer lost, hangs",
+    "api: answer lost, reset",
+    "api: call late",
+    "api: call lost, hangs",
+    "api: call lost, reset",
+    "api: not reached",
+    "farm: 400",
+    "farm: 401",
+    "farm: 403",
+    "farm: 404",
+    "farm: 408",
+    "farm: 409",
+    "farm: 423",
+    "farm: 429",
+    "farm: 500 after the commit",
+    "farm: 5xx",
+    "farm: answer cut short",
+    "farm: answer lost, hangs",
+    "farm: answer lost, reset",
+    "farm: answer without what matters",
+    "farm: call late",
+    "farm: call lost, hangs",
+    "farm: call lost, reset",
+    "farm: empty list",
+    "farm: garbage",
+    "farm: list without a row",
+    "farm: not reached",
+    "watch: cut",
+    "watch: late",
+    "watch: silent, then cut",
+    "watch: told twice",
+];
+
 /// What becomes of one call.
 #[derive(Clone, Debug)]
 pub enum Fate {
@@ -108,10 +147,9 @@ fn of_kubernetes(call: &Call, random: &mut fastrand::Rng) -> Fate {
     let late = Duration::from_millis(random.u64(15_000..40_000));
     match random.u64(..12) {
         0 | 1 if call.is_write() => Fate::Refused(409),
-        0 => Fate::Refused(429),
+        0 | 3 => Fate::Refused(429),
         1 => Fate::Refused(500),
         2 => Fate::Refused(503),
-        3 => Fate::Refused(429),
         4 => Fate::NotConnected,
         5 | 6 => Fate::Lost { silent: random.bool() },
         7 | 8 if call.is_write() => Fate::Late(late),
@@ -160,7 +198,7 @@ impl Fate {
                 Effect::Answer { status: 500, .. } => "farm: 500 after the commit",
                 Effect::Answer { body, .. } if body == "[]" => "farm: empty list",
                 Effect::Answer { .. } => "farm: answer without what matters",
-                _ => "farm: other",
+                Effect::Delay { .. } | Effect::Reset | Effect::Hang | Effect::Huge { .. } => "farm: other",
             },
             Self::Shortened => "farm: list without a row",
         };

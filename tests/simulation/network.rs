@@ -32,14 +32,11 @@ impl Call {
 
     /// A line of the trace.
     pub fn line(&self) -> String {
-        match self.farm {
-            Some(farm) => format!("farm {farm}: {} {}", self.method, self.path),
-            None => {
-                let path = self.path.split('?').next().unwrap_or_default();
-                let path = path.trim_start_matches("/apis/ras-operator.dev/v1alpha1/");
-                format!("api: {} {path}", self.method)
-            }
+        if let Some(farm) = self.farm {
+            return format!("farm {farm}: {} {}", self.method, self.path);
         }
+        let path = self.path.split('?').next().unwrap_or_default();
+        format!("api: {} {}", self.method, path.trim_start_matches("/apis/ras-operator.dev/v1alpha1/"))
     }
 }
 

@@ -64,7 +64,7 @@ impl Oracle {
         Self { lives: BTreeMap::new(), farms, period, account, wrong: Vec::new() }
     }
 
-    fn accuse(&mut self, what: String) {
+    fn accuse(&mut self, what: &str) {
         let at = clock::elapsed();
         self.wrong.push(format!("at {:.3}: {what}", at.as_secs_f64()));
     }
@@ -128,7 +128,7 @@ impl Oracle {
         }
         let left: Vec<i64> = self.rows_of(uid).map(|(_, id)| id).collect();
         if !left.is_empty() {
-            self.accuse(format!("released while rows {left:?} of it are in the farm: {}", summary(object)));
+            self.accuse(&format!("released while rows {left:?} of it are in the farm: {}", summary(object)));
         }
     }
 
@@ -149,7 +149,7 @@ impl Oracle {
             return;
         }
         let (Some(id), Some(farm)) = (object["status"]["id"].as_i64(), self.farm_of(object)) else {
-            return self.accuse(format!("ready without a row: {}", summary(object)));
+            return self.accuse(&format!("ready without a row: {}", summary(object)));
         };
         let since = clock::elapsed().saturating_sub(self.period + ON_ITS_WAY / 3);
         let history = &self.farms[farm].history;
@@ -159,7 +159,7 @@ impl Oracle {
         });
         if !matched {
             let row = self.farms[farm].rows.get(&id).cloned();
-            self.accuse(format!("ready, and the farm never matched: {}; {row:?}", summary(object)));
+            self.accuse(&format!("ready, and the farm never matched: {}; {row:?}", summary(object)));
         }
     }
 
@@ -191,7 +191,7 @@ impl Oracle {
             .map(|row| row.server.clone())
             .collect();
         if !twice.is_empty() {
-            self.accuse(format!("two rows for {twice:?}"));
+            self.accuse(&format!("two rows for {twice:?}"));
         }
     }
 
@@ -206,7 +206,7 @@ impl Oracle {
         };
         let maker = self.lives.iter_mut().find(|(_, life)| life.unsent > 0 && fits(life));
         let Some((maker, life)) = maker else {
-            return self.accuse(format!("a POST of {server} without an intent that was not sent yet"));
+            return self.accuse(&format!("a POST of {server} without an intent that was not sent yet"));
         };
         life.unsent -= 1;
         life.posts += 1;
@@ -220,7 +220,7 @@ impl Oracle {
         life.clean += 1;
         if life.clean > 1 + life.removed {
             let what = format!("{} POSTs for {server} were answered, {} removed", life.clean, life.removed);
-            self.accuse(what);
+            self.accuse(&what);
         }
     }
 
@@ -255,7 +255,7 @@ impl Oracle {
         });
         if !entitled {
             let row = self.farms[farm].rows.get(&id).map(|row| row.server.clone());
-            self.accuse(format!("{method} of row {id} ({row:?}) that nobody is entitled to change"));
+            self.accuse(&format!("{method} of row {id} ({row:?}) that nobody is entitled to change"));
         }
     }
 
@@ -272,7 +272,7 @@ impl Oracle {
         for (uid, name) in gone {
             let left: Vec<(usize, i64)> = self.rows_of(&uid).collect();
             if !left.is_empty() {
-                self.accuse(format!("{name} is gone and its rows {left:?} are not"));
+                self.accuse(&format!("{name} is gone and its rows {left:?} are not"));
             }
         }
     }

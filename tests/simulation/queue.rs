@@ -48,7 +48,9 @@ pub async fn control(work: Work) {
                 has_begun = true;
                 let all: BTreeSet<ObjectKey> =
                     store.state().iter().map(|object| ObjectKey::of(object.as_ref())).collect();
-                all.into_iter().for_each(|key| queue.ask(key, DEBOUNCE));
+                for key in all {
+                    queue.ask(key, DEBOUNCE);
+                }
             }
             Some((key, result)) = queue.futures.next(), if !queue.futures.is_empty() => queue.done(key, result),
             () = tokio::time::sleep_until(next) => {}

@@ -129,7 +129,7 @@ impl Run {
 }
 
 /// A broker object.
-pub fn broker(object: &str, farm: usize, server: &str, spec: Value) -> Value {
+pub fn broker(object: &str, farm: usize, server: &str, spec: &Value) -> Value {
     let mut manifest = json!({
         "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBroker",
         "metadata": {"name": object, "namespace": NAMESPACE},

@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::fate;
 use crate::run::Run;
 use crate::scenario::Scenario;
 use crate::settling::{clean, settle};
 use crate::step::Stage;
+
+/// Seeds of a usual test run.
+const USUAL: u64 = 300;
 
 /// What came of a run.
 pub struct Outcome {
@@ -76,9 +80,19 @@ fn seeds() -> Vec<u64> {
     if let Some(seed) = number("RAS_OPERATOR_SEED") {
         return vec![seed];
     }
-    let count = number("RAS_OPERATOR_SEEDS").unwrap_or(if is_full() { 2_000 } else { 300 });
+    let count = number("RAS_OPERATOR_SEEDS").unwrap_or_else(|| if is_full() { 2_000 } else { USUAL });
     let base = number("RAS_OPERATOR_SEED_BASE").unwrap_or(1);
     (base..base + count).collect()
+}
+
+/// Every accident that a run may have: a usual number of seeds has each of them.
+fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
+    let steps = "Create Twin Edit Delete Recreate ForceOrphan Strip ForgeId LoseStatus Backup Restore FarmSpec \
+                 RotateSecret WrongSecret DeleteSecret PersonAdds PersonEdits PersonDeletes PersonEditsElsewhere \
+                 PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
+                 Guid EndSessions CutWatches ExpireWatches";
+    let steps = steps.split_whitespace().filter(|step| !faults.contains_key(&format!("step: {step}")));
+    fate::KINDS.iter().copied().filter(|kind| !faults.contains_key(*kind)).chain(steps).collect()
 }
 
 fn failed(seed: u64, wrong: &[String], lines: &[String]) -> String {
@@ -116,6 +130,9 @@ fn whatever_happens_the_invariants_hold_and_everything_settles() {
         seeds.len(),
         began.elapsed()
     );
+    if seeds.len() as u64 >= USUAL {
+        assert_eq!(missing(&faults), Vec::<&str>::new(), "accidents that no seed had");
+    }
     let mut failures = failures.into_inner();
     failures.sort();
     let shown: Vec<String> = failures.iter().map(|(_, text)| text.clone()).collect();

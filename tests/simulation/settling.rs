@@ -57,7 +57,7 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
     let until = clock::elapsed() + BOUND;
     loop {
         // Covers the deletions that were made before it.
-        let permitted = (clock::world() + Duration::from_secs(7_200)).to_string();
+        let permitted = (clock::world() + Duration::from_hours(2)).to_string();
         for place in 0..run.world.setting.farms {
             let patch =
                 json!({"metadata": {"annotations": {"ras-operator.dev/allow-mass-deletion": permitted}}});

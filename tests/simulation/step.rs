@@ -1,5 +1,7 @@
 //! What happens in a run beside the operator's own work: users, persons at the farm, and the world.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a step that nobody plays ends the run")]
+
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -249,7 +251,7 @@ impl Stage {
 
 fn create(world: &World, planned: &Planned) {
     let Planned { name, farm, server, spec } = planned;
-    world.person("create", world.api.create(broker(name, *farm, server, spec.clone())));
+    world.person("create", world.api.create(broker(name, *farm, server, spec)));
 }
 
 /// Deletes an object; without a finalizer it is gone at once.
@@ -273,11 +275,11 @@ fn at_console(world: &World, step: &Step, planned: &Planned) {
             let row = NewRow { server: planned.server.clone(), ..NewRow::default() };
             drop(farm.add_broker(&row));
         }
-        (Step::PersonDeletes(_), Some(row)) if !row.marked_for_deletion => {
-            if farm.remove_broker(row.id).is_ok() {
-                farm.apply_as_person("console");
-                world.oracle.lock().removed(planned.farm, row.id);
-            }
+        (Step::PersonDeletes(_), Some(row))
+            if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
+        {
+            farm.apply_as_person("console");
+            world.oracle.lock().removed(planned.farm, row.id);
         }
         (Step::PersonLocks(_), Some(row)) => farm.lock_broker("console", row.id),
         _ => {}

@@ -54,14 +54,14 @@ impl World {
         let world = Self { api, farms, network: Arc::new(network), oracle, setting };
         for place in 0..world.setting.farms {
             world.look(place);
-            world.api.create(world.secret(place, PASSWORD)).unwrap();
+            world.api.create(Self::secret(place, PASSWORD)).unwrap();
             world.api.create(world.farm_object(place)).unwrap();
         }
         Arc::new(world)
     }
 
     /// The Secret of a farm.
-    pub fn secret(&self, place: usize, password: &str) -> Value {
+    pub fn secret(place: usize, password: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
@@ -95,8 +95,8 @@ impl World {
         let there = self.api.get("Secret", NAMESPACE, &name).is_some();
         let answer = match password {
             None => self.api.delete("Secret", NAMESPACE, &name),
-            Some(password) if there => self.api.replace(self.secret(place, password)),
-            Some(password) => self.api.create(self.secret(place, password)),
+            Some(password) if there => self.api.replace(Self::secret(place, password)),
+            Some(password) => self.api.create(Self::secret(place, password)),
         };
         self.person("secret", answer);
     }
