@@ -43,9 +43,9 @@ test: have-cargo ## everything that has to hold: format, lints, docs, unit, prop
 check: have-cargo
 	@$(MAKE) -j1 fmt-check lint doc unit
 
-explore: have-cargo ## the model check in full: every single fault in every scenario (optimised; minutes)
+explore: have-cargo ## model check, seeds and crash sweep in full (optimised; an hour)
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
-	  $(CARGO) test --test model -- --nocapture --test-threads=1
+	  $(CARGO) test $(FEATURES) --test model --test simulation -- --nocapture --test-threads=1
 
 fmt: have-cargo ## format the code
 	$(CARGO) fmt
