@@ -38,19 +38,22 @@ async fn call(
     let (parts, body) = http::Request::try_from(request)?.into_parts();
     let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
     let call = Call { farm: Some(farm), method: parts.method.to_string(), path: shown(&parts) };
-    let is_post = call.method == "POST" && call.path.starts_with("/api/Broker");
+    let is_post = call.method == "POST" && call.path.split('?').next() == Some("/api/Broker");
     let server = serde_json::from_slice::<Value>(&body).unwrap_or_default()["server"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
+    let maker = if is_post && line.is_open() { world.oracle.lock().sending(farm, &server) } else { None };
     let (seen, heard) = (call.clone(), Arc::clone(&world));
+    let post = maker.clone().map(|maker| (server.clone(), maker));
     let deliver = move |fate: Fate| {
         async move {
             let handle = &world.farms[farm];
             if let Fate::Played(fault) = &fate {
                 handle.fault(fault.clone());
             }
-            world.before_call(farm, &seen, &body);
+            let post = post.as_ref().map(|(server, maker)| (server.as_str(), maker.as_str()));
+            world.before_call(farm, &seen, post);
             let outcome = handle.exchange(endpoint, &parts, body).await;
             world.after_call(farm);
             match outcome {
@@ -65,13 +68,25 @@ async fn call(
         }
         .boxed()
     };
-    match line.pass(call, deliver).await {
-        Passage::Answered((reply, is_cut)) => {
-            if is_post && reply.status == 201 && !is_cut && reply.body.len() > 2 {
-                heard.oracle.lock().created(farm, &server);
+    let passage = line.pass(call, deliver).await;
+    if let Some(maker) = &maker {
+        let mut oracle = heard.oracle.lock();
+        match &passage {
+            Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
+                oracle.certain(maker);
+                oracle.created(farm, &server);
             }
-            Ok(response(&reply, is_cut))
+            Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
+                if (400..500).contains(status) && *status != 408 =>
+            {
+                oracle.certain(maker);
+            }
+            Passage::NotConnected => oracle.certain(maker),
+            Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
         }
+    }
+    match passage {
+        Passage::Answered((reply, is_cut)) => Ok(response(&reply, is_cut)),
         Passage::Refused(status) => Ok(response(&refusal(status), false)),
         Passage::Broken => Err(interrupted().await),
         Passage::NotConnected => Err(not_connected().await),

@@ -25,7 +25,8 @@ struct Life {
     stripped: bool,
     /// Intents that were written and not sent yet.
     unsent: usize,
-    posts: usize,
+    /// When the last POST was sent of which nothing certain is known.
+    in_doubt: Option<Duration>,
     /// POSTs that were answered with 201.
     clean: usize,
     /// Rows of it that somebody else removed.
@@ -53,15 +54,19 @@ pub struct Oracle {
     farms: Vec<Seen>,
     /// `resyncPeriod` of the farms.
     period: Duration,
+    /// How long after it was sent a call may take effect.
+    lateness: Duration,
     account: &'static str,
     pub wrong: Vec<String>,
 }
 
 impl Oracle {
     /// An oracle that has seen nothing.
-    pub fn new(farms: usize, period: Duration, account: &'static str) -> Self {
+    pub fn new(farms: usize, period: Duration, timeout: Duration, account: &'static str) -> Self {
         let farms = (0..farms).map(|_| Seen::default()).collect();
-        Self { lives: BTreeMap::new(), farms, period, account, wrong: Vec::new() }
+        // As the protocol has it: the request's time limit, and ten seconds for a farm that is slow.
+        let lateness = timeout + Duration::from_secs(10);
+        Self { lives: BTreeMap::new(), farms, period, lateness, account, wrong: Vec::new() }
     }
 
     fn accuse(&mut self, what: &str) {
@@ -195,22 +200,39 @@ impl Oracle {
         }
     }
 
-    /// A POST arrives at a farm.
-    pub fn posted(&mut self, farm: usize, server: &str) {
-        let server = server.to_lowercase();
+    /// A POST leaves; answers for which object.
+    pub fn sending(&mut self, farm: usize, server: &str) -> Option<String> {
+        let (now, server) = (clock::elapsed(), server.to_lowercase());
         let fits = |life: &Life| {
             life.versions.last().is_some_and(|(_, object)| {
                 text(object, "/spec/server").to_lowercase() == server
                     && text(object, "/spec/farmRef/name") == format!("farm-{farm}")
             })
         };
-        let maker = self.lives.iter_mut().find(|(_, life)| life.unsent > 0 && fits(life));
-        let Some((maker, life)) = maker else {
-            return self.accuse(&format!("a POST of {server} without an intent that was not sent yet"));
+        let Some((maker, life)) = self.lives.iter_mut().find(|(_, life)| life.unsent > 0 && fits(life))
+        else {
+            self.accuse(&format!("a POST of {server} without an intent that was not sent yet"));
+            return None;
         };
         life.unsent -= 1;
-        life.posts += 1;
-        self.farms[farm].posting.insert(server, maker.clone());
+        let maker = maker.clone();
+        let may_arrive = life.in_doubt.replace(now).map(|sent| sent + self.lateness);
+        if may_arrive.is_some_and(|until| now < until) {
+            self.accuse(&format!("a POST of {server} while the one before it may still arrive"));
+        }
+        Some(maker)
+    }
+
+    /// What became of a POST is known.
+    pub fn certain(&mut self, maker: &str) {
+        if let Some(life) = self.lives.get_mut(maker) {
+            life.in_doubt = None;
+        }
+    }
+
+    /// A POST arrives at a farm.
+    pub fn posted(&mut self, farm: usize, server: &str, maker: &str) {
+        self.farms[farm].posting.insert(server.to_lowercase(), maker.to_owned());
     }
 
     /// A POST was answered with 201, and the answer was read.

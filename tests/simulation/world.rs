@@ -50,7 +50,7 @@ impl World {
     pub fn new(setting: Setting, network: Network) -> Arc<Self> {
         let api = ApiServer::new(clock::world);
         let farms = (0..setting.farms).map(|place| farm(&setting, place)).collect();
-        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, ACCOUNT));
+        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout, ACCOUNT));
         let world = Self { api, farms, network: Arc::new(network), oracle, setting };
         for place in 0..world.setting.farms {
             world.look(place);
@@ -115,14 +115,13 @@ impl World {
     }
 
     /// A call is about to reach a farm.
-    pub fn before_call(&self, place: usize, call: &Call, body: &[u8]) {
+    pub fn before_call(&self, place: usize, call: &Call, post: Option<(&str, &str)>) {
         let mut oracle = self.oracle.lock();
+        if let Some((server, maker)) = post {
+            oracle.posted(place, server, maker);
+        }
         let id = call.path.split(['/', '?']).nth(3).and_then(|id| id.parse().ok());
         match (call.method.as_str(), id) {
-            ("POST", None) if call.path.starts_with("/api/Broker") => {
-                let body: Value = serde_json::from_slice(body).unwrap_or_default();
-                oracle.posted(place, body["server"].as_str().unwrap_or_default());
-            }
             ("PUT" | "DELETE", Some(id)) if call.path.starts_with("/api/Broker/") => {
                 oracle.written(place, &call.method, id);
             }
