@@ -43,9 +43,10 @@ test: have-cargo ## everything that has to hold: format, lints, docs, unit, prop
 check: have-cargo
 	@$(MAKE) -j1 fmt-check lint doc unit
 
-explore: have-cargo ## model check, seeds and crash sweep in full (optimised; an hour)
+explore: have-cargo $(GROUND) ## model check, seeds, crash sweep, and random scenarios of the real thing, in full (an hour)
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
 	  $(CARGO) test $(FEATURES) --test model --test simulation -- --nocapture --test-threads=1
+	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e chaos::
 
 fmt: have-cargo ## format the code
 	$(CARGO) fmt

@@ -44,6 +44,12 @@ pub enum Kind {
     DeletionHeld,
     /// The farm's certificate is not checked.
     InsecureTransport,
+    /// A broker is being made the primary.
+    PromotionStarted,
+    /// A broker was made the primary, or was it already.
+    PromotionSucceeded,
+    /// A broker was not made the primary.
+    PromotionFailed,
 }
 
 /// One event.

@@ -1,6 +1,6 @@
 //! Keeps the Connection Brokers of Parallels RAS farms equal to Kubernetes objects.
 //!
-//! [`runtime`] wires the parts, [`broker`] and [`farm`] decide and act, [`crd`] is what users write, and [`ras`] is
+//! [`runtime`] wires the parts, [`broker`], [`promotion`] and [`farm`] decide and act, [`crd`] is what users write, and [`ras`] is
 //! the farm's REST API, which knows nothing of Kubernetes.
 
 pub mod admin;
@@ -13,6 +13,7 @@ pub mod farm;
 pub mod kubernetes;
 pub mod leader;
 pub mod metrics;
+pub mod promotion;
 pub mod ras;
 pub mod runtime;
 #[cfg(feature = "simulator")]

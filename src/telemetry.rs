@@ -25,8 +25,9 @@ use crate::cli::LogFormat;
 /// The exit code of a process that ended by a panic, as the Rust runtime itself uses it.
 pub const PANIC_EXIT_CODE: i32 = 101;
 
-/// Logs whole bodies of answers at WARN, and their headers at TRACE.
-const NEVER: &str = "kube_client::client";
+/// Logs whole bodies of answers at WARN, and their headers at TRACE; and each failed call at ERROR, which whoever made
+/// it tells in its own words.
+const NEVER: [&str; 2] = ["kube_client::client", "kube_client::client::builder"];
 
 /// Libraries that see credentials on the wire, with the finest level that shows none of them.
 const CAPPED: [(&str, Level); 11] = [
@@ -70,7 +71,7 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
 
 /// Whether a record of this target and level may be printed at all.
 pub fn permitted(target: &str, level: Level) -> bool {
-    if target == NEVER {
+    if NEVER.contains(&target) {
         return false;
     }
     let root = target.split("::").next().unwrap_or(target);
@@ -108,6 +109,26 @@ fn die(panic: &PanicHookInfo<'_>) {
 /// A message that stands in the program's text; one that was formatted is a `String`.
 fn literal_message<'a>(panic: &'a PanicHookInfo<'_>) -> Option<&'a str> {
     panic.payload().downcast_ref::<&'static str>().copied()
+}
+
+/// Trouble that may last: it is worth a line when it begins and when it changes, not at each try.
+#[derive(Clone, Debug, Default)]
+pub struct Trouble(Option<String>);
+
+impl Trouble {
+    /// Whether this was not what was told last.
+    pub fn is_news(&mut self, text: &str) -> bool {
+        let is_news = self.0.as_deref() != Some(text);
+        if is_news {
+            self.0 = Some(text.to_owned());
+        }
+        is_news
+    }
+
+    /// The next trouble is news, whatever it is.
+    pub fn is_over(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// An error and its causes in one line, for the edge where it is printed once.

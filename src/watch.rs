@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
+use futures::{Stream, StreamExt};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -100,6 +100,64 @@ impl Lists {
     }
 }
 
+/// The watches of several scopes as the watch of one, for a reflector: nothing is told before every scope was listed
+/// once.
+pub fn as_one<K>(
+    watched: impl Stream<Item = Watched<K>> + Send + 'static,
+    namespaces: &[String],
+) -> BoxStream<'static, watcher::Result<watcher::Event<K>>>
+where
+    K: Namespaced + Send + 'static,
+{
+    let mut merged = Merged { lists: Lists::new(namespaces), known: HashMap::new() };
+    watched
+        .flat_map(move |event| {
+            let events = match event {
+                Ok((scope, event)) => merged.take(scope, event).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            futures::stream::iter(events)
+        })
+        .boxed()
+}
+
+/// What is known of the objects of all scopes.
+struct Merged<K> {
+    lists: Lists,
+    known: HashMap<ObjectKey, K>,
+}
+
+impl<K: Namespaced> Merged<K> {
+    fn take(&mut self, scope: Scope, event: watcher::Event<K>) -> Vec<watcher::Event<K>> {
+        let was_complete = self.lists.are_complete();
+        let change = self.lists.take(scope, event);
+        let events = match change {
+            Change::Listing => Vec::new(),
+            Change::Seen(object) => {
+                self.known.insert(ObjectKey::of(&object), object.clone());
+                vec![watcher::Event::Apply(object)]
+            }
+            Change::Gone(object) => {
+                self.known.remove(&ObjectKey::of(&object));
+                vec![watcher::Event::Delete(object)]
+            }
+            Change::Listed(scope, listed) => {
+                let is_gone = |key: &ObjectKey| is_in(&scope, key) && !listed.contains(key);
+                let gone = self.known.extract_if(|key, _| is_gone(key));
+                gone.map(|(_, object)| watcher::Event::Delete(object)).collect()
+            }
+        };
+        match (was_complete, self.lists.are_complete()) {
+            (true, _) => events,
+            (false, false) => Vec::new(),
+            (false, true) => {
+                let all = self.known.values().cloned().map(watcher::Event::InitApply);
+                std::iter::once(watcher::Event::Init).chain(all).chain([watcher::Event::InitDone]).collect()
+            }
+        }
+    }
+}
+
 /// Whether an object of this key is in the scope.
 pub fn is_in(scope: &Scope, key: &ObjectKey) -> bool {
     scope.as_deref().is_none_or(|namespace| namespace == key.namespace)
@@ -147,5 +205,26 @@ mod tests {
         lists.take(None, Event::InitApply(object("a", "new")));
         let listed = lists.take(None, Event::<ConfigMap>::InitDone);
         assert_eq!(listed, Change::Listed(None, [ObjectKey::new("a", "new")].into()));
+    }
+
+    #[test]
+    fn several_scopes_are_told_as_one_and_nothing_before_all_were_listed() {
+        let mut merged = Merged { lists: Lists::new(&["a".into(), "b".into()]), known: HashMap::new() };
+        let (a, b): (Scope, Scope) = (Some("a".into()), Some("b".into()));
+        for event in [Event::Init, Event::InitApply(object("a", "one")), Event::InitDone] {
+            assert!(merged.take(a.clone(), event).is_empty());
+        }
+        assert!(merged.take(a.clone(), Event::Delete(object("a", "one"))).is_empty());
+        assert!(merged.take(a.clone(), Event::Apply(object("a", "two"))).is_empty());
+        assert!(merged.take(b.clone(), Event::Init).is_empty());
+        let all = merged.take(b, Event::InitDone);
+        let expected = [Event::Init, Event::InitApply(object("a", "two")), Event::InitDone];
+        assert_eq!(format!("{all:?}"), format!("{expected:?}"), "what went before is not among it");
+        // A list of one scope, later: what it lacks is told as gone.
+        for event in [Event::Init, Event::InitApply(object("a", "three"))] {
+            merged.take(a.clone(), event);
+        }
+        let gone = merged.take(a, Event::InitDone);
+        assert_eq!(format!("{gone:?}"), format!("{:?}", [Event::Delete(object("a", "two"))]));
     }
 }

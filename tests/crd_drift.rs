@@ -34,7 +34,8 @@ fn all_definitions_together_are_one_text_of_several_documents() {
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
     let names: Vec<&str> =
         documents.iter().filter_map(|document| document["metadata"]["name"].as_str()).collect();
-    assert_eq!(names, ["rasfarms.ras-operator.dev", "rasbrokers.ras-operator.dev"]);
+    let expected = ["rasfarms", "rasbrokers", "rasbrokerpromotions"];
+    assert_eq!(names, expected.map(|plural| format!("{plural}.ras-operator.dev")));
 }
 
 #[test]

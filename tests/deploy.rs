@@ -15,7 +15,7 @@ use std::process::Command;
 use clap::Parser;
 use kube::core::cel::validate_cel;
 use ras_operator::cli::{BindAddress, Cli, Command as Subcommand, LogFormat, RunArgs};
-use ras_operator::crd::{RasBroker, RasFarm};
+use ras_operator::crd::{RasBroker, RasBrokerPromotion, RasFarm};
 use ras_operator::leader::LEASE_NAME;
 use serde_json::{Value, json};
 
@@ -95,8 +95,10 @@ fn the_operator_has_exactly_the_rights_that_it_needs() {
         [
             "ras-operator.dev/rasfarms get,list,watch,patch",
             "ras-operator.dev/rasbrokers get,list,watch,patch",
+            "ras-operator.dev/rasbrokerpromotions get,list,watch",
             "ras-operator.dev/rasfarms/status patch",
             "ras-operator.dev/rasbrokers/status patch",
+            "ras-operator.dev/rasbrokerpromotions/status patch",
             "/secrets get",
             "/configmaps get",
             "/namespaces get",
@@ -120,7 +122,7 @@ fn the_lease_is_the_only_one_that_may_be_read_or_changed() {
 #[test]
 fn nobody_gets_wildcards_or_may_list_secrets() {
     let roles = [of_kind("ClusterRole"), of_kind("Role")].concat();
-    assert_eq!(roles.len(), 4);
+    assert_eq!(roles.len(), 5);
     for right in roles.iter().flat_map(rights) {
         assert!(!right.contains('*'), "{right}");
         let reads_all = right.contains("secrets") && (right.contains("list") || right.contains("watch"));
@@ -130,12 +132,39 @@ fn nobody_gets_wildcards_or_may_list_secrets() {
 
 #[test]
 fn people_get_no_right_to_write_status_or_read_secrets() {
-    for name in ["ras-operator-view", "ras-operator-edit"] {
+    for name in ["ras-operator-view", "ras-operator-edit", "ras-operator-promote"] {
         for right in rights(&named("ClusterRole", name)) {
-            let kinds = ["ras-operator.dev/rasfarms ", "ras-operator.dev/rasbrokers "];
-            assert!(kinds.iter().any(|kind| right.starts_with(kind)), "{right}");
+            let kinds = ["rasfarms", "rasbrokers", "rasbrokerpromotions"]
+                .map(|kind| format!("ras-operator.dev/{kind} "));
+            assert!(kinds.iter().any(|kind| right.starts_with(kind.as_str())), "{right}");
         }
     }
+}
+
+#[test]
+fn who_may_edit_brokers_may_not_promote_them() {
+    let writes = |name: &str| -> Vec<String> {
+        let rights = rights(&named("ClusterRole", name));
+        rights.into_iter().filter(|right| right.contains("create") || right.contains("patch")).collect()
+    };
+    assert!(writes("ras-operator-view").is_empty());
+    assert!(writes("ras-operator-edit").iter().all(|right| !right.contains("promotions")));
+    assert!(writes("ras-operator-promote").iter().all(|right| right.contains("/rasbrokerpromotions ")));
+    let labels = &named("ClusterRole", "ras-operator-promote")["metadata"]["labels"];
+    assert_eq!(labels["rbac.authorization.k8s.io/aggregate-to-admin"], "true");
+    assert_eq!(labels["rbac.authorization.k8s.io/aggregate-to-edit"], Value::Null);
+}
+
+#[test]
+fn the_sample_of_a_promotion_is_one_that_the_types_accept_and_is_not_applied_with_the_others() {
+    let sample = read(&directory("deploy/samples/promotion.yaml"));
+    let promotion: RasBrokerPromotion = serde_json::from_value(sample[1].clone()).unwrap();
+    assert_eq!(json!(promotion.spec.account_secret_ref.name), sample[0]["metadata"]["name"]);
+    assert!(promotion.spec.not_after.parse::<jiff::Timestamp>().is_ok());
+    validate_cel(&promotion).unwrap();
+    assert_known(&sample[1]["spec"], &json!(promotion)["spec"]);
+    let kustomization = fs::read_to_string(directory("deploy/samples/kustomization.yaml")).unwrap();
+    assert!(!kustomization.contains("promotion"));
 }
 
 #[test]

@@ -5,12 +5,16 @@
 
 #[path = "plan_properties/decisions.rs"]
 mod decisions;
+#[path = "plan_properties/edits.rs"]
+mod edits;
 #[path = "plan_properties/laws.rs"]
 mod laws;
 #[path = "plan_properties/model.rs"]
 mod model;
 #[path = "plan_properties/places.rs"]
 mod places;
+#[path = "plan_properties/sites.rs"]
+mod sites;
 #[path = "plan_properties/start.rs"]
 mod start;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ras_operator::ras::{
     ApiPaths, AuthToken, BrokerChange, Client, ClientConfig, Connector, Credentials, Error, ErrorKind,
-    HostPolicy, NewBroker, Outcome, Removal, Route, TlsConfig, https, parse_endpoint,
+    HostPolicy, MyAccount, NewBroker, Outcome, Removal, Route, TlsConfig, https, parse_endpoint,
 };
 use server::{Script, Server, header};
 
@@ -144,6 +144,22 @@ async fn every_call_has_the_content_type_and_all_but_logon_the_token() {
     }
     // A server may insist on a length wherever a method can have a body.
     assert_eq!(header(&seen[1].text, "content-length").as_deref(), Some("0"));
+}
+
+#[tokio::test]
+async fn a_promotion_is_one_request_and_its_refusal_shows_neither_password_nor_token() {
+    let echo = serde_json::to_string(&format!("no {PASSWORD} {TOKEN}")).unwrap();
+    let server =
+        Server::start(LOCAL, answer("400 Bad Request", "", &format!(r#"{{"code":0,"msg":{echo}}}"#))).await;
+    let account = MyAccount { email: "a@b.c".to_owned(), password: PASSWORD.into() };
+    let error = client(&server).promote_broker(&token(), 7, &account).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Refused);
+    assert!(error.to_string().contains("[redacted]"), "{error}");
+    assert_no_secret(&error);
+    let [seen] = &server.requests()[..] else { panic!("one request") };
+    assert_eq!(seen.text.lines().next(), Some("POST /api/Broker/7/promote HTTP/1.1"));
+    assert_eq!(header(&seen.text, "auth_token").as_deref(), Some(TOKEN));
+    assert_eq!(seen.text.matches("canary p&ss").count(), 1, "in the body, and once");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::crd::{
     AdoptionPolicy, DeletionPolicy, Install, ManagementPolicy, RasBroker, RasBrokerSpec, Uninstall,
     annotation,
 };
+use crate::farm::sites::SiteChoice;
 
 /// A spec that passed admission but cannot be acted on.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -19,13 +20,13 @@ pub enum InvalidSpec {
     Separator(String),
     /// The spec names a site that is not the one the broker was made in.
     #[error(
-        "spec.siteId is {wanted}, but this broker was recorded in site {recorded}: a broker cannot change its site, \
-         and spec.siteId cannot be changed once it is set; delete this object and create another, with \
-         spec.deletionPolicy Orphan and spec.adoptionPolicy IfExists if the broker is to stay"
+        "{said}, but this broker was recorded in site {recorded}: a broker cannot change its site, and what names it \
+         cannot be changed once it is set; delete this object and create another, with spec.deletionPolicy Orphan and \
+         spec.adoptionPolicy IfExists if the broker is to stay"
     )]
     SiteContradicted {
-        /// What the spec says.
-        wanted: i64,
+        /// What the spec says, and the site that it means.
+        said: String,
         /// What was recorded when the broker was first created or adopted.
         recorded: i64,
     },
@@ -110,7 +111,7 @@ pub struct Desired {
     /// The same in canonical form, which is what rows are compared with.
     pub name: ServerName,
     /// The site, where the spec gives one.
-    pub site_id: Option<i64>,
+    pub site: Option<SiteChoice>,
     /// The managed fields.
     pub fields: Fields,
     /// Place among the secondaries.
@@ -138,6 +139,7 @@ pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Desired {
         farm_ref,
         server,
         site_id,
+        site_name,
         enabled,
         description,
         ip,
@@ -164,7 +166,7 @@ pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Desired {
         farm: farm_ref.name.clone(),
         server: server.clone(),
         name: ServerName::new(server),
-        site_id: *site_id,
+        site: SiteChoice::of(*site_id, site_name.as_deref()),
         fields: fields.into_iter().flatten().collect(),
         priority: *priority,
         install: install.clone(),
@@ -177,9 +179,11 @@ pub fn desired(broker: &RasBroker, recorded_site: Option<i64>) -> Desired {
     }
 }
 
+/// What a name contradicts is seen only where the farm's sites are known.
 fn contradiction(wanted: Option<i64>, recorded: Option<i64>) -> Option<InvalidSpec> {
     let (wanted, recorded) = wanted.zip(recorded)?;
-    (wanted != recorded).then_some(InvalidSpec::SiteContradicted { wanted, recorded })
+    let said = format!("spec.siteId is {wanted}");
+    (wanted != recorded).then_some(InvalidSpec::SiteContradicted { said, recorded })
 }
 
 fn alternative_addresses(items: &[String]) -> Result<(Field, Value), InvalidSpec> {

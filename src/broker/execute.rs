@@ -1,6 +1,8 @@
 //! Carries out one step. There is no choice to make here: what may be done was decided by the plan, and a permit
 //! of the farm is needed for each call.
 
+mod change;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +12,8 @@ use thiserror::Error;
 
 use super::cache::Brokers;
 use super::canonical::ServerName;
-use super::desired::{Field, Fields, Value};
 use super::intent::{Intent, SEND_DEADLINE};
-use super::observe::{Memory, ObjectFacts, Observed, SentUpdate, observed_row};
+use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use super::plan::{Released, Step};
 use crate::clock::Clock;
 use crate::crd::condition::Reason;
@@ -21,10 +22,9 @@ use crate::events::{Event, Events, Kind};
 use crate::farm::batch::Pace;
 use crate::farm::handle::{Farm, Permit};
 use crate::farm::queue::Need;
-use crate::farm::snapshot::RowKey;
 use crate::farm::view::{FarmView, Hold};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
-use crate::ras::{self, BrokerChange, Credentials, Outcome};
+use crate::ras::{self, Credentials, Outcome};
 
 /// What one PUT needs.
 const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false, pace: Pace::Ordinary };
@@ -245,71 +245,6 @@ impl Executor<'_> {
         Ok(Progress::Done)
     }
 
-    async fn update(&self, id: i64, fields: &Fields, memory: &mut Memory) -> Result<Progress, StepError> {
-        let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
-        let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
-        let Some(permit) = self.permit(WRITE) else {
-            return Ok(Progress::Queued);
-        };
-        let change = change_of(fields, facts.separator);
-        permit.update(changed_row(row, &change), &change).await?;
-        memory.update = Some(SentUpdate {
-            generation: self.observed.object.generation,
-            fields: fields.clone(),
-            settled: None,
-        });
-        memory.failure = None;
-        let names = fields.keys().map(|field| field.name()).collect::<Vec<_>>().join(", ");
-        let drifted = !self.observed.object.status.drift.is_empty();
-        let (kind, what) = if drifted {
-            (Kind::DriftCorrected, "Corrected")
-        } else {
-            (Kind::UpdatedExternalResource, "Updated")
-        };
-        let note = format!("{what} {names} of Connection Broker {:?} (id {id}).", row.server);
-        self.events.publish(self.broker.as_ref(), &Event::normal(kind, note));
-        Ok(Progress::Done)
-    }
-
-    /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
-    /// counts: it is the primary's, and all others move up with every deletion before them.
-    async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
-        let removal = &self.observed.object.desired.uninstall;
-        let credentials = removal.credentials_secret_ref.as_ref().filter(|_| removal.agent);
-        let credentials = self.agent_credentials("uninstall", credentials).await?;
-        let Some(permit) = self.permit(Need { calls: 2, pace: pace(removal.agent), ..WRITE }) else {
-            return Ok(Progress::Queued);
-        };
-        let found = permit.get(row.id).await?;
-        let is_same = |found: &ras::Broker| {
-            RowKey::of(found) == RowKey::of(row)
-                && found.time_create == row.time_create
-                && (found.priority == Some(0)) == (row.priority == Some(0))
-        };
-        if !found.as_ref().is_some_and(is_same) {
-            // The snapshot holds what was found: the plan is made anew on it.
-            return Ok(Progress::Done);
-        }
-        let removal = ras::Removal { no_uninstall: !removal.agent, credentials };
-        let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
-        match permit.delete(row.id, &removal, marked).await {
-            Ok(()) => {
-                memory.deleted = Some(row.id);
-                memory.failure = None;
-                Ok(Progress::Done)
-            }
-            Err(error) => {
-                if error.outcome() == Outcome::Unknown
-                    && let FarmView::Up(facts) = &self.observed.farm
-                {
-                    let quarantine = facts.quarantine_of(!removal.no_uninstall);
-                    memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
-                }
-                Err(error.into())
-            }
-        }
-    }
-
     async fn confirm_gone(&self, id: i64, memory: &mut Memory) -> Result<Progress, StepError> {
         let Some(permit) = self.permit(Need { writes: false, ..WRITE }) else {
             return Ok(Progress::Queued);
@@ -436,39 +371,4 @@ fn pace(installs: bool) -> Pace {
 /// The reason of the work that a step belongs to.
 fn working(object: &ObjectFacts) -> Reason {
     if object.owned_id().is_some() { Reason::Updating } else { Reason::Creating }
-}
-
-/// The PUT that sends these fields; only what is given is sent.
-fn change_of(fields: &Fields, separator: char) -> BrokerChange {
-    let flag = |field| match fields.get(&field) {
-        Some(Value::Flag(flag)) => Some(*flag),
-        Some(Value::Text(_) | Value::Addresses(_)) | None => None,
-    };
-    let text = |field| match fields.get(&field) {
-        Some(Value::Text(text)) => Some(text.clone()),
-        Some(Value::Addresses(set)) => {
-            Some(set.iter().map(String::as_str).collect::<Vec<_>>().join(separator.encode_utf8(&mut [0; 4])))
-        }
-        Some(Value::Flag(_)) | None => None,
-    };
-    BrokerChange {
-        enabled: flag(Field::Enabled),
-        description: text(Field::Description),
-        ip: text(Field::Ip),
-        alternative_ips: text(Field::AlternativeIps),
-        standby: flag(Field::Standby),
-    }
-}
-
-/// What the row is expected to look like after the PUT; the list after the Apply tells.
-fn changed_row(row: &ras::Broker, change: &BrokerChange) -> ras::Broker {
-    let BrokerChange { enabled, description, ip, alternative_ips, standby } = change.clone();
-    ras::Broker {
-        enabled: enabled.or(row.enabled),
-        description: description.or_else(|| row.description.clone()),
-        ip: ip.or_else(|| row.ip.clone()),
-        alternative_ips: alternative_ips.or_else(|| row.alternative_ips.clone()),
-        standby: standby.or(row.standby),
-        ..row.clone()
-    }
 }

@@ -37,6 +37,9 @@ pub struct Observed {
     pub place: Option<Place>,
     /// How many of the farm's managed brokers vanished at once.
     pub vanished: usize,
+    /// Whether another object of the same site is about to raise its broker; looked at only where the next step would
+    /// lower this one.
+    pub raising: bool,
     /// The state of the CRD, read only for objects that are being deleted.
     pub crd: CrdState,
 }
@@ -111,6 +114,10 @@ pub struct Memory {
     pub asked: Option<(String, Duration)>,
     /// Whether a read by id found the recorded row gone after both lists did.
     pub confirmed_gone: Option<i64>,
+    /// Since when the spec asks for what lowers the service of the site, on the clock that counts suspend.
+    pub lowering_since: Option<Duration>,
+    /// How many passes in a row ended in an error.
+    pub failures: u32,
 }
 
 /// A change that was sent and answered.
@@ -229,6 +236,10 @@ impl Memory {
         }
         self.note_request(object, now);
         self.settle(object, view, now);
+        if let FarmView::Up(facts) = view {
+            let lowers = super::plan::site_to_lower(object, facts).is_some();
+            self.lowering_since = lowers.then(|| self.lowering_since.unwrap_or(now.boot));
+        }
     }
 
     /// A request that was not seen before voids what is remembered of earlier tries.
@@ -245,12 +256,16 @@ impl Memory {
     /// Takes note of what an Apply brought: a change is settled by the first row that is seen after it.
     fn settle(&mut self, object: &ObjectFacts, view: &FarmView, now: Now) {
         let FarmView::Up(facts) = view else { return };
-        if self.unapplied.is_some() {
-            return;
-        }
         // Another server under the recorded id is not what was sent to, nor what was to be gone.
         let is_same = |row: &&Arc<ras::Broker>| ServerName::new(&row.server) == object.desired.name;
         let row = object.status.id.and_then(|id| facts.snapshot.row(id)).filter(is_same);
+        if row.is_none() {
+            // What was sent went with its row: one that is created in its place knows nothing of it.
+            self.update = None;
+        }
+        if self.unapplied.is_some() {
+            return;
+        }
         if let (Some(update), Some(row)) = (&mut self.update, row)
             && update.settled.is_none()
         {

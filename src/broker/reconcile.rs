@@ -1,5 +1,7 @@
 //! One reconcile: a table of contents.
 
+mod others;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use crate::farm::handle::Farm;
 use crate::farm::registry::Farms;
 use crate::farm::view::FarmView;
 use crate::kubernetes::{self, CallError, ObjectKey, limited};
+use crate::telemetry::{self, Trouble};
 
 /// Steps of one broker in one go; a farm that keeps changing under our hands must not hold a worker for ever.
 const MOST_STEPS: usize = 12;
@@ -62,6 +65,8 @@ pub struct Context {
     pub clock: Clock,
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
+    /// What the API server last refused, by object.
+    pub troubles: Mutex<HashMap<ObjectKey, Trouble>>,
     /// The last reading of the CRD.
     pub crd: tokio::sync::Mutex<Option<(Duration, CrdState)>>,
 }
@@ -73,11 +78,29 @@ impl Context {
             return Ok(None);
         };
         let result = self.work_on(key).await;
-        // What is gone by now may have been forgotten before the last step was remembered.
-        if self.brokers.get(key).and_then(|broker| broker.uid()).as_ref() != Some(&uid) {
-            self.memories.lock().remove(&uid);
+        match self.brokers.get(key).filter(|broker| broker.uid().as_ref() == Some(&uid)) {
+            Some(broker) => self.note_outcome(&broker, &uid, result.is_err()),
+            // What is gone by now may have been forgotten before the last step was remembered.
+            None => drop(self.memories.lock().remove(&uid)),
         }
         result
+    }
+
+    /// Those that wait for this broker do so only for a few failures.
+    fn note_outcome(&self, broker: &RasBroker, uid: &str, failed: bool) {
+        if let Some(memory) = self.memories.lock().get_mut(uid) {
+            memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
+        }
+        if failed {
+            self.move_sites(broker);
+        }
+    }
+
+    /// Brokers that wait for others of their site look again.
+    fn move_sites(&self, broker: &RasBroker) {
+        if let Some(farm) = self.farms.get(&farm_of(broker)) {
+            farm.move_sites();
+        }
     }
 
     async fn work_on(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
@@ -94,7 +117,9 @@ impl Context {
             let plan = plan(&observed, now);
             tracing::debug!(broker = %key, ?plan, "planned");
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
-            let Some(broker) = self.report(&broker, &plan).await? else { continue };
+            let Some(reported) = self.report(&broker, &plan).await? else { continue };
+            let is_news = !Arc::ptr_eq(&reported, &broker);
+            let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
             {
@@ -104,6 +129,7 @@ impl Context {
             let Some(step) = &plan.step else {
                 if let Some(farm) = &farm {
                     farm.withdraw(key);
+                    await_others(farm, key, &observed, &plan, is_news);
                 }
                 return Ok(rest(&plan, period));
             };
@@ -121,16 +147,30 @@ impl Context {
             let progress = executor.execute(step, &mut memory).await;
             self.remember(&observed.object, &mut memory, &progress);
             match progress {
-                Ok(Progress::Done) => {}
+                Ok(Progress::Done) => self.move_sites(&broker),
                 Ok(Progress::Queued) => return Ok(rest(&plan, period)),
                 Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
                 Err(error) if error.hold(&observed.object).is_some() => {
-                    tracing::warn!(broker = %key, error = crate::telemetry::chain(&error), "a step failed");
+                    self.move_sites(&broker);
+                    tracing::warn!(broker = %key, error = telemetry::chain(&error), "a step failed");
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(Some(BREATH))
+    }
+
+    /// Says how a reconcile ended, where it did not end as the one before.
+    pub fn tell(&self, key: &ObjectKey, result: Result<&Again, &ReconcileError>) {
+        let mut troubles = self.troubles.lock();
+        let Err(error) = result else {
+            troubles.remove(key);
+            return;
+        };
+        let text = telemetry::chain(error);
+        if troubles.entry(key.clone()).or_default().is_news(&text) {
+            tracing::warn!(broker = %key, error = text, "a reconcile failed, trying again");
+        }
     }
 
     async fn observe(&self, key: &ObjectKey, broker: &Arc<RasBroker>, farm: Option<&Arc<Farm>>) -> Observed {
@@ -146,7 +186,8 @@ impl Context {
         object.intent = object.intent.or_else(|| memory.intent.clone());
         let (deletions, vanished) = self.farm_wide(broker, &object, &view);
         let (rivals, place) = (self.rivals(broker, &view), self.place(broker, &view));
-        Observed { rivals, place, object, farm: view, memory, deletions, vanished, crd }
+        let raising = self.is_raising(key, broker, &object, &view);
+        Observed { rivals, place, object, farm: view, memory, deletions, vanished, raising, crd }
     }
 
     fn is_asked_anew(&self, object: &ObjectFacts) -> bool {
@@ -219,11 +260,11 @@ impl Context {
         if let Some(uid) = &broker.metadata.uid {
             self.memories.lock().remove(uid);
         }
+        self.troubles.lock().remove(&ObjectKey::of(broker));
         self.wake_rivals(broker);
         self.wake_restated();
         if let Some(farm) = self.farms.get(&farm_of(broker)) {
-            farm.withdraw(&ObjectKey::of(broker));
-            farm.touch();
+            farm.lose(&ObjectKey::of(broker));
         }
     }
 
@@ -273,13 +314,13 @@ impl Context {
         if !takes_part(broker) {
             return Vec::new();
         }
-        let site = site_of(broker, facts.default_site);
+        let site = site_of(broker, facts);
         let similar = self.brokers.similar(broker);
         let same_farm = |other: &&Arc<RasBroker>| {
             takes_part(other)
                 && self.farms.get(&farm_of(other)).is_some_and(|farm| match farm.view() {
                     FarmView::Up(theirs) => {
-                        theirs.identity == facts.identity && site_of(other, theirs.default_site) == site
+                        theirs.identity == facts.identity && site_of(other, &theirs) == site
                     }
                     FarmView::Missing | FarmView::Starting | FarmView::Down(_) => {
                         farm_of(other) == farm_of(broker)
@@ -365,6 +406,17 @@ impl Context {
             None => self.brokers.remove(broker),
         }
         Ok(Some(Duration::from_millis(10)))
+    }
+}
+
+/// A broker that waits for others of its site is woken when one of them moved; what it did itself may wake those.
+fn await_others(farm: &Farm, key: &ObjectKey, observed: &Observed, plan: &Plan, is_news: bool) {
+    match &observed.farm {
+        FarmView::Up(facts) if plan.waits_for_others => farm.await_site(key, facts.service.moves),
+        FarmView::Missing | FarmView::Starting | FarmView::Down(_) | FarmView::Up(_) if is_news => {
+            farm.move_sites();
+        }
+        FarmView::Missing | FarmView::Starting | FarmView::Down(_) | FarmView::Up(_) => {}
     }
 }
 

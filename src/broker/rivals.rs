@@ -16,8 +16,12 @@ pub(super) fn takes_part(broker: &RasBroker) -> bool {
 }
 
 /// The site that an object's broker is in, as far as it is known.
-pub(super) fn site_of(broker: &RasBroker, default_site: Option<i64>) -> Option<i64> {
-    ObjectFacts::of(broker).recorded_site().or(broker.spec.site_id).or(default_site)
+pub(super) fn site_of(broker: &RasBroker, facts: &FarmFacts) -> Option<i64> {
+    let object = ObjectFacts::of(broker);
+    object.recorded_site().or_else(|| match &object.desired.site {
+        Some(choice) => choice.resolve(&facts.sites).ok(),
+        None => facts.default_site.as_ref().ok().copied(),
+    })
 }
 
 /// Reduces another object to what decides between the two; `None` where it is another machine.
@@ -52,6 +56,7 @@ mod tests {
 
     use super::*;
     use crate::crd::ApplyMode;
+    use crate::farm::service::Changes;
     use crate::farm::snapshot::Snapshot;
     use crate::farm::view::{DeletionLimits, Moves};
     use crate::ras;
@@ -86,8 +91,8 @@ mod tests {
             ras::Broker { id: 7, server: "cb1.corp.example".into(), site_id: 1, ..ras::Broker::default() };
         FarmFacts {
             identity: "g".into(),
-            default_site: Some(1),
-            sites: Vec::new(),
+            default_site: Ok(1),
+            sites: vec![(1, Some("Head office".into())), (2, Some("Branch".into()))],
             snapshot: Arc::new(Snapshot::default().next(vec![row], Duration::ZERO, None)),
             account: "svc".into(),
             learnt_account: None,
@@ -96,9 +101,13 @@ mod tests {
             install_limit: Duration::ZERO,
             separator: ',',
             hold: None,
+            primary: Some(true),
+            promoting: None,
+            unapplied: false,
             terminating: false,
             mode: ApplyMode::Auto,
             deletions: DeletionLimits::default(),
+            service: Changes::default(),
             moves: Moves::default(),
         }
     }
@@ -130,6 +139,25 @@ mod tests {
         assert_eq!(rival(&own, &other, &facts()), None);
         other.spec.server = "CB1".into();
         assert!(rival(&own, &other, &facts()).is_some_and(|rival| !rival.same_key));
+    }
+
+    #[test]
+    fn one_site_is_the_same_in_every_spelling_of_it() {
+        let mut facts = facts();
+        let mut broker = object("own", 1, false, None);
+        let spellings = [(None, None), (Some(1), None), (None, Some("Head office"))];
+        for default in [Ok(1), Ok(2)] {
+            facts.default_site = default.clone();
+            let sites = spellings.map(|(id, name)| {
+                (broker.spec.site_id, broker.spec.site_name) = (id, name.map(str::to_owned));
+                site_of(&broker, &facts)
+            });
+            assert_eq!(sites, [default.ok(), Some(1), Some(1)]);
+        }
+        broker.spec.site_name = Some("Lab".into());
+        assert_eq!(site_of(&broker, &facts), None, "an unknown name does not fall back on the default");
+        broker.status = serde_json::from_value(json!({"siteId": 2})).unwrap();
+        assert_eq!(site_of(&broker, &facts), Some(2), "what was recorded wins");
     }
 
     #[test]

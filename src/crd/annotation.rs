@@ -7,7 +7,7 @@ pub const CREATE_INTENT: &str = "ras-operator.dev/create-intent";
 /// On a `RasBroker`: `"true"` holds its deletion.
 pub const DELETION_PROTECTION: &str = "ras-operator.dev/deletion-protection";
 
-/// On a `RasBroker`: `"true"` lets the last enabled broker of a site be deleted.
+/// On a `RasBroker`: `"true"` lets the last enabled broker of a site be deleted, disabled or put in standby.
 pub const SKIP_AVAILABILITY_CHECK: &str = "ras-operator.dev/skip-availability-check";
 
 /// On a `RasBroker`: `"true"` lets a deletion end without the farm; the broker stays there.

@@ -114,6 +114,8 @@ use super::{RasBrokerStatus, SecretRef, schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(oldSelf.siteId) || (has(self.siteId) && self.siteId == oldSelf.siteId)").message("siteId is immutable: it may be added once, and neither changed nor removed").field_path(".siteId"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.siteName) || (has(self.siteName) && self.siteName == oldSelf.siteName)").message("siteName is immutable: it may be added once, and neither changed nor removed").field_path(".siteName"))]
+#[x_kube(validation = Rule::new("!(has(self.siteId) && has(self.siteName))").message("set only one of siteId and siteName"))]
 pub struct RasBrokerSpec {
     /// The RasFarm to which the broker belongs. Immutable.
     pub farm_ref: FarmRef,
@@ -126,10 +128,19 @@ pub struct RasBrokerSpec {
 
     /// Id of the farm's site to which the broker belongs, 1 to 2147483647. It may be added once,
     /// and then neither changed nor removed; one that contradicts status.siteId makes the broker
-    /// Stalled. Unset: siteId of the RasFarm, else the site of the farm's licensing server.
+    /// Stalled. Unset: siteName, else siteId or siteName of the RasFarm, else the site of the farm's
+    /// licensing server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub site_id: Option<i64>,
+
+    /// Name of that site, instead of siteId, 1 to 255 characters. It is compared exactly, upper and
+    /// lower case included, and looked up once; from then on status.siteId counts, also if the site
+    /// is renamed. It may be added once, and then neither changed nor removed; the name of another
+    /// site than status.siteId makes the broker Stalled. Unset: siteId counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub site_name: Option<String>,
 
     /// Whether the broker takes part in the farm. The primary cannot be disabled. Unset: not
     /// managed; a new broker is as RAS makes it.

@@ -58,6 +58,12 @@ words! {
         DeletionHeld,
         /// The farm is talked to without a check of its certificate.
         InsecureTransport,
+        /// RAS promotes brokers by itself, and the number of a site's brokers is wrong for that.
+        AutoPromotionImpaired,
+        /// The request has succeeded.
+        Complete,
+        /// The request has failed.
+        Failed,
     }
 }
 
@@ -157,6 +163,27 @@ words! {
 
         /// InsecureTransport: the spec switches the check off.
         InsecureSkipVerify,
+
+        /// AutoPromotionImpaired: with fewer than three active brokers RAS promotes none.
+        TooFewActiveBrokers,
+        /// AutoPromotionImpaired: RAS advises against automatic promotion among more than three active brokers.
+        TooManyActiveBrokers,
+        /// Reconciling: the broker is being made the primary.
+        Promoting,
+        /// Complete: the broker was made the primary.
+        Promoted,
+        /// Complete: the broker was the primary already, and nothing was sent.
+        AlreadyPrimary,
+        /// Failed: the broker may not be made the primary as it is.
+        NotEligible,
+        /// Failed: another broker is the primary than the request expects.
+        UnexpectedPrimary,
+        /// Failed: the time in which the promotion may start is over.
+        Expired,
+        /// Failed: the farm refused.
+        Refused,
+        /// Failed: the promotion was sent, and the broker is not the primary.
+        NotPromoted,
     }
 }
 

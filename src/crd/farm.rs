@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, Duration, RasFarmStatus, SecretRef, Tls, is_default, schema};
+use super::{Api, Duration, RasFarmStatus, SecretRef, SiteSettings, Tls, is_default, schema};
 
 /// How one Parallels RAS farm is reached, and within which limits its brokers may be changed.
 #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
@@ -91,6 +91,8 @@ use super::{Api, Duration, RasFarmStatus, SecretRef, Tls, is_default, schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.fallbackEndpoints) || !self.fallbackEndpoints.exists(e, e.lowerAscii() == self.endpoint.lowerAscii())").message("fallbackEndpoints must not repeat endpoint").field_path(".fallbackEndpoints"))]
+#[x_kube(validation = Rule::new("!(has(self.siteId) && has(self.siteName))").message("set only one of siteId and siteName"))]
+#[x_kube(validation = Rule::new("!has(self.sites) || self.sites.all(a, self.sites.exists_one(b, has(a.id) ? has(b.id) && a.id == b.id : has(b.name) && a.name == b.name))").message("sites must not name a site twice").field_path(".sites"))]
 pub struct RasFarmSpec {
     /// URL of the farm's REST API: https://host or https://host:port, where the host is a name or
     /// an IP address (IPv6 in brackets), without user, path or query. Without a port it is 20443.
@@ -119,6 +121,20 @@ pub struct RasFarmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub site_id: Option<i64>,
+
+    /// Name of that site, instead of siteId, 1 to 255 characters. It is compared exactly, upper and
+    /// lower case included, and looked up in the farm; brokers record the id that it leads to.
+    /// Unset: siteId counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub site_name: Option<String>,
+
+    /// Settings of the farm's sites that are kept as they are given here, each site once, at most
+    /// 64. A site that is not named, and a setting that is not set, is left as it is. Empty or
+    /// unset: none is managed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub sites: Vec<SiteSettings>,
 
     /// How often the farm's lists of brokers and agents are read: a duration of at least 1s, such
     /// as 30s, 1m or 1h30m. Unset: 1m.

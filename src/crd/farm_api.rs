@@ -1,13 +1,14 @@
 //! What the vendor's published reference leaves open about a farm's REST API, and a user may
 //! therefore have to say.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
 
 /// Parts of the farm's REST API that differ between versions or are not published.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Api {
     /// Character that separates the alternative addresses of a broker in what is sent to the farm:
@@ -25,7 +26,7 @@ pub struct Api {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<MoveCall>,
 
-    /// The call that makes a secondary broker the primary. Unset: no broker is promoted.
+    /// The call that makes a secondary broker the primary. Unset: POST /api/Broker/{id}/promote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<ApiCall>,
 
@@ -35,7 +36,11 @@ pub struct Api {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ApiCall>,
 
-    /// The call that reads the settings of automatic promotion. Unset: they are not read.
+    /// The call that reads and writes a site's settings of automatic promotion; {id} in its path
+    /// stands for the site's id. It is read by GET, and method is how it is written. Unset:
+    /// /api/BrokerPromotion/{id}, written by PUT.
+    #[x_kube(validation = Rule::new("!has(self.method) || self.method != 'GET'").message("the settings are read by GET; method is how they are written: PUT or POST").field_path(".method"))]
+    #[x_kube(validation = Rule::new("self.path.contains('{id}')").message("the path must say where the site's id stands: {id}").field_path(".path"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_settings: Option<ApiCall>,
 }
@@ -44,7 +49,7 @@ pub struct Api {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct ApiCall {
     /// Path of the call below the endpoint: /api/ and then letters, slashes and braces, such as
-    /// /api/Broker/{id}/promote, where {id} stands for the broker's id.
+    /// /api/Broker/{id}/promote, where {id} stands for the id of what the call is about.
     #[schemars(schema_with = "schema::api_path")]
     pub path: String,
 

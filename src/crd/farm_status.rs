@@ -4,14 +4,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NEVER_OBSERVED, never_observed, schema};
+use super::{Drift, NEVER_OBSERVED, never_observed, schema};
 
 /// What the operator sees of the farm. It is written by the operator only, at most once in 5s.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RasFarmStatus {
     /// What is the case with this farm: Ready, Reachable and Authenticated; and, only while they
-    /// are true, Reconciling, Stalled and InsecureTransport.
+    /// are true, Reconciling, Stalled, Drifted, InsecureTransport and
+    /// AutoPromotionImpaired. Synced is there where spec.sites manages something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -99,7 +100,8 @@ impl Default for RasFarmStatus {
 }
 
 /// One site of the farm.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
 pub struct SiteStatus {
     /// Id of the site.
     pub id: i64,
@@ -117,6 +119,32 @@ pub struct SiteStatus {
 
     /// Number of brokers in this site, whoever made them.
     pub brokers: i64,
+
+    /// The settings of automatic promotion as the farm last showed them. Unset: spec.sites manages
+    /// none of them, or they were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_promotion: Option<ObservedAutoPromotion>,
+
+    /// Settings in which the farm was changed outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+}
+
+/// How RAS promotes brokers of a site by itself. What the farm does not say is unset.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedAutoPromotion {
+    /// Whether RAS does so at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+
+    /// For how long the primary must have been away, such as 30m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+
+    /// Whether the former primary becomes the primary again when it is back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failback: Option<bool>,
 }
 
 /// Numbers of brokers.
@@ -148,7 +176,7 @@ pub enum Capability {
     Promote,
     /// The brokers' status can be read.
     Status,
-    /// The settings of automatic promotion can be read.
+    /// The settings of automatic promotion can be read and written.
     PromotionSettings,
 }
 

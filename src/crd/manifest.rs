@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::{CustomResourceExt, ResourceExt};
 
-use super::{NEVER_OBSERVED, RasBroker, RasFarm};
+use super::{NEVER_OBSERVED, RasBroker, RasBrokerPromotion, RasFarm};
 
 /// Formats that the API server knows; for any other it answers every install with a warning.
 const KNOWN_FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
@@ -39,7 +39,7 @@ pub enum ManifestError {
 
 /// The definitions of all kinds, in the order in which they are to be installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    [RasFarm::crd(), RasBroker::crd()].map(finished).into()
+    [RasFarm::crd(), RasBroker::crd(), RasBrokerPromotion::crd()].map(finished).into()
 }
 
 /// All definitions as one YAML text of several documents, as `kubectl apply -f -` takes it.

@@ -16,9 +16,11 @@ pub mod condition;
 mod duration;
 mod farm;
 mod farm_api;
+mod farm_sites;
 mod farm_status;
 pub mod finalizer;
 mod manifest;
+mod promotion;
 mod reference;
 mod schema;
 mod tls;
@@ -30,8 +32,15 @@ pub use broker_status::{AgentStatus, Drift, ObservedBroker, Origin, RasBrokerSta
 pub use duration::{Duration, ParseDurationError};
 pub use farm::{Apply, ApplyMode, DeletionProtection, RasFarm, RasFarmSpec, RateLimit};
 pub use farm_api::{Api, ApiCall, ApiMethod, MoveCall, MoveForm, Separator};
-pub use farm_status::{BrokerCounts, Capability, FailedLogons, PendingApply, RasFarmStatus, SiteStatus};
+pub use farm_sites::{AutoPromotion, SiteSettings};
+pub use farm_status::{
+    BrokerCounts, Capability, FailedLogons, ObservedAutoPromotion, PendingApply, RasFarmStatus, SiteStatus,
+};
 pub use manifest::{ManifestError, crds, write, yaml};
+pub use promotion::{
+    BrokerRef, PromotionAttempt, PromotionPhase, RasBrokerPromotion, RasBrokerPromotionSpec,
+    RasBrokerPromotionStatus,
+};
 pub use reference::SecretRef;
 pub use tls::{CaRef, CaRefKind, Tls};
 

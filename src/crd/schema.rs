@@ -133,6 +133,24 @@ pub(super) fn sha256_pins(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A duration of whole minutes, 15m to 72h: what RAS takes as the delay of an automatic promotion.
+pub(super) fn promotion_delay(_: &mut SchemaGenerator) -> Schema {
+    // Silent where the pattern already refuses, so that there is one message, not two.
+    let pattern = "^([0-9]{1,2}h)?([0-9]{1,4}m)?$";
+    json_schema!({
+        "type": "string",
+        "minLength": 2,
+        "maxLength": 8,
+        "pattern": pattern,
+        "x-kubernetes-validations": [rule(
+            &format!(
+                "!self.matches('{pattern}') || (duration(self) >= duration('15m') && duration(self) <= duration('72h'))"
+            ),
+            "must be a duration from 15m to 72h, such as 30m or 1h30m",
+        )],
+    })
+}
+
 /// Path of a call below a farm's endpoint.
 pub(super) fn api_path(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -141,6 +159,12 @@ pub(super) fn api_path(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 128,
         "pattern": "^/api/[A-Za-z{}/]+$",
     })
+}
+
+/// A point in time. Its text is read where it is used: an object whose time only the API server understands must not
+/// end the watch of all.
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "minLength": 1, "maxLength": 64 })
 }
 
 /// Conditions as every Kubernetes tool knows them, one of each type.

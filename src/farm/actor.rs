@@ -1,6 +1,6 @@
 //! One task per farm: it owns the session, polls, opens batches, applies and reports. Brokers make their own
 //! writes; everything that concerns the farm as a whole happens here, one thing at a time. What is done is in
-//! `poll` (look), `commit` (batches and Apply) and `publish` (the farm's object).
+//! `poll` (look), `tend` (settings of sites), `commit` (batches and Apply) and `publish` (the farm's object).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -68,6 +68,8 @@ impl Actor {
             }
             Task::OpenBatch => self.open_batch().await,
             Task::Apply => self.apply().await,
+            Task::ReadSettings => self.read_settings().await,
+            Task::WriteSettings => self.write_settings().await,
             Task::GiveBack => self.give_back_retired().await,
             Task::Report => self.report().await,
             Task::Rest(rest) => self.rest(rest).await,

@@ -90,6 +90,16 @@ impl Batch {
         self.phase == Phase::Closed
     }
 
+    /// Whether writes may be sent.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether a write may have reached the farm and waits for an Apply.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// Whether another write may be sent now. A batch that waits for a person's Apply takes writes until then.
     pub fn admits(&self, now: Duration, mode: ApplyMode) -> bool {
         let gathering =

@@ -31,6 +31,13 @@ impl Capabilities {
         self.0.get(&capability) == Some(&false)
     }
 
+    /// Whatever the farm was seen to lack, this call is tried once more.
+    pub(super) fn forget_lack(&mut self, capability: Capability) {
+        if self.lacks(capability) {
+            self.0.remove(&capability);
+        }
+    }
+
     /// Another path, or another version of the farm, may have what was lacking. Whether anything was.
     pub(super) fn forget_lacks(&mut self) -> bool {
         let known = self.0.len();

@@ -9,6 +9,7 @@ use super::actor::Actor;
 use super::batch::Pace;
 use super::connect::{self, NotConnected};
 use super::report;
+use super::state::FarmState;
 use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
 use crate::kubernetes::{self, CallError, MetadataChange};
 use crate::metrics::ApplyOutcome;
@@ -72,7 +73,10 @@ impl Actor {
     async fn is_free_to_write(&self) -> bool {
         let (guarded, tells) = {
             let state = self.farm.state.lock();
-            let guarded = state.object.spec.apply.mode == ApplyMode::Guarded && state.pending.is_none();
+            // A batch on another broker than the primary is for a promotion, after which alone anything can be applied.
+            let guarded = state.object.spec.apply.mode == ApplyMode::Guarded
+                && state.pending.is_none()
+                && state.primary() != Some(false);
             (guarded, state.tells_pending())
         };
         if !guarded {
@@ -190,10 +194,13 @@ impl Actor {
             }
             state.capabilities.note(Capability::Apply, Ok(()));
             state.apply_trouble = None;
+            state.site_settings.applied();
             state.unreported = true;
             // What is written from now on belongs to the next Apply.
             let written = state.take_applied();
             state.settling.extend(written);
+            let FarmState { service, unanswered, unapplied, .. } = &mut *state;
+            service.applied(now.boot, |broker| unanswered.contains(broker) || unapplied.contains_key(broker));
             std::mem::take(&mut state.deletes_to_confirm)
         };
         if self.list().await && deletes {

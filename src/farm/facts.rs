@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::sites::{self, NamedSite, NoSite, SiteChoice};
 use super::state::{FarmState, Link};
 use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage};
 use crate::broker::intent::quarantine_of;
@@ -15,23 +16,35 @@ use crate::ras;
 impl FarmState {
     /// Whatever keeps writes back although the farm answers, as its brokers see it.
     pub(super) fn hold(&self) -> Option<Hold> {
+        self.suspended()
+            .or_else(|| self.promotion_running())
+            .or_else(|| self.not_primary())
+            .or_else(|| self.unapplied_hold())
+    }
+
+    pub(super) fn suspended(&self) -> Option<Hold> {
         let name = self.object.name_any();
-        if self.object.spec.suspend {
-            let text = format!(
-                "RasFarm {name:?} is suspended: nothing is written to the farm until its spec.suspend is false."
-            );
-            return Some(Hold::new(Reason::Suspended, text));
-        }
-        if self.primary() == Some(false) {
-            let text = format!(
-                "RasFarm {name:?} is connected to a broker that is not the primary, which takes no changes: point \
-                 spec.endpoint, or one of spec.fallbackEndpoints, at the primary's RAS Web Administration Service."
-            );
-            return Some(Hold::new(Reason::NotPrimary, text));
-        }
+        let text = format!(
+            "RasFarm {name:?} is suspended: nothing is written to the farm until its spec.suspend is false."
+        );
+        self.object.spec.suspend.then(|| Hold::new(Reason::Suspended, text))
+    }
+
+    fn not_primary(&self) -> Option<Hold> {
+        let name = self.object.name_any();
+        let text = format!(
+            "RasFarm {name:?} is connected to a broker that is not the primary, which takes no changes: point \
+             spec.endpoint, or one of spec.fallbackEndpoints, at the primary's RAS Web Administration Service. If the \
+             primary is lost for good, a RasBrokerPromotion makes another broker the primary."
+        );
+        (self.primary() == Some(false)).then(|| Hold::new(Reason::NotPrimary, text))
+    }
+
+    /// Changes that are not applied, and why that keeps others back.
+    pub(super) fn unapplied_hold(&self) -> Option<Hold> {
         // Where a person applies, an Apply that was refused keeps nothing back.
         let refused = self.apply_trouble.is_some() && self.object.spec.apply.mode != ApplyMode::Manual;
-        self.foreign.clone().or_else(|| refused.then(|| unapplied(&name)))
+        self.foreign.clone().or_else(|| refused.then(|| unapplied(&self.object.name_any())))
     }
 
     /// What brokers see.
@@ -47,11 +60,11 @@ impl FarmState {
 
     fn facts(&self, link: &Link, now: Now) -> FarmFacts {
         let spec = &self.object.spec;
-        let licensing = self.sites.iter().find(|site| site.licensing_site).map(|site| site.id);
+        let sites = self.named_sites();
         FarmFacts {
             identity: link.identity.clone(),
-            default_site: spec.site_id.or(licensing),
-            sites: self.sites.iter().map(|site| (site.id, site.name.clone())).collect(),
+            default_site: self.default_site(&sites),
+            sites,
             snapshot: Arc::clone(&self.snapshot),
             account: link.account.clone(),
             learnt_account: self.learnt_account.clone(),
@@ -64,15 +77,39 @@ impl FarmState {
                 Some(Separator::Comma) | None => ',',
             },
             hold: self.hold(),
+            primary: self.primary(),
+            promoting: self.promotions.running().cloned(),
+            unapplied: self.batch.is_dirty() || self.inherited,
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
+            service: self.service.changes(self.inherited),
             moves: Moves {
                 form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
                 lacking: self.capabilities.lacks(Capability::Priority),
                 not_before: self.moves.not_before,
             },
         }
+    }
+
+    /// The farm's sites as they were last read.
+    pub(super) fn named_sites(&self) -> Vec<NamedSite> {
+        self.sites.iter().map(|site| (site.id, site.name.clone())).collect()
+    }
+
+    /// Where brokers go that name no site.
+    pub(super) fn default_site(&self, sites: &[NamedSite]) -> Result<i64, NoSite> {
+        let licensing = self.sites.iter().find(|site| site.licensing_site).map(|site| site.id);
+        sites::default_site(&self.object.spec, sites, licensing)
+    }
+
+    /// Whether the farm's object names a site that is not found.
+    pub(super) fn names_unknown_site(&self) -> bool {
+        let spec = &self.object.spec;
+        let sites = self.named_sites();
+        let default = SiteChoice::of(spec.site_id, spec.site_name.as_deref());
+        default.is_some_and(|choice| choice.resolve(&sites).is_err())
+            || !self.wanted_settings().lost.is_empty()
     }
 
     fn deletion_limits(&self) -> DeletionLimits {

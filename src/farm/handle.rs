@@ -1,7 +1,7 @@
 //! The farm as brokers use it: look, queue, and make one call with a permit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use super::batch::Pace;
 use super::limiter::Take;
 use super::moves::Moving;
 use super::queue::Need;
+use super::service::Change;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
 use crate::clock::Clock;
@@ -122,12 +123,51 @@ impl Farm {
         self.state.lock().queue.leave(broker);
     }
 
+    /// A broker whose object is gone waits for nothing any more, and those that waited for it look again.
+    pub fn lose(&self, broker: &ObjectKey) {
+        {
+            let mut state = self.state.lock();
+            state.queue.leave(broker);
+            state.service.leave(broker);
+            state.service.moved();
+        }
+        self.touch();
+    }
+
+    /// A broker waits for others of its site, since it looked at the farm as of `moves`.
+    pub fn await_site(&self, broker: &ObjectKey, moves: u64) {
+        self.state.lock().service.join(broker, moves);
+        self.changed.notify_one();
+    }
+
+    /// Something happened that other brokers may wait for.
+    pub fn move_sites(&self) {
+        self.state.lock().service.moved();
+        self.changed.notify_one();
+    }
+
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
     pub fn admit(self: &Arc<Self>, broker: &ObjectKey, need: Need) -> Option<Permit> {
+        self.let_in(&mut self.state.lock(), broker, need)
+    }
+
+    /// The same for a step that may change what serves a site. Whether it may be made now is asked once more where nobody
+    /// can come between: of two that were decided at the same time, the second is decided anew.
+    pub fn admit_change(self: &Arc<Self>, broker: &ObjectKey, need: Need, change: Change) -> Admission {
+        let mut state = self.state.lock();
+        if state.service.changes(state.inherited).wait(&state.snapshot, &change).is_some() {
+            return Admission::Overtaken;
+        }
+        let Some(mut permit) = self.let_in(&mut state, broker, need) else { return Admission::Queued };
+        let FarmState { service, snapshot, .. } = &mut *state;
+        permit.change = service.begin(broker, snapshot, change).then_some(change);
+        Admission::Granted(permit)
+    }
+
+    fn let_in(self: &Arc<Self>, state: &mut FarmState, broker: &ObjectKey, need: Need) -> Option<Permit> {
         if !self.may_act() {
             return None;
         }
-        let mut state = self.state.lock();
         let worker = match need.pace {
             Pace::Ordinary => Ok(None),
             Pace::Install => Arc::clone(&state.workers).try_acquire_owned().map(Some),
@@ -137,23 +177,34 @@ impl Farm {
             return None;
         };
         let admitted = state.admit(broker, need, self.clock.now());
-        let link = state.link.clone().filter(|_| admitted);
-        // Under the lock: a session that is being replaced waits for those it has let go, and for no others.
-        let link = link.map(|link| (link.calls.token(), link));
-        let calls = need.calls.min(state.limiter.limit());
-        drop(state);
-        if link.is_none() {
+        let permit = if admitted { self.permit(state, broker, need, worker) } else { None };
+        if permit.is_none() {
             self.changed.notify_one();
         }
-        link.map(|(on_its_way, link)| Permit {
+        permit
+    }
+
+    /// The permit of a step that was admitted, under the same lock: a session that is being replaced waits for those it
+    /// has let go, and for no others.
+    pub(super) fn permit(
+        self: &Arc<Self>,
+        state: &FarmState,
+        broker: &ObjectKey,
+        need: Need,
+        worker: Option<OwnedSemaphorePermit>,
+    ) -> Option<Permit> {
+        let link = state.link.as_ref()?;
+        Some(Permit {
             farm: Arc::clone(self),
             broker: broker.clone(),
-            client: link.client,
-            token: link.session.token,
-            on_its_way: Some(on_its_way),
+            client: link.client.clone(),
+            token: link.session.token.clone(),
+            on_its_way: Some(link.calls.token()),
             pace: need.pace,
             _worker: worker,
-            calls: AtomicUsize::new(calls),
+            calls: AtomicUsize::new(need.calls.min(state.limiter.limit())),
+            change: None,
+            is_written: AtomicBool::new(false),
         })
     }
 
@@ -189,6 +240,17 @@ impl Farm {
             }
         }
     }
+}
+
+/// Whether a step that changes what serves a site may make its calls.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may.
+    Granted(Permit),
+    /// The farm will call when it is this broker's turn.
+    Queued,
+    /// Not as things are now: it is decided anew.
+    Overtaken,
 }
 
 /// Whether a move may be made.
@@ -241,16 +303,20 @@ impl MovePermit {
 /// snapshot before the method returns.
 #[derive(Debug)]
 pub struct Permit {
-    farm: Arc<Farm>,
+    pub(super) farm: Arc<Farm>,
     broker: ObjectKey,
-    client: ras::Client,
-    token: AuthToken,
+    pub(super) client: ras::Client,
+    pub(super) token: AuthToken,
     /// Given up before the actor is told, which looks whether the session is still used.
     on_its_way: Option<TaskTrackerToken>,
     pace: Pace,
     _worker: Option<OwnedSemaphorePermit>,
     /// Calls that the limit has granted already.
     calls: AtomicUsize,
+    /// What it lowers, on record from before the call until it is applied, or certainly not made.
+    change: Option<Change>,
+    /// Whether the write may have reached the farm.
+    is_written: AtomicBool,
 }
 
 impl Permit {
@@ -260,6 +326,8 @@ impl Permit {
         let answer = self.client.create_broker(&self.token, broker).await;
         let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
+        let FarmState { service, snapshot, .. } = &mut *state;
+        service.raised(&self.broker, snapshot, &row);
         state.put_row(row.clone(), self.farm.clock.now());
         // The farm's spelling of our account, learnt from a row that is certainly ours.
         state.learnt_account = row.admin_create.clone().or_else(|| state.learnt_account.take());
@@ -270,9 +338,13 @@ impl Permit {
     /// PUT of what differs; `row` is what it is to look like.
     pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
         self.turn().await;
+        self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
-        self.farm.state.lock().put_row(row, self.farm.clock.now());
+        let mut state = self.farm.state.lock();
+        let FarmState { service, snapshot, .. } = &mut *state;
+        service.raised(&self.broker, snapshot, &row);
+        state.put_row(row, self.farm.clock.now());
         Ok(())
     }
 
@@ -303,6 +375,7 @@ impl Permit {
             state.wrote(&self.broker, Unapplied::Deleted);
         }
         self.turn().await;
+        self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
@@ -317,7 +390,7 @@ impl Permit {
     }
 
     /// A limit below what the step needs makes its later calls wait.
-    async fn turn(&self) {
+    pub(super) async fn turn(&self) {
         let spend = |calls: usize| calls.checked_sub(1);
         if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             self.farm.turn().await;
@@ -331,6 +404,7 @@ impl Permit {
             self.farm.state.lock().session_expired = true;
         }
         let is_lost = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
+        self.is_written.store(answer.is_ok() || is_lost, Ordering::Relaxed);
         if answer.is_ok() || is_lost {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
@@ -346,7 +420,7 @@ impl Permit {
     }
 
     /// Takes over what every answer tells: the farm's clock, an expired session, a wish to be left alone.
-    fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
+    pub(super) fn answered<T>(&self, answer: Result<Answer<T>, ras::Error>) -> Result<T, ras::Error> {
         let now = self.farm.clock.now();
         let mut state = self.farm.state.lock();
         let date = answer.as_ref().ok().and_then(|answer| answer.date);
@@ -362,7 +436,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         drop(self.on_its_way.take());
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.end(now.boot, self.pace);
+        let mut state = self.farm.state.lock();
+        state.batch.end(now.boot, self.pace);
+        if let Some(change) = &self.change {
+            state.service.end(&self.broker, change, self.is_written.load(Ordering::Relaxed));
+        }
+        drop(state);
         self.farm.changed.notify_one();
     }
 }

@@ -1,17 +1,19 @@
 //! Looking at the farm: log on, list, and what a look that failed means.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::Actor;
 use super::batch::Pace;
 use super::connect::{self, NotConnected};
 use super::settings::{self, Account};
+use super::sites::SiteChoice;
 use super::state::Trouble;
 use super::view::Hold;
 use crate::broker::observe::{has_finalizer, may_be_installing};
-use crate::crd::RasFarm;
 use crate::crd::condition::Reason;
+use crate::crd::{RasBroker, RasFarm};
 use crate::events::{Event, Kind};
 use crate::ras::{self, AuthToken, Client, Outcome};
 
@@ -102,8 +104,10 @@ impl Actor {
             state.polled_at = Some(now.boot);
             self.metrics.farm_succeeded(&self.name(), now.wall.as_second());
             let asked = state.reconcile_asked().map(str::to_owned);
+            state.site_settings.reread();
             if asked.is_some() {
                 state.unreported = true;
+                state.site_settings.try_again();
                 state.try_lacks_again();
             }
             state.reconcile_handled = asked.or_else(|| state.reconcile_handled.take());
@@ -156,15 +160,17 @@ impl Actor {
         }
     }
 
-    /// Sites are read at logon, and again when a broker is in one that is not known: they change about as often as
-    /// farms are built.
+    /// Sites are read at logon, and again when a broker is in one that is not known, when a spec names one that is not
+    /// found, and on request: they change about as often as farms are built.
     async fn list_new_sites(&self) {
+        let named = self.names_unknown_site();
         let (unknown, link) = {
             let state = self.farm.state.lock();
             let known: BTreeSet<i64> = state.sites.iter().map(|site| site.id).collect();
             let used = state.snapshot.rows().map(|row| row.site_id);
             let unknown: BTreeSet<i64> = used.filter(|id| !known.contains(id)).collect();
-            if unknown.is_subset(&state.unknown_sites) {
+            let asked = state.reconcile_asked().is_some();
+            if unknown.is_subset(&state.unknown_sites) && !named && !asked {
                 return;
             }
             (unknown, state.link.clone())
@@ -173,11 +179,28 @@ impl Actor {
         let Some(sites) = self.sites(&link.client, &link.session.token).await else { return };
         {
             let mut state = self.farm.state.lock();
-            state.sites = sites;
             state.unknown_sites = unknown;
+            if state.sites == sites {
+                return;
+            }
+            state.sites = sites;
             state.unreported = true;
         }
         self.wake_all();
+    }
+
+    /// Whether the farm's object, or a broker whose site is not settled, names a site that is not found.
+    fn names_unknown_site(&self) -> bool {
+        let (sites, of_farm) = {
+            let state = self.farm.state.lock();
+            (state.named_sites(), state.names_unknown_site())
+        };
+        let unknown = |broker: &Arc<RasBroker>| {
+            let choice = SiteChoice::of(broker.spec.site_id, broker.spec.site_name.as_deref());
+            let is_settled = broker.status.as_ref().is_some_and(|status| status.site_id.is_some());
+            !is_settled && choice.is_some_and(|choice| choice.resolve(&sites).is_err())
+        };
+        of_farm || self.brokers.of_farm(&self.farm.key).iter().any(unknown)
     }
 
     /// The farm's sites, where they can be read.

@@ -94,6 +94,7 @@ impl Actor {
             self.farm.state.lock().unreported = true;
         }
         self.take_object(answered?);
+        self.farm.state.lock().kubernetes_trouble.is_over();
         Ok(())
     }
 
@@ -102,13 +103,30 @@ impl Actor {
         if error.is_conflict() && self.read_again().await.is_ok_and(|same| same) {
             return self.farm.touch();
         }
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(farm = %self.farm.key, %error, cause, "a call to the API server failed");
+        let text = crate::telemetry::chain(error);
+        if self.farm.state.lock().kubernetes_trouble.is_news(&text) {
+            tracing::warn!(farm = %self.farm.key, error = text, "a call to the API server failed, trying again");
+        }
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
+        }
+    }
+
+    /// Begins where the process before it ended. What a status carries on was read when a standby first saw the farm,
+    /// and what it watched since then may lag.
+    pub(super) async fn take_over(&self) {
+        while !self.stop.is_cancelled() && self.farm.may_act() {
+            match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await {
+                Ok(Some(object)) if object.uid().as_deref() == Some(&self.farm.uid) => {
+                    return self.farm.state.lock().resume(Arc::new(object));
+                }
+                // The watch will say so.
+                Ok(_) => return,
+                Err(error) => self.kubernetes_failed(&error).await,
+            }
         }
     }
 

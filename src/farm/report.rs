@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::site_report;
 use super::state::FarmState;
 use super::view::Hold;
 use crate::broker::observe::has_finalizer;
@@ -52,28 +53,27 @@ pub(super) fn status(state: &FarmState, brokers: &[Arc<RasBroker>], now: Now) ->
 }
 
 fn sites(state: &FarmState) -> Vec<SiteStatus> {
-    let mut sites: BTreeMap<i64, SiteStatus> = state
-        .sites
-        .iter()
-        .map(|site| {
-            let status = SiteStatus {
-                id: site.id,
-                name: site.name.clone(),
-                licensing: site.licensing_site,
-                primary: None,
-                brokers: 0,
-            };
-            (site.id, status)
-        })
-        .collect();
+    let empty = |id: i64| SiteStatus {
+        id,
+        name: None,
+        licensing: false,
+        primary: None,
+        brokers: 0,
+        auto_promotion: None,
+        drift: Vec::new(),
+    };
+    let known = state.sites.iter().map(|site| {
+        let (name, licensing) = (site.name.clone(), site.licensing_site);
+        (site.id, SiteStatus { name, licensing, ..empty(site.id) })
+    });
+    let mut sites: BTreeMap<i64, SiteStatus> = known.collect();
+    for (site, settings) in state.wanted_settings().of_site {
+        let status = sites.entry(site).or_insert_with(|| empty(site));
+        status.auto_promotion = state.site_settings.observed(site);
+        status.drift = state.site_settings.drift(site, &settings);
+    }
     for row in state.snapshot.rows() {
-        let site = sites.entry(row.site_id).or_insert_with(|| SiteStatus {
-            id: row.site_id,
-            name: None,
-            licensing: false,
-            primary: None,
-            brokers: 0,
-        });
+        let site = sites.entry(row.site_id).or_insert_with(|| empty(row.site_id));
         site.brokers += 1;
         if row.priority == Some(0) {
             site.primary = Some(row.server.clone());
@@ -103,8 +103,10 @@ fn counts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> BrokerCounts {
 fn verdicts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Vec<Verdict> {
     let trouble = state.trouble.as_ref().map(|trouble| &trouble.hold);
     let mut verdicts = vec![reachable(state, trouble), authenticated(state, trouble)];
+    let sites = site_report::findings(state);
     let stalled = trouble.filter(|hold| matches!(hold.reason, Reason::InvalidSpec | Reason::FarmMismatch));
-    let reconciling = reconciling(state, brokers);
+    let stalled = stalled.or(sites.stalled.as_ref());
+    let reconciling = reconciling(state, brokers).or(sites.reconciling);
     if let Some(hold) = &stalled {
         verdicts.push(verdict(ConditionType::Stalled, Status::True, hold));
     } else if let Some(hold) = &reconciling {
@@ -116,7 +118,11 @@ fn verdicts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Vec<Verdict> {
         let hold = Hold::new(Reason::InsecureSkipVerify, text);
         verdicts.push(verdict(ConditionType::InsecureTransport, Status::True, &hold));
     }
-    verdicts.insert(0, ready(state, trouble, reconciling.as_ref()));
+    verdicts.extend(sites.synced);
+    verdicts.extend(sites.drifted.map(|hold| verdict(ConditionType::Drifted, Status::True, &hold)));
+    let impaired = sites.impaired;
+    verdicts.extend(impaired.map(|hold| verdict(ConditionType::AutoPromotionImpaired, Status::True, &hold)));
+    verdicts.insert(0, ready(state, trouble.or(sites.stalled.as_ref()), reconciling.as_ref()));
     verdicts
 }
 
@@ -260,7 +266,7 @@ fn verdict(type_: ConditionType, status: Status, hold: &Hold) -> Verdict {
     Verdict { type_, status, reason: hold.reason, message: hold.message.clone() }
 }
 
-fn apply_line(farm: &RasFarm) -> String {
+pub(super) fn apply_line(farm: &RasFarm) -> String {
     format!(
         "kubectl annotate --overwrite rasfarm -n {} {} {}=\"$(date +%s)\"",
         farm.namespace().unwrap_or_default(),

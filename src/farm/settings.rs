@@ -72,6 +72,7 @@ fn api_paths(spec: &RasFarmSpec) -> ApiPaths {
         (priority, &mut paths.priority),
         (call(&spec.api.promote), &mut paths.promote),
         (call(&spec.api.status), &mut paths.status),
+        (call(&spec.api.promotion_settings), &mut paths.promotion_settings),
     ];
     for (given, used) in overrides {
         let Some((path, method)) = given else { continue };
@@ -129,7 +130,17 @@ async fn authority(kubernetes: &Client, farm: &RasFarm, reference: &CaRef) -> Re
     match found {
         Ok(Some(pem)) => Ok(pem),
         Ok(None) => Err(missing("does not exist or lacks the key".into())),
-        Err(error) => Err(missing(format!("cannot be read ({error})"))),
+        Err(error) if error.is_forbidden() => {
+            Err(missing("cannot be read, for which the operator's ServiceAccount needs get on it".into()))
+        }
+        // It passes by itself, so it is no fault of the spec.
+        Err(error) => {
+            let text = format!(
+                "spec.tls.caRef: {kind} {:?} cannot be read: {error}. It is tried again.",
+                reference.name
+            );
+            Err(Hold::new(Reason::Progressing, text))
+        }
     }
 }
 

@@ -14,12 +14,16 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
 use super::limiter::RateLimiter;
 use super::moves::MovesState;
+use super::promote::Promotions;
 use super::queue::Queue;
+use super::service::Sites;
+use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::{Hold, Unapplied};
+use crate::broker::canonical::ServerName;
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
-use crate::crd::{PendingApply, RasFarm, annotation};
+use crate::crd::{Capability, FailedLogons, PendingApply, RasFarm, annotation};
 use crate::kubernetes::ObjectKey;
 use crate::ras::{self, LogonLimit};
 
@@ -81,6 +85,10 @@ pub(super) enum Task {
     OpenBatch,
     /// Send one Apply.
     Apply,
+    /// Read the settings of one site.
+    ReadSettings,
+    /// Write the settings of one site.
+    WriteSettings,
     /// Log off from sessions that were replaced and are not used any more.
     GiveBack,
     /// Write the farm's status.
@@ -113,6 +121,7 @@ pub(super) struct FarmState {
     pub(super) logons: LogonLimit,
     pub(super) batch: Batch,
     pub(super) queue: Queue,
+    pub(super) promotions: Promotions,
     pub(super) unapplied: BTreeMap<ObjectKey, Written>,
     /// Counts Applies, ours and those that a logon may show.
     pub(super) round: u64,
@@ -122,6 +131,8 @@ pub(super) struct FarmState {
     pub(super) inherited: bool,
     /// What an Apply has committed and no list has shown yet.
     pub(super) settling: BTreeMap<ObjectKey, Unapplied>,
+    /// What of the sites' service is changed and not applied, and who waits for that.
+    pub(super) service: Sites,
     /// Rows that we deleted, as long as a list shows them.
     pub(super) own_deletes: HashSet<i64>,
     /// Whether the next Apply commits a deletion of ours.
@@ -138,6 +149,8 @@ pub(super) struct FarmState {
     pub(super) asked_apply_refused: Option<String>,
     /// What is wrong with the Secret while the session that it gave still works.
     pub(super) secret_trouble: Option<Hold>,
+    /// What the API server last refused.
+    pub(super) kubernetes_trouble: crate::telemetry::Trouble,
     /// The hold that brokers were told of.
     pub(super) told_hold: Option<Hold>,
     /// Whether the object changed in a way that all brokers show.
@@ -151,6 +164,8 @@ pub(super) struct FarmState {
     pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
     pub(super) capabilities: Capabilities,
+    /// What the farm shows of the settings that the object keeps.
+    pub(super) site_settings: SiteSettings,
     pub(super) apply_handled: Option<String>,
     pub(super) reconcile_handled: Option<String>,
     pub(super) polled_at: Option<Duration>,
@@ -172,11 +187,7 @@ impl FarmState {
     /// The state at start: what the last status says is taken over, the rest is unknown.
     pub(super) fn new(object: Arc<RasFarm>, unavailable_after: Duration, workers: Arc<Semaphore>) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let logons = status.failed_logons.map(|failed| ras::LogonFailures {
-            secret_version: failed.secret_version,
-            count: u32::try_from(failed.count).unwrap_or(u32::MAX),
-            last: failed.last.0,
-        });
+        let logons = status.failed_logons.map(logon_failures);
         let (requests, window) = rate_limit(&object);
         Self {
             link: None,
@@ -194,11 +205,13 @@ impl FarmState {
             logons: LogonLimit::new(logons),
             batch: Batch::default(),
             queue: Queue::default(),
+            promotions: Promotions::default(),
             unapplied: BTreeMap::new(),
             round: 0,
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
             settling: BTreeMap::new(),
+            service: Sites::default(),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -208,6 +221,7 @@ impl FarmState {
             apply_trouble: None,
             asked_apply_refused: None,
             secret_trouble: None,
+            kubernetes_trouble: crate::telemetry::Trouble::default(),
             told_hold: None,
             object_news: false,
             look_taken: None,
@@ -216,6 +230,7 @@ impl FarmState {
             pending: status.pending_apply,
             learnt_account: status.account,
             capabilities: Capabilities::new(&status.capabilities),
+            site_settings: SiteSettings::new(&status.sites),
             apply_handled: status.last_handled_apply_at,
             reconcile_handled: status.last_handled_reconcile_at,
             polled_at: None,
@@ -229,6 +244,13 @@ impl FarmState {
             reported_at: None,
             object,
         }
+    }
+
+    /// Starts anew from the newest version of the object. Brokers may have queued meanwhile.
+    pub(super) fn resume(&mut self, object: Arc<RasFarm>) {
+        let queue = std::mem::take(&mut self.queue);
+        let workers = Arc::clone(&self.workers);
+        *self = Self { queue, ..Self::new(object, self.unavailable_after, workers) };
     }
 
     /// Takes over another version of the object.
@@ -265,6 +287,7 @@ impl FarmState {
         self.starting_over = false;
         self.sites = sites;
         self.unknown_sites.clear();
+        self.capabilities.forget_lack(Capability::PromotionSettings);
         self.replace_link(link);
     }
 
@@ -297,6 +320,11 @@ impl FarmState {
         self.unanswered_until = self.unanswered_until.max(Some(now.boot + quarantine_of(limit)));
     }
 
+    /// How long a write of a moment that was not answered may still take effect.
+    pub(super) fn late_writes(&self) -> Duration {
+        quarantine_of(self.object.spec.request_timeout.get())
+    }
+
     /// What is committed by the Apply that was just answered; what was answered meanwhile, or may still arrive, waits
     /// for the next one.
     pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
@@ -319,12 +347,14 @@ impl FarmState {
         self.snapshot = Arc::default();
         self.polled_at = None;
         self.capabilities = Capabilities::default();
+        self.site_settings = SiteSettings::default();
         self.written.clear();
         self.moves = MovesState { sites: std::mem::take(&mut self.moves.sites), ..MovesState::default() };
         self.unapplied.clear();
         self.unanswered.clear();
         self.inherited = false;
         self.settling.clear();
+        self.service.forget();
         self.own_deletes.clear();
         self.pending = None;
         self.batch.close();
@@ -376,11 +406,32 @@ impl FarmState {
         }
         self.list_asked = false;
         self.own_deletes.retain(|id| next.row(*id).is_some());
+        self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
+        self.service.listed(asked);
+        if !changed.is_empty() {
+            self.service.moved();
+        }
         self.unreported |= !changed.is_empty();
         changed.extend(self.take_order(asked));
         changed
+    }
+
+    /// Whether what the logon said of the session's broker, that it is the primary or that it is not, was so in the
+    /// last list and is not in this one: then it is asked anew.
+    fn is_overtaken_by(&self, next: &Snapshot) -> bool {
+        let Some(session) = self.link.as_ref().map(|link| &link.session) else { return false };
+        let (Some(said), Some(server)) = (session.primary_broker_connection, &session.connected_server)
+        else {
+            return false;
+        };
+        let server = ServerName::new(server);
+        let shown = |snapshot: &Snapshot| {
+            let mut rows = snapshot.rows().filter(|row| ServerName::new(&row.server) == server);
+            rows.next().and_then(|row| row.priority).map(|priority| priority == 0)
+        };
+        shown(&self.snapshot) == Some(said) && shown(next) == Some(!said)
     }
 
     /// Takes over a row that a write or a read by id was answered with.
@@ -414,6 +465,14 @@ impl FarmState {
         let Some((date, at)) = self.date else { return now.wall };
         let passed = jiff::SignedDuration::try_from(now.since(at)).unwrap_or_default();
         date.saturating_add(passed).unwrap_or(now.wall)
+    }
+}
+
+fn logon_failures(told: FailedLogons) -> ras::LogonFailures {
+    ras::LogonFailures {
+        secret_version: told.secret_version,
+        count: u32::try_from(told.count).unwrap_or(u32::MAX),
+        last: told.last.0,
     }
 }
 

@@ -25,6 +25,7 @@ impl FarmState {
     /// What the actor does next. What must not be overtaken by a broker is done here, under the same lock: a batch
     /// that is being applied or closed takes no write any more.
     pub(super) fn next(&mut self, now: Now) -> Task {
+        let promotion_ends_in = self.promotions.expire(now);
         if self.retired.iter().any(Link::is_unused) {
             return Task::GiveBack;
         }
@@ -36,12 +37,16 @@ impl FarmState {
         let report_in =
             if self.unreported && is_known { report_at.saturating_sub(now.boot) } else { Duration::MAX };
         match self.next_of_farm(now) {
-            Task::Rest(rest) => Task::Rest(rest.min(report_in).max(Duration::from_millis(1))),
+            Task::Rest(rest) => {
+                Task::Rest(rest.min(report_in).min(promotion_ends_in).max(Duration::from_millis(1)))
+            }
             task @ (Task::Connect
             | Task::Poll
             | Task::List
             | Task::OpenBatch
             | Task::Apply
+            | Task::ReadSettings
+            | Task::WriteSettings
             | Task::GiveBack
             | Task::Report) => task,
         }
@@ -71,7 +76,10 @@ impl FarmState {
         if self.list_asked {
             return self.granted(Task::List, now);
         }
-        Task::Rest(rest.min(poll_in))
+        if self.settings_to_read().is_some() {
+            return self.granted(Task::ReadSettings, now);
+        }
+        Task::Rest(rest.min(poll_in).min(self.site_settings.retry_in(now)))
     }
 
     /// One look at a farm in trouble. A session that was good before may be good still: then a list finds out.
@@ -96,7 +104,7 @@ impl FarmState {
         self.reconcile_asked().is_some_and(|asked| self.look_taken.as_deref() != Some(asked))
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.link.is_some() && !self.session_expired
     }
 
@@ -110,8 +118,20 @@ impl FarmState {
         if stale && self.queue.any(|need| need.fresh_list) {
             return Ok(self.granted(Task::List, now));
         }
+        let mode = self.object.spec.apply.mode;
+        let has_settings = self.settings_to_write(now).is_some();
+        let promotes = self.promotions.is_awaited(now);
+        if has_settings && !promotes && self.batch.admits(now.boot, mode) {
+            return Ok(self.granted(Task::WriteSettings, now));
+        }
         let asked = self.apply_asked().is_some();
-        let due = self.batch.due(now.boot, self.queue.len(), self.object.spec.apply.mode, asked);
+        // A promotion does not wait until everybody before it has been served, and its batch waits for it.
+        let queued = match (promotes, self.batch.is_dirty()) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => self.queue.len() + usize::from(has_settings),
+        };
+        let due = self.batch.due(now.boot, queued, mode, asked);
         let wait = match due {
             Due::Apply if self.may_apply() => return Ok(self.apply_now(now)),
             Due::Close => {
@@ -121,7 +141,9 @@ impl FarmState {
             Due::At(at) => at.saturating_sub(now.boot),
             Due::Apply | Due::Never => Duration::MAX,
         };
-        if self.batch.is_closed() && self.queue.any(|need| need.writes) && self.hold().is_none() {
+        let waits = has_settings || self.queue.any(|need| need.writes);
+        let writers = waits && self.hold().is_none();
+        if self.batch.is_closed() && (writers || self.wants_batch_for_promotion(now)) {
             return Ok(self.granted(Task::OpenBatch, now));
         }
         // Whoever waits only for a free call is called when there is one.
@@ -138,9 +160,10 @@ impl FarmState {
         task
     }
 
-    /// An Apply is a write: none while suspended, and none to a broker that is not the primary.
+    /// An Apply is a write: none while suspended, none to a broker that is not the primary, and none before it is seen
+    /// which one that is.
     fn may_apply(&self) -> bool {
-        !self.object.spec.suspend && self.primary() != Some(false)
+        !self.object.spec.suspend && self.primary() != Some(false) && self.promotions.running().is_none()
     }
 
     /// Forgets a batch in which nothing reached the farm.
@@ -154,7 +177,7 @@ impl FarmState {
     /// made, and takes each as it makes it.
     fn granted(&self, task: Task, now: Now) -> Task {
         let calls = match task {
-            Task::List => 1,
+            Task::List | Task::ReadSettings | Task::WriteSettings => 1,
             Task::Poll | Task::OpenBatch => POLL_CALLS,
             Task::Apply => 3,
             // Logon, sites, brokers, agents.
@@ -188,21 +211,26 @@ impl FarmState {
         let changed = self.told_hold != hold;
         self.told_hold = hold;
         self.unreported |= changed;
-        std::mem::take(&mut self.object_news) || changed
+        let ended = self.promotions.take_ended();
+        std::mem::take(&mut self.object_news) || ended || changed
     }
 
     /// The brokers whose turn it is.
     pub(super) fn call(&mut self, now: Now) -> Vec<ObjectKey> {
+        let mut called: Vec<ObjectKey> = self.service.call().into_iter().collect();
         if self.trouble.is_some() {
-            return self.queue.call_all();
+            called.extend(self.queue.call_all());
+            return called;
         }
         if !self.is_connected() || !self.is_listed() {
-            return Vec::new();
+            return called;
         }
         // Writers that are held must say so; readers go on as ever.
-        let mut called =
-            if self.hold().is_some() { self.queue.release(|need| need.writes) } else { Vec::new() };
-        let writable = self.batch.admits(now.boot, self.object.spec.apply.mode);
+        if self.hold().is_some() {
+            called.extend(self.queue.release(|need| need.writes));
+        }
+        let writable =
+            self.batch.admits(now.boot, self.object.spec.apply.mode) && !self.promotions.is_awaited(now);
         let fresh = now.since(self.snapshot.listed_at) <= FRESH;
         let places = PLACES.saturating_sub(self.batch.in_flight(Pace::Ordinary));
         let installs = self.takes_install() && self.workers.available_permits() > 0;
@@ -226,7 +254,9 @@ impl FarmState {
     pub(super) fn admit(&mut self, key: &ObjectKey, need: Need, now: Now) -> bool {
         let usable = self.is_connected() && self.is_listed() && self.trouble.is_none();
         let mode = self.object.spec.apply.mode;
-        let writable = !need.writes || (self.batch.admits(now.boot, mode) && self.hold().is_none());
+        let may_write =
+            self.batch.admits(now.boot, mode) && self.hold().is_none() && !self.promotions.is_awaited(now);
+        let writable = may_write || !need.writes;
         let fresh = !need.fresh_list || now.since(self.snapshot.listed_at) <= FRESH;
         let calls = need.calls.min(self.limiter.limit());
         let place = match need.pace {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::service::Changes;
+use super::sites::{NamedSite, NoSite};
 use super::snapshot::Snapshot;
 use crate::broker::intent::quarantine_of;
 use crate::crd::condition::Reason;
@@ -62,9 +64,9 @@ pub struct FarmFacts {
     /// The farm's GUID, or `uid:<RasFarm uid>` where its logon answers give none.
     pub identity: String,
     /// Where brokers go that name no site.
-    pub default_site: Option<i64>,
+    pub default_site: Result<i64, NoSite>,
     /// The farm's sites.
-    pub sites: Vec<(i64, Option<String>)>,
+    pub sites: Vec<NamedSite>,
     /// Its brokers and agents.
     pub snapshot: Arc<Snapshot>,
     /// The RAS account in use.
@@ -81,12 +83,20 @@ pub struct FarmFacts {
     pub separator: char,
     /// Why no write may be sent, if so.
     pub hold: Option<Hold>,
+    /// Whether the session is on the primary; unset where the farm does not say.
+    pub primary: Option<bool>,
+    /// The promotion whose outcome is not known yet.
+    pub promoting: Option<Promoting>,
+    /// Whether something of ours is written and not applied.
+    pub unapplied: bool,
     /// Whether the `RasFarm` is being deleted.
     pub terminating: bool,
     /// How pending changes are applied.
     pub mode: ApplyMode,
     /// Mass deletion: how many, within what time, and up to when a person allowed more.
     pub deletions: DeletionLimits,
+    /// What of the sites' service is changed and not applied.
+    pub service: Changes,
     /// How brokers are moved in the order of their site, and what keeps that back.
     pub moves: Moves,
 }
@@ -107,6 +117,19 @@ impl FarmFacts {
     pub fn quarantine_of(&self, installs: bool) -> Duration {
         if installs { quarantine_of(self.install_limit) } else { self.quarantine }
     }
+}
+
+/// A promotion that may have been sent, and whose outcome is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoting {
+    /// The site that gets another primary.
+    pub site: i64,
+    /// Name of the `RasBrokerPromotion`, for messages.
+    pub name: String,
+    /// Its uid: another object of that name is another request.
+    pub uid: String,
+    /// Server of the broker.
+    pub server: String,
 }
 
 /// The limits of `spec.deletionProtection`.

@@ -87,6 +87,7 @@ fn write_of(method: &Method, path: &str) -> Option<(Resource, Verb)> {
     let resource = match segments.as_slice() {
         [.., "rasfarms", _, "status"] => Resource::FarmsStatus,
         [.., "rasbrokers", _, "status"] => Resource::BrokersStatus,
+        [.., "rasbrokerpromotions", _, "status"] => Resource::PromotionsStatus,
         [.., "rasfarms", _] => Resource::Farms,
         [.., "rasbrokers", _] => Resource::Brokers,
         [.., "events"] => Resource::Events,

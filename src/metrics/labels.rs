@@ -72,10 +72,10 @@ macro_rules! label {
 label! {
     /// Which controller reconciled.
     Controller {
-        /// The controller of `RasFarm` objects.
-        Farm => "farm",
         /// The controller of `RasBroker` objects.
         Broker => "broker",
+        /// The controller of `RasBrokerPromotion` objects.
+        Promotion => "promotion",
     }
 }
 
@@ -84,8 +84,6 @@ label! {
     ReconcileOutcome {
         /// As planned, whether or not something had to be written.
         Success => "success",
-        /// With a version conflict: it runs again on the newer object.
-        Conflict => "conflict",
         /// With an error.
         Error => "error",
     }
@@ -116,6 +114,8 @@ label! {
         Brokers => "rasbrokers",
         /// The status of a `RasBroker`.
         BrokersStatus => "rasbrokers/status",
+        /// The status of a `RasBrokerPromotion`.
+        PromotionsStatus => "rasbrokerpromotions/status",
         /// An Event.
         Events => "events",
     }

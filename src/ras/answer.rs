@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::Malformed;
 use super::lenient;
 use super::model::{Agent, AgentState, Broker, Site};
+use super::promotion_settings::PromotionSettings;
 use super::request::BROKER_SERVER_TYPE;
 use super::secret::{AuthToken, Scrubber};
 use super::session::Session;
@@ -86,6 +87,14 @@ struct RawSite {
     name: Option<String>,
     #[serde(default, deserialize_with = "lenient::flag")]
     licensing_site: Option<bool>,
+}
+
+/// The site that an answer is about, where it says so.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawSiteOf {
+    #[serde(default, deserialize_with = "lenient::int")]
+    site_id: Option<i64>,
 }
 
 /// The reference shows this object in part; the names that tools show for server and version are all taken.
@@ -310,6 +319,15 @@ pub(super) fn sites(body: &[u8]) -> Result<Vec<Site>, Malformed> {
 pub(super) fn agents(body: &[u8]) -> Result<Vec<Agent>, Malformed> {
     let Rows(raw) = parse::<Rows<RawAgent>>(body)?;
     Ok(raw.into_iter().filter(RawAgent::is_broker).map(RawAgent::read).collect())
+}
+
+/// The settings of the site that was asked for, and of no other.
+pub(super) fn promotion_settings(body: &[u8], asked: i64) -> Result<PromotionSettings, Malformed> {
+    let RawSiteOf { site_id } = parse_object(body)?;
+    match site_id {
+        Some(answered) if answered != asked => Err(Malformed::OtherId { asked, answered }),
+        Some(_) | None => parse_object(body),
+    }
 }
 
 /// Both forms of error body in one: `ProblemDetails` (`detail`, `title`), and `{code, msg}` of the samples.
@@ -567,6 +585,21 @@ mod tests {
             Site { id: 2, name: None, licensing_site: false },
         ];
         assert_eq!(sites(body), Ok(expected));
+    }
+
+    #[test]
+    fn promotion_settings_are_those_of_the_site_that_was_asked_for() {
+        let read = |body: &str| promotion_settings(body.as_bytes(), 2);
+        let whole = read(r#"{"siteId":"2","enabled":1,"afterMinutes":"30","failback":null,"x":[]}"#).unwrap();
+        assert_eq!((whole.enabled, whole.after_minutes, whole.failback), (Some(true), Some(30), None));
+        assert_eq!(
+            read(r#"{"autoPromotion":true}"#),
+            Ok(PromotionSettings::default()),
+            "other names show nothing"
+        );
+        let other = Malformed::OtherId { asked: 2, answered: 1 };
+        assert_eq!(read(r#"{"siteId":1,"enabled":true}"#), Err(other));
+        assert!(read("[]").is_err() && read("null").is_err());
     }
 
     #[test]

@@ -17,9 +17,10 @@ use super::error::{Error, ErrorKind, Malformed};
 use super::hosts::HostPolicy;
 use super::model::{Agent, Broker, Site};
 use super::paths::ApiPaths;
+use super::promotion_settings::PromotionSettings;
 use super::receive::{self, ReadError, Received};
 use super::request::{self, BrokerChange, Call, Move, NewBroker, Removal, Route};
-use super::secret::{AuthToken, Credentials, Scrubber};
+use super::secret::{AuthToken, Credentials, MyAccount, Scrubber};
 use super::session::Session;
 use super::tls::{self, TlsConfig};
 use super::transport::{Connector, Transport, https};
@@ -226,6 +227,40 @@ impl Client {
     /// Moves a broker among the secondaries of its site. Not idempotent.
     pub async fn move_broker(&self, token: &AuthToken, id: i64, to: Move) -> Result<Answer<()>, Error> {
         self.command(token, request::move_broker(&self.shared.api, id, to)).await
+    }
+
+    /// How a site's brokers are promoted automatically; an answer about another site is an error.
+    pub async fn get_promotion_settings(
+        &self,
+        token: &AuthToken,
+        site: i64,
+    ) -> Result<Answer<PromotionSettings>, Error> {
+        let call = request::get_promotion_settings(&self.shared.api, site);
+        self.query(token, call, |body| answer::promotion_settings(body, site)).await
+    }
+
+    /// Changes the settings that are set.
+    pub async fn update_promotion_settings(
+        &self,
+        token: &AuthToken,
+        site: i64,
+        change: &PromotionSettings,
+    ) -> Result<Answer<()>, Error> {
+        self.command(token, request::update_promotion_settings(&self.shared.api, site, change)).await
+    }
+
+    /// Makes a broker the primary of its site. Not idempotent, and it may end the session.
+    pub async fn promote_broker(
+        &self,
+        token: &AuthToken,
+        id: i64,
+        account: &MyAccount,
+    ) -> Result<Answer<()>, Error> {
+        let call = request::promote_broker(&self.shared.api, id, account);
+        let secrets = [token.secret(), &account.password];
+        let Received { status: _, date, body: _ } =
+            self.send(&call, Some(token), Expect::Nothing, &call.scrubber(&secrets)).await?;
+        Ok(Answer { value: (), date })
     }
 
     async fn command(&self, token: &AuthToken, call: Call) -> Result<Answer<()>, Error> {

@@ -51,18 +51,23 @@ pub struct ApiPaths {
     pub promote: ApiCall,
     /// Reads the status of all brokers.
     pub status: ApiCall,
+    /// Reads (always by `GET`) and writes how a site's brokers are promoted automatically; `{id}` is the site's.
+    pub promotion_settings: ApiCall,
 }
 
 impl Default for ApiPaths {
     /// Assumptions: Apply follows the reference's headings, priority the documented
-    /// `PUT /api/LogonHours/{id}/order`, promotion the vendor's PowerShell command, and status the documented
-    /// `GET /api/RDS/Host/status`.
+    /// `PUT /api/LogonHours/{id}/order`, promotion the vendor's PowerShell command, status the documented
+    /// `GET /api/RDS/Host/status`. The settings of automatic promotion are named as their page is, as the documented
+    /// `/api/LBSettings` of a site is; the site's id is in the path and not in a query, which a farm might ignore and
+    /// so change another site.
     fn default() -> Self {
         Self {
             apply: ApiCall::new("/api/Settings/apply", ApiMethod::Post),
             priority: ApiCall::new("/api/Broker/{id}/priority", ApiMethod::Put),
             promote: ApiCall::new("/api/Broker/{id}/promote", ApiMethod::Post),
             status: ApiCall::new("/api/Broker/status", ApiMethod::Get),
+            promotion_settings: ApiCall::new("/api/BrokerPromotion/{id}", ApiMethod::Put),
         }
     }
 }

@@ -9,7 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::paths::{ApiCall, ApiPaths};
-use super::secret::{AuthToken, Credentials, Scrubber};
+use super::promotion_settings::PromotionSettings;
+use super::secret::{AuthToken, Credentials, MyAccount, Scrubber};
 
 /// The kind of server whose agents are listed: `RASServerType` 7 is a Connection Broker.
 pub(super) const BROKER_SERVER_TYPE: i64 = 7;
@@ -41,11 +42,17 @@ pub enum Route {
     Apply,
     /// Moves a broker among the secondaries of its site; path, method and form may be set per farm.
     MoveBroker,
+    /// How a site's brokers are promoted automatically; the path may be set per farm.
+    GetPromotionSettings,
+    /// Changes that; path and method may be set per farm.
+    UpdatePromotionSettings,
+    /// Makes a broker the primary of its site; path and method may be set per farm.
+    PromoteBroker,
 }
 
 impl Route {
     /// All of them, in the order of their definition.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Logon,
         Self::Logoff,
         Self::ListBrokers,
@@ -58,6 +65,9 @@ impl Route {
         Self::BrokerStatus,
         Self::Apply,
         Self::MoveBroker,
+        Self::GetPromotionSettings,
+        Self::UpdatePromotionSettings,
+        Self::PromoteBroker,
     ];
 
     /// The path without its values. For a call whose path is set per farm it is the default: a label must not
@@ -73,17 +83,22 @@ impl Route {
             Self::BrokerStatus => "/api/Broker/status",
             Self::Apply => "/api/Settings/apply",
             Self::MoveBroker => "/api/Broker/{id}/priority",
+            Self::GetPromotionSettings | Self::UpdatePromotionSettings => "/api/BrokerPromotion/{id}",
+            Self::PromoteBroker => "/api/Broker/{id}/promote",
         }
     }
 
     /// The method as a label.
     pub const fn method_name(self) -> &'static str {
         match self {
-            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => "POST",
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
-                "GET"
-            }
-            Self::UpdateBroker | Self::MoveBroker => "PUT",
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply | Self::PromoteBroker => "POST",
+            Self::ListBrokers
+            | Self::GetBroker
+            | Self::ListSites
+            | Self::ListAgents
+            | Self::BrokerStatus
+            | Self::GetPromotionSettings => "GET",
+            Self::UpdateBroker | Self::MoveBroker | Self::UpdatePromotionSettings => "PUT",
             Self::DeleteBroker => "DELETE",
         }
     }
@@ -91,11 +106,16 @@ impl Route {
     /// The method; the default one where it may be set per farm.
     pub const fn method(self) -> Method {
         match self {
-            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply => Method::POST,
-            Self::ListBrokers | Self::GetBroker | Self::ListSites | Self::ListAgents | Self::BrokerStatus => {
-                Method::GET
+            Self::Logon | Self::Logoff | Self::CreateBroker | Self::Apply | Self::PromoteBroker => {
+                Method::POST
             }
-            Self::UpdateBroker | Self::MoveBroker => Method::PUT,
+            Self::ListBrokers
+            | Self::GetBroker
+            | Self::ListSites
+            | Self::ListAgents
+            | Self::BrokerStatus
+            | Self::GetPromotionSettings => Method::GET,
+            Self::UpdateBroker | Self::MoveBroker | Self::UpdatePromotionSettings => Method::PUT,
             Self::DeleteBroker => Method::DELETE,
         }
     }
@@ -378,6 +398,33 @@ pub fn move_broker(paths: &ApiPaths, id: i64, to: Move) -> Call {
     Call { path, ..call }.body(Body::json(&wanted))
 }
 
+/// How a site's brokers are promoted automatically.
+pub fn get_promotion_settings(paths: &ApiPaths, site: i64) -> Call {
+    let call = Call::configured(Route::GetPromotionSettings, &paths.promotion_settings);
+    Call { path: with_id(&call.path, site), method: Method::GET, ..call }
+}
+
+/// Changes the settings that are set.
+pub fn update_promotion_settings(paths: &ApiPaths, site: i64, change: &PromotionSettings) -> Call {
+    let call = Call::configured(Route::UpdatePromotionSettings, &paths.promotion_settings);
+    Call { path: with_id(&call.path, site), ..call }.body(Body::json(change))
+}
+
+/// Makes a broker the primary of its site. RAS asks for the account under which its licence is registered.
+pub fn promote_broker(paths: &ApiPaths, id: i64, account: &MyAccount) -> Call {
+    #[derive(Serialize)]
+    struct Promotion<'a> {
+        email: &'a str,
+        password: &'a str,
+    }
+    let MyAccount { email, password } = account;
+    let promotion = Promotion { email, password: password.expose_secret() };
+    let body = serde_json::to_string(&promotion).map_or(Body::Empty, |text| Body::Secret(text.into()));
+    let call = Call::configured(Route::PromoteBroker, &paths.promote);
+    let path = with_id(&call.path, id);
+    Call { path, ..call }.body(body)
+}
+
 /// The secrets that go out with a call, besides those in its query.
 pub(super) fn secrets_of<'a>(
     token: Option<&'a AuthToken>,
@@ -489,6 +536,22 @@ mod tests {
     }
 
     #[test]
+    fn a_promotion_has_the_account_in_its_body_alone_and_can_be_printed() {
+        let account = MyAccount { email: "a@b.c".into(), password: "canary-password".into() };
+        let paths = ApiPaths {
+            promote: ApiCall::new("/api/Broker/{id}/primary", ApiMethod::Put),
+            ..ApiPaths::default()
+        };
+        let default = promote_broker(&ApiPaths::default(), 7, &account);
+        assert_eq!((default.method.as_str(), default.path.as_str()), ("POST", "/api/Broker/7/promote"));
+        assert_eq!(query(&default), "");
+        assert_eq!(body(&default), json!({"email": "a@b.c", "password": "canary-password"}));
+        let set = promote_broker(&paths, 7, &account);
+        assert_eq!((set.method.as_str(), set.path.as_str()), ("PUT", "/api/Broker/7/primary"));
+        assert!(!format!("{default:?} {account:?}").contains("canary"));
+    }
+
+    #[test]
     fn logon_escapes_what_json_needs() {
         let credentials = Credentials { username: r"DOM\svc".into(), password: "quo\"te".into() };
         assert_eq!(body(&logon(&credentials)), json!({"username": r"DOM\svc", "password": "quo\"te"}));
@@ -517,6 +580,22 @@ mod tests {
         assert_eq!(body(&move_broker(&paths, 9, Move::To(3))), json!({"priority": 3}));
         assert_eq!(apply(&ApiPaths::default()).path, Route::Apply.template());
         assert_eq!(ApiPaths::default().priority.path, Route::MoveBroker.template());
+    }
+
+    #[test]
+    fn promotion_settings_are_read_by_get_and_written_sparsely_for_one_site() {
+        let paths = ApiPaths {
+            promotion_settings: ApiCall::new("/api/Site/{id}/promotion", ApiMethod::Post),
+            ..ApiPaths::default()
+        };
+        let call = get_promotion_settings(&paths, 4);
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("GET", "/api/Site/4/promotion"));
+        let change = PromotionSettings { after_minutes: Some(90), ..PromotionSettings::default() };
+        let call = update_promotion_settings(&paths, 4, &change);
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/api/Site/4/promotion"));
+        assert_eq!(body(&call), json!({"afterMinutes": 90}));
+        let call = update_promotion_settings(&ApiPaths::default(), 4, &change);
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/BrokerPromotion/4"));
     }
 
     #[test]

@@ -15,6 +15,15 @@ pub struct Credentials {
     pub password: SecretString,
 }
 
+/// The Parallels My Account under which a farm's licence is registered. `Debug` hides the password.
+#[derive(Clone, Debug)]
+pub struct MyAccount {
+    /// The account's e-mail address.
+    pub email: String,
+    /// Never printed, never compared.
+    pub password: SecretString,
+}
+
 /// The token of an administration session. `Debug` hides it.
 #[derive(Clone, Debug)]
 pub struct AuthToken(SecretString);

@@ -52,9 +52,7 @@ async fn reconcile(
     let result = context.reconcile(&key).await;
     let outcome = if result.is_ok() { ReconcileOutcome::Success } else { ReconcileOutcome::Error };
     metrics.reconciled(ControllerLabel::Broker, outcome, began.elapsed());
-    if let Err(error) = &result {
-        tracing::warn!(broker = %key, error = crate::telemetry::chain(error), "a reconcile failed");
-    }
+    context.tell(&key, result.as_ref());
     result.map(|again| again.map_or_else(Action::await_change, Action::requeue))
 }
 

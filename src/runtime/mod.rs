@@ -1,6 +1,7 @@
 //! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
 
 mod control;
+mod promotions;
 mod sources;
 
 use std::collections::HashMap;
@@ -77,7 +78,9 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     let clock = Clock::MACHINE;
     let identity = leader::identity(clock.now());
     let outside = Outside { kubernetes: client, connector: Arc::new(https), clock, identity };
-    let ended = Operator::new(outside, &args, metrics, stop).run(&args, &probes, control).await;
+    let namespaces = args.watch_namespaces.as_slice();
+    let controllers = |work| controllers(work, namespaces);
+    let ended = Operator::new(outside, &args, metrics, stop).run(&args, &probes, controllers).await;
     draining.abort();
     servers_stop.cancel();
     match servers.await {
@@ -85,6 +88,18 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
         Err(_panicked) => return Err(RunError::Ended("probes and metrics")),
     }
     ended
+}
+
+/// Runs both controllers until they are told to end, and lets both finish what is under way; ends with whichever ends
+/// before.
+async fn controllers(work: Work, namespaces: &[String]) {
+    let stop = work.stop.clone();
+    let mut promotions = Box::pin(promotions::promote(&work, namespaces));
+    let mut brokers = Box::pin(control(work));
+    tokio::select! {
+        () = &mut brokers => if stop.is_cancelled() { promotions.await },
+        () = &mut promotions => if stop.is_cancelled() { brokers.await },
+    }
 }
 
 /// What an operator finds outside of itself.
@@ -172,6 +187,7 @@ impl Operator {
             events,
             clock: *clock,
             memories: Mutex::new(HashMap::new()),
+            troubles: Mutex::new(HashMap::new()),
             crd: tokio::sync::Mutex::new(None),
         };
         let context = Arc::new(context);
@@ -246,7 +262,7 @@ impl Operator {
             }
             std::future::pending::<()>().await;
         };
-        let heartbeat = probes.liveness.watch("controller of brokers", None);
+        let heartbeat = probes.liveness.watch("controllers", None);
         let controlled = control(Work {
             triggers: stream.boxed(),
             store,
@@ -259,7 +275,7 @@ impl Operator {
         });
         let ended = tokio::select! {
             biased;
-            () = controlled => Err(RunError::Ended("the controller of brokers")),
+            () = controlled => Err(RunError::Ended("the controllers")),
             () = farm_watch => Err(RunError::Ended("the watch of farms")),
             () = all_synced => Ok(()),
         };

@@ -13,6 +13,7 @@ use crate::broker::reconcile::Context;
 use crate::crd::{RasBroker, RasFarm};
 use crate::farm::registry::Farms;
 use crate::kubernetes::ObjectKey;
+use crate::telemetry::Trouble;
 use crate::watch::{Change, Lists, is_in, metadata_of, watch};
 
 /// Watched brokers go into the cache before anything is triggered by them, and what was watched tells the farms. What
@@ -24,10 +25,11 @@ pub(super) fn watch_brokers(
     synced: oneshot::Sender<()>,
 ) -> impl Stream<Item = Trigger> + Send + 'static {
     let mut lists = Lists::new(namespaces);
-    let mut synced = Some(synced);
+    let (mut synced, mut trouble) = (Some(synced), Trouble::default());
     let events = watch::<RasBroker>(client, namespaces).flat_map(move |event| {
         let triggers = match event {
             Ok((scope, event)) => {
+                flows(&event, &mut trouble);
                 let was_complete = lists.are_complete();
                 let triggers = broker_triggers(&context, lists.take(scope, event), was_complete);
                 if lists.are_complete() && !was_complete {
@@ -38,7 +40,7 @@ pub(super) fn watch_brokers(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the watch of brokers was interrupted");
+                interrupted("brokers", &error, &mut trouble);
                 Vec::new()
             }
         };
@@ -79,6 +81,20 @@ fn announce(synced: &mut Option<oneshot::Sender<()>>) {
     }
 }
 
+/// A watch that begins anew has not come back yet: that is said before the server is asked.
+fn flows<K>(event: &watcher::Event<K>, trouble: &mut Trouble) {
+    if !matches!(event, watcher::Event::Init) {
+        trouble.is_over();
+    }
+}
+
+fn interrupted(what: &'static str, error: &watcher::Error, trouble: &mut Trouble) {
+    let error = crate::telemetry::chain(error);
+    if trouble.is_news(&error) {
+        tracing::warn!(what, error, "a watch was interrupted, trying again");
+    }
+}
+
 /// Watched farms start and stop actors; a farm that goes wakes its brokers.
 pub(super) async fn watch_farms(
     client: Client,
@@ -87,14 +103,17 @@ pub(super) async fn watch_farms(
     context: Arc<Context>,
     synced: oneshot::Sender<()>,
 ) {
-    let mut synced = Some(synced);
+    let (mut synced, mut trouble) = (Some(synced), Trouble::default());
     let mut lists = Lists::new(&namespaces);
     let mut events = watch::<RasFarm>(&client, &namespaces);
     while let Some(event) = events.next().await {
         let change = match event {
-            Ok((scope, event)) => lists.take(scope, event),
+            Ok((scope, event)) => {
+                flows(&event, &mut trouble);
+                lists.take(scope, event)
+            }
             Err(error) => {
-                tracing::warn!(%error, "the watch of farms was interrupted");
+                interrupted("farms", &error, &mut trouble);
                 continue;
             }
         };

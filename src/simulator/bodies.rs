@@ -79,7 +79,7 @@ impl FarmState {
 
     /// A site as the API shows it.
     pub(super) fn site_body(&self, site: &Site) -> Value {
-        let Site { id, name, licensing_site, admin_create, time_create } = site;
+        let Site { id, name, licensing_site, admin_create, time_create, auto_promotion: _ } = site;
         json!({
             "id": self.integer(*id),
             "adminCreate": self.spelled(admin_create),
@@ -213,7 +213,7 @@ impl FarmState {
         self.rows.iter().find(|row| row.site_id == site && row.is_primary())
     }
 
-    fn integer(&self, number: i64) -> Value {
+    pub(super) fn integer(&self, number: i64) -> Value {
         match self.switches.integers {
             Integers::Numbers => json!(number),
             Integers::Strings => json!(number.to_string()),

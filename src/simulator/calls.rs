@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::bodies::SERVER_TYPE_BROKER;
+use super::config::MyAccount;
 use super::handlers::Call;
 use super::refusal::Refusal;
 use super::rows::{Author, Change};
 use super::state::FarmState;
 use super::switches::{
-    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PriorityForm, PutEmpty, PutNull, ServerFilter,
-    UnknownFields,
+    ApplyAnswer, CreatedBody, EmptyList, GetMarked, PriorityForm, PromotionSession, PutEmpty, PutNull,
+    ServerFilter, UnknownFields,
 };
 use super::wire::{Reply, Request, malformed};
 
@@ -199,7 +200,7 @@ impl FarmState {
         Ok(move |present| place.unwrap_or(present + step))
     }
 
-    /// As after the vendor's promotion command, the session is ended.
+    /// The vendor's promotion command asks for the account under which the licence is registered.
     pub(super) fn handle_promote(
         &mut self,
         id: i64,
@@ -208,10 +209,18 @@ impl FarmState {
         author: &Author,
     ) -> Result<Reply, Refusal> {
         let body = request.object(&["email", "password"], self.is_strict())?;
-        text(&body, "email")?.ok_or_else(|| malformed("email"))?;
-        text(&body, "password")?.ok_or_else(|| malformed("password"))?;
+        let email = text(&body, "email")?.ok_or_else(|| malformed("email"))?;
+        let password = text(&body, "password")?.ok_or_else(|| malformed("password"))?;
+        let fits =
+            |account: &MyAccount| account.email.eq_ignore_ascii_case(&email) && account.password == password;
+        if !self.my_account.as_ref().is_none_or(fits) {
+            return Err(Refusal::WrongMyAccount);
+        }
+        self.check_lock(id)?;
         self.promote(id, author)?;
-        self.sessions.end(session);
+        if self.switches.promotion_session == PromotionSession::Ended {
+            self.sessions.end(session);
+        }
         Ok(Reply::empty(204))
     }
 
@@ -258,12 +267,12 @@ impl FarmState {
         }
     }
 
-    fn is_strict(&self) -> bool {
+    pub(super) fn is_strict(&self) -> bool {
         self.switches.unknown_fields == UnknownFields::Refused
     }
 }
 
-type Object = serde_json::Map<String, Value>;
+pub(super) type Object = serde_json::Map<String, Value>;
 
 fn text(body: &Object, name: &str) -> Result<Option<String>, Refusal> {
     match body.get(name) {
@@ -280,7 +289,7 @@ fn name(body: &Object, name: &str) -> Result<Option<String>, Refusal> {
     if found.as_ref().is_none_or(fits) { Ok(found) } else { Err(malformed(name)) }
 }
 
-fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
+pub(super) fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(*value)),
@@ -288,7 +297,7 @@ fn boolean(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
     }
 }
 
-fn int32(body: &Object, name: &str) -> Result<Option<i64>, Refusal> {
+pub(super) fn int32(body: &Object, name: &str) -> Result<Option<i64>, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {

@@ -46,6 +46,8 @@ pub struct FarmConfig {
     pub port: u16,
     /// Who may log on.
     pub accounts: Vec<Account>,
+    /// The account that a promotion must come with; `null` for any.
+    pub my_account: Option<MyAccount>,
     /// The sites; the first is the licensing site.
     pub sites: Vec<SiteConfig>,
     /// Servers of secondary brokers that have an API endpoint of their own.
@@ -80,6 +82,7 @@ impl Default for FarmConfig {
             domain: "example.test".to_owned(),
             port: 0,
             accounts: vec![Account::default()],
+            my_account: None,
             sites: vec![SiteConfig::default()],
             secondary_endpoints: Vec::new(),
             rate_limit: Some(RateLimit::default()),
@@ -107,6 +110,23 @@ pub struct Account {
     /// What the account may do.
     #[serde(default)]
     pub rights: Rights,
+}
+
+/// The account under which the farm's licence is registered.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MyAccount {
+    /// The e-mail address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for MyAccount {
+    /// Without the password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MyAccount").field("email", &self.email).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Account {
@@ -163,7 +183,7 @@ impl Default for SiteConfig {
 pub struct BrokerConfig {
     /// FQDN, name or address.
     pub server: String,
-    /// Out of use.
+    /// Out of use; the primary can only be so from the start, as no request does it.
     pub disabled: bool,
     /// Whether it stands by.
     pub standby: bool,

@@ -54,6 +54,16 @@ impl FarmHandle {
         self.0.lock().reachable = reachable;
     }
 
+    /// The same of one endpoint, counted as in the journal: its server is down.
+    pub fn set_endpoint_reachable(&self, endpoint: usize, reachable: bool) {
+        let mut state = self.0.lock();
+        if reachable {
+            state.dead_endpoints.remove(&endpoint);
+        } else {
+            state.dead_endpoints.insert(endpoint);
+        }
+    }
+
     /// Is another farm from the next logon on.
     pub fn set_guid(&self, guid: &str) {
         guid.clone_into(&mut self.0.lock().guid);

@@ -117,6 +117,8 @@ impl FarmState {
             Route::Sites => self.handle_sites(call.request),
             Route::Site(id) => self.handle_site(id),
             Route::CreateSite => self.handle_create_site(call.request, &author),
+            Route::PromotionSettings(site) => self.handle_promotion_settings(site),
+            Route::UpdatePromotionSettings(site) => self.handle_update_promotion_settings(site, call.request),
             Route::Agents | Route::BrokerStatus => self.handle_agents(call.request),
             Route::Apply => Ok(self.handle_apply(&author)),
             Route::Version => Ok(Reply::json(200, &json!({ "version": self.version }))),

@@ -28,14 +28,15 @@ mod rows;
 mod server;
 mod sessions;
 mod sha256;
+mod site_settings;
 mod start;
 mod state;
 mod switches;
 mod wire;
 
 pub use config::{
-    Account, BrokerConfig, ClockConfig, FarmConfig, RateLimit, Rights, SecondaryEndpoint, SimulatorConfig,
-    SiteConfig,
+    Account, BrokerConfig, ClockConfig, FarmConfig, MyAccount, RateLimit, Rights, SecondaryEndpoint,
+    SimulatorConfig, SiteConfig,
 };
 pub use exchange::Outcome;
 pub use farm::{FarmHandle, FarmView, RowView};
@@ -43,6 +44,7 @@ pub use fault::{Effect, Fault, When};
 pub use journal::{Counters, JournalEntry};
 pub use person::{Edit, EditRefused, NewRow};
 pub use sessions::OpenSession;
+pub use site_settings::AutoPromotion;
 pub use start::{Simulator, StartError};
 pub use state::{Applied, LastApply, Row, Site};
 pub use switches::*;

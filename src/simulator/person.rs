@@ -84,7 +84,7 @@ impl FarmHandle {
 
     /// Makes a secondary its site's primary, as an automatic promotion does; sessions stay.
     pub fn swap_primary(&self, person: &str, id: i64) -> Result<(), EditRefused> {
-        self.as_person(person, |state, author| state.promote(id, author))
+        self.as_person(person, |state, author| state.promote_now(id, author))
     }
 
     /// Applies all pending changes, the requests' among them.
@@ -106,7 +106,7 @@ impl FarmHandle {
         self.0.lock().locks.remove(&id);
     }
 
-    fn as_person<T>(
+    pub(super) fn as_person<T>(
         &self,
         person: &str,
         operation: impl FnOnce(&mut FarmState, &Author) -> Result<T, Refusal>,

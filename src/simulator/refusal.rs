@@ -12,6 +12,7 @@ use super::switches::{
 pub(super) enum Refusal {
     NoSession,
     WrongPassword,
+    WrongMyAccount,
     TooManySessions,
     NotAllowed,
     NotPrimary,
@@ -47,7 +48,7 @@ impl Refusal {
                 WrongPassword::Status400 => 400,
             },
             Self::NotAllowed | Self::NotPrimary => 403,
-            Self::HostNotAllowed | Self::Malformed(_) => 400,
+            Self::HostNotAllowed | Self::WrongMyAccount | Self::Malformed(_) => 400,
             Self::MediaType => match switches.media_type_refusal {
                 MediaTypeRefusal::Status415 => 415,
                 MediaTypeRefusal::Status400 => 400,
@@ -110,7 +111,7 @@ impl Refusal {
     pub(super) fn message(&self) -> String {
         match self {
             Self::NoSession => "No session: the token is missing, unknown or expired.",
-            Self::WrongPassword => "invalid login or password",
+            Self::WrongPassword | Self::WrongMyAccount => "invalid login or password",
             Self::TooManySessions => "There are too many sessions.",
             Self::NotAllowed => "The administrator lacks the permission.",
             Self::NotPrimary => "This Connection Broker is not the primary.",

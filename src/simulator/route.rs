@@ -1,6 +1,6 @@
 //! Which documented call a request is. Paths and query names compare in any case, as the vendor's samples do.
 
-use super::switches::{ApplyPath, InferredCalls, Switches};
+use super::switches::{ApplyPath, InferredCalls, PromotionSettings, Switches};
 
 /// A call of the API; whatever is not one gives 404 or 405.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Route {
     Sites,
     CreateSite,
     Site(i64),
+    PromotionSettings(i64),
+    UpdatePromotionSettings(i64),
     Agents,
     Apply,
     Version,
@@ -38,6 +40,7 @@ impl Route {
             | Self::MoveBroker(_)
             | Self::PromoteBroker(_)
             | Self::CreateSite
+            | Self::UpdatePromotionSettings(_)
             | Self::Apply => true,
             Self::Logon
             | Self::Logoff
@@ -48,6 +51,7 @@ impl Route {
             | Self::BrokerStatus
             | Self::Sites
             | Self::Site(_)
+            | Self::PromotionSettings(_)
             | Self::Agents
             | Self::Version
             | Self::OtherMethod
@@ -57,7 +61,14 @@ impl Route {
 
     /// Whether the journal may keep the body: logon and promotion bodies hold passwords.
     pub(super) fn has_public_body(self) -> bool {
-        matches!(self, Self::CreateBroker | Self::UpdateBroker(_) | Self::MoveBroker(_) | Self::CreateSite)
+        matches!(
+            self,
+            Self::CreateBroker
+                | Self::UpdateBroker(_)
+                | Self::MoveBroker(_)
+                | Self::CreateSite
+                | Self::UpdatePromotionSettings(_)
+        )
     }
 }
 
@@ -69,6 +80,7 @@ pub(super) fn find(switches: &Switches, method: &str, path: &str) -> (Route, Str
         ["api", "session", rest @ ..] => session(method, rest),
         ["api", "broker", rest @ ..] => broker(switches, method, rest),
         ["api", "site", rest @ ..] => site(method, rest),
+        ["api", "brokerpromotion", id] => promotion_settings(switches, method, id),
         ["api", "agent"] => Some((only(method, "GET", Route::Agents), "/api/Agent")),
         ["api", "webservice", "version"] => {
             Some((only(method, "GET", Route::Version), "/api/WebService/version"))
@@ -133,6 +145,19 @@ fn site(method: &str, rest: &[&str]) -> Option<(Route, &'static str)> {
         [id] => (only(method, "GET", Route::Site(int32(id)?)), "/api/Site/{id}"),
         _ => return None,
     })
+}
+
+fn promotion_settings(switches: &Switches, method: &str, id: &str) -> Option<(Route, &'static str)> {
+    let site = int32(id)?;
+    let route = match (switches.promotion_settings, method) {
+        (PromotionSettings::Absent, _) => return None,
+        (PromotionSettings::Present | PromotionSettings::OtherNames, "GET") => Route::PromotionSettings(site),
+        (PromotionSettings::Present | PromotionSettings::OtherNames, "PUT") => {
+            Route::UpdatePromotionSettings(site)
+        }
+        (PromotionSettings::Present | PromotionSettings::OtherNames, _) => Route::OtherMethod,
+    };
+    Some((route, "/api/BrokerPromotion/{id}"))
 }
 
 fn apply(switches: &Switches, method: &str, rest: &[&str]) -> Option<(Route, &'static str)> {

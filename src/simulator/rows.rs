@@ -6,16 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::address::filled_in_address;
 use super::refusal::Refusal;
+use super::site_settings::AutoPromotion;
 use super::state::{Applied, FarmState, LastApply, Row, Site};
 use super::switches::{
-    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, ServerSpelling, SettingsId,
-    UpdateMarked,
+    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, PromotionTiming,
+    ServerSpelling, SettingsId, UpdateMarked,
 };
 
 /// A site has so many brokers in use before RAS puts new ones in standby.
 const BROKERS_IN_USE: usize = 3;
 
-/// How long a deferred Apply takes.
+/// How long a deferred Apply or promotion takes.
 const DEFERRED: SignedDuration = SignedDuration::from_secs(2);
 
 /// Who does something, and when.
@@ -130,6 +131,7 @@ impl FarmState {
             licensing_site: false,
             admin_create: author.name.clone(),
             time_create: author.time,
+            auto_promotion: AutoPromotion::default(),
         });
         let row = self.new_row(server, id, &author.name, author.time);
         self.rows.push(row);
@@ -199,8 +201,22 @@ impl FarmState {
         Ok(())
     }
 
-    /// Makes a secondary the primary; the former primary takes its place. Takes effect at once.
+    /// Asks for a promotion; whether it takes effect now or later is a switch.
     pub(super) fn promote(&mut self, id: i64, author: &Author) -> Result<(), Refusal> {
+        self.row(id).ok_or(Refusal::NoSuchBroker)?;
+        match self.switches.promotion_timing {
+            PromotionTiming::Synchronous => self.promote_now(id, author)?,
+            PromotionTiming::Deferred => {
+                self.promotion_due =
+                    author.time.checked_add(DEFERRED).ok().map(|due| (due, id, author.clone()));
+                self.commits += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a secondary the primary; the former primary takes its place.
+    pub(super) fn promote_now(&mut self, id: i64, author: &Author) -> Result<(), Refusal> {
         let row = self.row(id).ok_or(Refusal::NoSuchBroker)?;
         let (site_id, place) = (row.site_id, row.priority);
         let former = self.rows.iter_mut().find(|r| r.site_id == site_id && r.priority == 0);
@@ -268,7 +284,7 @@ impl FarmState {
         }
     }
 
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         self.pending = true;
         self.settings_id += i64::from(self.switches.settings_id == SettingsId::PerChange);
         self.commits += 1;

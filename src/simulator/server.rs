@@ -81,7 +81,7 @@ fn accepted(stream: TcpStream, at: &Listening) {
     let reachable = {
         let mut state = at.farm.lock();
         state.connections += 1;
-        state.reachable
+        state.reachable && !state.dead_endpoints.contains(&at.endpoint)
     };
     if reachable {
         let at = at.clone();

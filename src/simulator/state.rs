@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::clock::FarmClock;
-use super::config::{Account, BrokerConfig, FarmConfig, RateLimit};
+use super::config::{Account, BrokerConfig, FarmConfig, MyAccount, RateLimit};
 use super::fault::Fault;
 use super::journal::Journal;
+use super::rows::Author;
 use super::sessions::Sessions;
+use super::site_settings::AutoPromotion;
 use super::switches::Switches;
 
 /// A row of the broker table, as a person at the console sees it.
@@ -81,6 +83,8 @@ pub struct Site {
     pub admin_create: String,
     /// When it was made.
     pub time_create: Timestamp,
+    /// How its brokers are promoted automatically.
+    pub auto_promotion: AutoPromotion,
 }
 
 /// The last Apply.
@@ -120,6 +124,7 @@ pub(super) struct FarmState {
     pub(super) domain: String,
     pub(super) version: String,
     pub(super) accounts: Vec<Account>,
+    pub(super) my_account: Option<MyAccount>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) local_offset_minutes: i32,
     pub(super) sites: Vec<Site>,
@@ -131,6 +136,8 @@ pub(super) struct FarmState {
     pub(super) last_apply: Option<LastApply>,
     /// A deferred Apply does its work at this time.
     pub(super) apply_due: Option<Timestamp>,
+    /// A deferred promotion of this broker takes effect at this time.
+    pub(super) promotion_due: Option<(Timestamp, i64, Author)>,
     pub(super) settings_id: i64,
     /// Counts changes and Applies; the journal relates requests by it.
     pub(super) commits: u64,
@@ -145,6 +152,8 @@ pub(super) struct FarmState {
     pub(super) journal: Journal,
     /// `false`: connections are reset as soon as they are made.
     pub(super) reachable: bool,
+    /// The same of single endpoints, as where one server is down.
+    pub(super) dead_endpoints: BTreeSet<usize>,
     pub(super) connections: u64,
 }
 
@@ -164,6 +173,7 @@ impl FarmState {
             domain: config.domain.clone(),
             version: config.version.clone(),
             accounts: config.accounts.clone(),
+            my_account: config.my_account.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             local_offset_minutes: config.local_offset_minutes,
             sites: Vec::new(),
@@ -172,6 +182,7 @@ impl FarmState {
             pending: false,
             last_apply: None,
             apply_due: None,
+            promotion_due: None,
             settings_id: 1,
             commits: 0,
             agents: seed_agents(config),
@@ -182,6 +193,7 @@ impl FarmState {
             faults: Vec::new(),
             journal: Journal::default(),
             reachable: true,
+            dead_endpoints: BTreeSet::new(),
             connections: 0,
         };
         state.seed_sites(config);
@@ -194,6 +206,10 @@ impl FarmState {
         if self.apply_due.is_some_and(|due| due <= now) {
             self.apply_due = None;
             self.apply_now();
+        }
+        if let Some((_, id, author)) = self.promotion_due.take_if(|(due, _, _)| *due <= now) {
+            // A row that has gone meanwhile is promoted by nobody.
+            drop(self.promote_now(id, &author));
         }
         now
     }
@@ -215,6 +231,7 @@ impl FarmState {
                 licensing_site: index == 0,
                 admin_create: self.seed_admin(),
                 time_create: now,
+                auto_promotion: AutoPromotion::default(),
             });
             if site.brokers.is_empty() {
                 let server = format!("cb-site{id}.{}", self.domain);
@@ -229,7 +246,7 @@ impl FarmState {
     fn seed_broker(&mut self, site_id: i64, broker: &BrokerConfig, now: Timestamp) {
         let admin = if broker.admin.is_empty() { self.seed_admin() } else { broker.admin.clone() };
         let mut row = self.new_row(&broker.server, site_id, &admin, now);
-        row.enabled = !broker.disabled || row.is_primary();
+        row.enabled = !broker.disabled;
         row.standby = broker.standby && !row.is_primary();
         row.description.clone_from(&broker.description);
         row.alternative_ips.clone_from(&broker.alternative_ips);

@@ -416,4 +416,27 @@ switches! {
         /// A place from 1, and the others close up: `{"priority": 2}`.
         Absolute,
     }
+    /// Whether a site's settings of automatic promotion can be read and written, and what they are called.
+    promotion_settings: PromotionSettings {
+        /// They cannot: 404.
+        Absent,
+        /// `GET` and `PUT /api/BrokerPromotion/{id}`, with `enabled`, `afterMinutes` and `failback`.
+        Present,
+        /// The same calls, with `autoPromotion`, `promotionTime` and `autoFailback`.
+        OtherNames,
+    }
+    /// What becomes of the session over which a broker was promoted.
+    promotion_session: PromotionSession {
+        /// It ends, as after the vendor's command.
+        Ended,
+        /// It goes on.
+        Kept,
+    }
+    /// When a promotion takes effect.
+    promotion_timing: PromotionTiming {
+        /// Before the answer.
+        Synchronous,
+        /// Two seconds (of the farm's clock) after the answer.
+        Deferred,
+    }
 }

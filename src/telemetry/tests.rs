@@ -65,7 +65,7 @@ fn a_cap_holds_for_a_library_and_not_for_names_that_begin_alike() {
     let table = [
         ("kube_client::client", Level::ERROR, false),
         ("kube_client::client::tls", Level::WARN, true),
-        ("kube_client::client::builder", Level::DEBUG, false),
+        ("kube_client::client::builder", Level::ERROR, false),
         ("kube_runtime::watcher", Level::DEBUG, true),
         ("reqwest", Level::INFO, true),
         ("reqwest::connect", Level::DEBUG, false),
@@ -85,4 +85,14 @@ fn an_error_is_printed_with_all_its_causes_in_one_line() {
     struct Outer(#[source] std::io::Error);
 
     assert_eq!(chain(&Outer(std::io::Error::other("no flour"))), "failed to bake: no flour");
+}
+
+#[test]
+fn trouble_is_news_once_and_again_when_it_changes_or_comes_back() {
+    let mut trouble = Trouble::default();
+    assert!(trouble.is_news("one"));
+    assert!(!trouble.is_news("one"));
+    assert!(trouble.is_news("two") && trouble.is_news("one"));
+    trouble.is_over();
+    assert!(trouble.is_news("one"));
 }

@@ -3,14 +3,15 @@
 use std::fmt::Debug;
 
 use ras_operator::crd::{
-    AdoptionPolicy, Apply, DeletionProtection, Install, ManagementPolicy, RasBroker, RasBrokerStatus,
-    RasFarm, RasFarmStatus, RateLimit, Tls, Uninstall,
+    AdoptionPolicy, Apply, DeletionProtection, Install, ManagementPolicy, RasBroker, RasBrokerPromotion,
+    RasBrokerStatus, RasFarm, RasFarmStatus, RateLimit, Tls, Uninstall,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 const FULL_FARM: &str = include_str!("farm.yaml");
 const FULL_BROKER: &str = include_str!("broker.yaml");
+const FULL_PROMOTION: &str = include_str!("promotion.yaml");
 
 #[test]
 fn a_full_farm_is_written_as_it_was_read() {
@@ -20,6 +21,11 @@ fn a_full_farm_is_written_as_it_was_read() {
 #[test]
 fn a_full_broker_is_written_as_it_was_read() {
     written_as_read::<RasBroker>(FULL_BROKER);
+}
+
+#[test]
+fn a_full_promotion_is_written_as_it_was_read() {
+    written_as_read::<RasBrokerPromotion>(FULL_PROMOTION);
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn a_status_by_default_is_the_schemas_default() {
 
 #[test]
 fn no_value_is_ever_written_as_null() {
-    for text in [FULL_FARM, FULL_BROKER] {
+    for text in [FULL_FARM, FULL_BROKER, FULL_PROMOTION] {
         let value: Value = read(text);
         assert!(!value.to_string().contains("null"));
     }

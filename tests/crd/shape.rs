@@ -53,7 +53,7 @@ fn everything_in_a_spec_is_bounded() {
 /// A status that the API server refuses could never be written, whatever the farm says.
 #[test]
 fn nothing_that_a_farm_says_can_be_refused() {
-    let ours = ["origin", "role", "capabilities", "conditions"];
+    let ours = ["origin", "role", "phase", "capabilities", "conditions"];
     for (path, schema) in all_fields() {
         let (_, below) = path.split_once('.').unwrap();
         let field = below.strip_prefix("status.");
@@ -106,6 +106,14 @@ fn the_names_are_those_that_users_type() {
         [
             json!(["ras-operator.dev", "Namespaced", "RasFarm", "rasfarms", ["rasf"], ["ras"]]),
             json!(["ras-operator.dev", "Namespaced", "RasBroker", "rasbrokers", ["rasb"], ["ras"]]),
+            json!([
+                "ras-operator.dev",
+                "Namespaced",
+                "RasBrokerPromotion",
+                "rasbrokerpromotions",
+                ["rasp"],
+                ["ras"]
+            ]),
         ]
     );
 }

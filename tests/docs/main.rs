@@ -11,6 +11,7 @@
 
 mod agents;
 mod assumptions;
+mod faults;
 mod links;
 mod page;
 mod reference;

@@ -8,7 +8,7 @@ mod apply;
 mod creation;
 mod deletion;
 mod identity;
-mod invariants;
+pub(crate) mod invariants;
 mod process;
 mod secrets;
 mod two_farms;
@@ -26,15 +26,15 @@ use crate::world::{World, server};
 /// The request timeout of these farms: short, so that a quarantine is; long enough for a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request may take effect after its intent was written: send deadline, timeout, slack.
-const QUARANTINE: Duration = Duration::from_secs(5 + 2 + 10);
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(5 + 2 + 10);
 /// The same as seen by the farm: the quarantine begins with the intent, a moment before the request.
 const SEEN_QUARANTINE: Duration = Duration::from_secs(16);
 /// How long a scenario waits for something that a quarantine, a restart and a pause may come before.
-const LATER: Duration = Duration::from_mins(1);
+pub(crate) const LATER: Duration = Duration::from_mins(1);
 
-const BROKERS: &str = "/api/Broker";
-const BROKER: &str = "/api/Broker/{id}";
-const APPLY: &str = "/api/Settings/apply";
+pub(crate) const BROKERS: &str = "/api/Broker";
+pub(crate) const BROKER: &str = "/api/Broker/{id}";
+pub(crate) const APPLY: &str = "/api/Settings/apply";
 
 /// The farm as it comes, watched by an operator that gives up on a request after `TIMEOUT`.
 async fn world(stem: &str) -> World {
@@ -43,7 +43,7 @@ async fn world(stem: &str) -> World {
 }
 
 /// The operator dies at once, as with its node.
-fn kill(world: &mut World) {
+pub(crate) fn kill(world: &mut World) {
     world.operator.as_mut().expect("an operator").kill();
 }
 
@@ -53,29 +53,29 @@ async fn restart(world: &mut World) {
 }
 
 /// A fault on the POST of a broker.
-fn on_post(effect: Effect) -> Fault {
+pub(crate) fn on_post(effect: Effect) -> Fault {
     Fault::new(effect).on("POST", BROKERS)
 }
 
-fn late(seconds: u64) -> Effect {
+pub(crate) fn late(seconds: u64) -> Effect {
     Effect::Delay { millis: seconds * 1000 }
 }
 
 /// The requests of this method and route, in order.
-fn requests(world: &World, method: &str, route: &str) -> Vec<JournalEntry> {
+pub(crate) fn requests(world: &World, method: &str, route: &str) -> Vec<JournalEntry> {
     let journal = world.farm().journal();
     journal.into_iter().filter(|entry| entry.method == method && entry.route == route).collect()
 }
 
 /// The POSTs for this broker, in order.
-fn posts(world: &World, name: &str) -> Vec<JournalEntry> {
+pub(crate) fn posts(world: &World, name: &str) -> Vec<JournalEntry> {
     let server = server(name);
     let all = requests(world, "POST", BROKERS);
     all.into_iter().filter(|entry| server_of(entry).as_deref() == Some(server.as_str())).collect()
 }
 
 /// Waits until so many such requests have come to the farm.
-async fn requested(world: &World, method: &str, route: &str, count: usize) {
+pub(crate) async fn requested(world: &World, method: &str, route: &str, count: usize) {
     eventually(&format!("{count} {method} {route}"), LATER, async || {
         let seen = requests(world, method, route);
         if seen.len() >= count { Ok(()) } else { Err(seen.len()) }
@@ -84,7 +84,7 @@ async fn requested(world: &World, method: &str, route: &str, count: usize) {
 }
 
 /// Waits until the broker is ready, and gives its id and the row's, which must be one.
-async fn ready(world: &World, name: &str) -> i64 {
+pub(crate) async fn ready(world: &World, name: &str) -> i64 {
     let broker = shown(world, name, LATER, is_ready).await;
     let rows: Vec<_> = world.farm().brokers().into_iter().filter(|row| row.server == server(name)).collect();
     assert_eq!(rows.len(), 1, "one row of {name}: {rows:#?}");
@@ -94,14 +94,19 @@ async fn ready(world: &World, name: &str) -> i64 {
     rows[0].id
 }
 
-fn is_ready(broker: &RasBroker) -> bool {
+pub(crate) fn is_ready(broker: &RasBroker) -> bool {
     let current = broker.metadata.generation;
     broker.status.iter().flat_map(|status| &status.conditions).any(|condition| {
         condition.type_ == "Ready" && condition.status == "True" && condition.observed_generation == current
     })
 }
 
-async fn shown(world: &World, name: &str, limit: Duration, is: impl Fn(&RasBroker) -> bool) -> RasBroker {
+pub(crate) async fn shown(
+    world: &World,
+    name: &str,
+    limit: Duration,
+    is: impl Fn(&RasBroker) -> bool,
+) -> RasBroker {
     let api = world.brokers();
     eventually(&format!("broker {name} as expected"), limit, async || {
         let broker = api.get(name).await.map_err(|error| error.to_string())?;
@@ -111,7 +116,7 @@ async fn shown(world: &World, name: &str, limit: Duration, is: impl Fn(&RasBroke
 }
 
 /// Waits until the object is gone.
-async fn gone(world: &World, name: &str) {
+pub(crate) async fn gone(world: &World, name: &str) {
     let api = world.brokers();
     eventually(&format!("broker {name} is gone"), LATER, async || {
         match api.get_opt(name).await.map_err(|error| error.to_string())? {
@@ -123,14 +128,14 @@ async fn gone(world: &World, name: &str) {
 }
 
 /// Lays `status` over the object's, or replaces it, as a restored backup or a person with too many rights would.
-async fn forge_status(world: &World, name: &str, status: Value) {
+pub(crate) async fn forge_status(world: &World, name: &str, status: Value) {
     let params = kube::api::PatchParams::default();
     let patch = kube::api::Patch::Merge(json!({"status": status}));
     world.brokers().patch_status(name, &params, &patch).await.expect("the status is patched");
 }
 
 /// Empties the status, as a restore without the status subresource does.
-async fn lose_status(world: &World, name: &str) {
+pub(crate) async fn lose_status(world: &World, name: &str) {
     let params = kube::api::PatchParams::default();
     let patch: kube::api::Patch<Value> = kube::api::Patch::Json(
         serde_json::from_value(json!([{"op": "replace", "path": "/status", "value": {}}])).expect("a patch"),

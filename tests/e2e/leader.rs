@@ -16,7 +16,7 @@ use crate::support::{control_plane, control_plane::ControlPlane, kubectl, stays}
 
 const SOON: Duration = Duration::from_secs(30);
 
-async fn client(kubeconfig: &Path) -> Client {
+pub(crate) async fn client(kubeconfig: &Path) -> Client {
     let content = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(content, &options).await.expect("a usable kubeconfig");

@@ -249,6 +249,7 @@ fn objects(plane: &ControlPlane, namespace: &str, kind: &str) -> Api<DynamicObje
     let resource = match kind {
         "RasFarm" => ApiResource::erase::<RasFarm>(&()),
         "RasBroker" => ApiResource::erase::<RasBroker>(&()),
+        "RasBrokerPromotion" => ApiResource::erase::<ras_operator::crd::RasBrokerPromotion>(&()),
         other => panic!("no such kind: {other}"),
     };
     Api::namespaced_with(plane.admin(), namespace, &resource)

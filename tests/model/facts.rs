@@ -143,6 +143,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         rivals,
         deletions,
         vanished,
+        raising: false,
         crd: CrdState::Present,
         place: None,
     };
@@ -150,7 +151,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
 }
 
 fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
-    let Plan { step, status, findings, requeue: _, needs_list } = plan;
+    let Plan { step, status, findings, requeue: _, needs_list, waits_for_others: _ } = plan;
     let strongest = findings.held.or(findings.stalled).or(findings.reconciling).or(findings.unsynced);
     let rests_on = strongest.map(|hold| hold.reason);
     let shown = status.map(|status| recorded(&status)).filter(|status| *status != object.status);
@@ -333,6 +334,8 @@ fn memory(known: &Remembered) -> Memory {
         unapplied: None,
         asked: None,
         confirmed_gone: known.confirmed_gone.map(Into::into),
+        lowering_since: None,
+        failures: 0,
     }
 }
 
@@ -349,6 +352,8 @@ fn remembered(uid: Uid, memory: &Memory) -> Remembered {
         unapplied: _,
         asked: _,
         confirmed_gone,
+        lowering_since: _,
+        failures: _,
     } = memory;
     let id = |id: i64| Id::try_from(id).unwrap_or_default();
     let settled = |sent: &SentUpdate| {
@@ -434,7 +439,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
     }
     FarmView::Up(Arc::new(FarmFacts {
         identity: FARM.into(),
-        default_site: Some(SITE),
+        default_site: Ok(SITE),
         sites: Vec::new(),
         snapshot: Arc::new(snapshot(scenario, listed)),
         account: ACCOUNT.into(),
@@ -444,6 +449,9 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         install_limit: REQUEST_TIMEOUT,
         separator: ',',
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
+        primary: Some(true),
+        promoting: None,
+        unapplied: false,
         terminating: false,
         mode: ApplyMode::Auto,
         deletions: DeletionLimits {
@@ -452,6 +460,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
+        service: Default::default(),
         moves: Moves::default(),
     }))
 }

@@ -5,6 +5,7 @@ use ras_operator::broker::desired::{Field, Value};
 use ras_operator::broker::observe::{Observed, row_fields};
 use ras_operator::broker::plan::{Plan, Step};
 use ras_operator::crd::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Origin};
+use ras_operator::farm::sites::SiteChoice;
 use ras_operator::farm::snapshot::RowKey;
 use ras_operator::ras;
 
@@ -52,21 +53,26 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
             ));
         }
         Step::Move { id, to: _ } => checks.extend(of_move(observed, world, *id)),
-        Step::Delete { row } => checks.extend([
-            ("deletes what is to exist", object.deleted.is_some()),
-            ("deletes a row that is not ours", is_ours(observed, Some(row))),
-            ("deletes the primary", row.priority != Some(0)),
-            ("deletes what it is to leave", !is_orphan(observed)),
-            ("deletes what is protected", !object.desired.requests.deletion_protection),
-            (
-                "deletes the last that serves",
-                object.desired.requests.skip_availability_check || serves_without(world, row),
-            ),
-        ]),
+        Step::Delete { row } => checks.extend(of_delete(observed, world, row)),
         Step::Record { row, origin } => checks.extend(of_record(observed, row, *origin)),
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
+}
+
+fn of_delete(observed: &Observed, world: &World, row: &ras::Broker) -> [(&'static str, bool); 6] {
+    let object = &observed.object;
+    [
+        ("deletes what is to exist", object.deleted.is_some()),
+        ("deletes a row that is not ours", is_ours(observed, Some(row))),
+        ("deletes the primary", row.priority != Some(0)),
+        ("deletes what it is to leave", !is_orphan(observed)),
+        ("deletes what is protected", !object.desired.requests.deletion_protection),
+        (
+            "deletes the last that serves",
+            object.desired.requests.skip_availability_check || serves_without(world, row),
+        ),
+    ]
 }
 
 fn of_move(observed: &Observed, world: &World, id: i64) -> [(&'static str, bool); 4] {
@@ -96,7 +102,11 @@ fn of_record(observed: &Observed, row: &ras::Broker, origin: Origin) -> Vec<(&'s
 
 fn has_key(observed: &Observed, row: &ras::Broker) -> bool {
     let object = &observed.object;
-    let site = object.recorded_site().or(object.desired.site_id).unwrap_or(1);
+    let wanted = object.desired.site.as_ref().map(|site| match site {
+        SiteChoice::Id(id) => *id,
+        SiteChoice::Name(_) => 1,
+    });
+    let site = object.recorded_site().or(wanted).unwrap_or(1);
     RowKey::of(row) == RowKey { site_id: site, name: ServerName::new(&object.desired.server) }
 }
 

@@ -17,6 +17,7 @@ use ras_operator::broker::plan::{Plan, Released, Step, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::ConditionType;
 use ras_operator::crd::{ApplyMode, MoveForm, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
+use ras_operator::farm::service::Changes;
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Unapplied};
 use ras_operator::ras;
@@ -140,34 +141,16 @@ impl World {
             farm,
             memory: self.memory.clone(),
             rivals: self.rivals.clone(),
+            raising: false,
             crd: CrdState::Present,
             place,
         }
     }
 
     fn facts(&self) -> FarmFacts {
-        FarmFacts {
-            identity: GUID.into(),
-            default_site: Some(1),
-            sites: vec![(1, Some("Site".into())), (2, None)],
-            snapshot: Arc::new(self.snapshot.clone()),
-            account: ACCOUNT.into(),
-            learnt_account: None,
-            farm_time: self.now().wall,
-            quarantine: Duration::from_secs(45),
-            install_limit: Duration::from_mins(15),
-            separator: ',',
-            hold: self.hold.clone(),
-            terminating: false,
-            mode: self.mode,
-            deletions: DeletionLimits {
-                threshold: self.threshold,
-                window: Duration::from_mins(10),
-                allowed_before: None,
-                sent: Vec::new(),
-            },
-            moves: Moves::default(),
-        }
+        let facts = facts_of(&self.snapshot, self.now());
+        let deletions = DeletionLimits { threshold: self.threshold, ..facts.deletions };
+        FarmFacts { hold: self.hold.clone(), mode: self.mode, deletions, ..facts }
     }
 
     /// Takes over the plan's status; whether it is news.
@@ -352,6 +335,36 @@ impl World {
     }
 }
 
+/// What a farm shows that answers and keeps nothing back.
+pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
+    FarmFacts {
+        identity: GUID.into(),
+        default_site: Ok(1),
+        sites: vec![(1, Some("Site".into())), (2, None)],
+        snapshot: Arc::new(snapshot.clone()),
+        account: ACCOUNT.into(),
+        learnt_account: None,
+        farm_time: now.wall,
+        quarantine: Duration::from_secs(45),
+        install_limit: Duration::from_mins(15),
+        separator: ',',
+        hold: None,
+        primary: Some(true),
+        promoting: None,
+        unapplied: false,
+        terminating: false,
+        mode: ApplyMode::Guarded,
+        deletions: DeletionLimits {
+            threshold: 0,
+            window: Duration::from_mins(10),
+            allowed_before: None,
+            sent: Vec::new(),
+        },
+        moves: Moves::default(),
+        service: Changes::default(),
+    }
+}
+
 fn broker_of(world: &World) -> RasBroker {
     world.broker.clone().expect("an object")
 }
@@ -361,7 +374,8 @@ pub(crate) fn start() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().expect("a time")
 }
 
-fn set(row: &mut ras::Broker, field: Field, value: &Value) {
+/// Sets a field of a row.
+pub(crate) fn set(row: &mut ras::Broker, field: Field, value: &Value) {
     let flag = match value {
         Value::Flag(flag) => Some(*flag),
         Value::Text(_) | Value::Addresses(_) => None,

@@ -37,6 +37,9 @@ pub(crate) fn obliging_world() -> impl Strategy<Value = World> {
             object.spec.remove(key);
         }
         let mut world = assemble(&object, rows, Surroundings::default(), Habits::default());
+        // Another serves each site: the last one is kept.
+        let branch = "branch.corp.example".to_owned();
+        world.rows.push(ras::Broker { id: 90, server: branch, site_id: 2, ..primary() });
         // The primary is another: what RAS forbids there is told and not done.
         for row in &mut world.rows {
             row.priority = Some(1);
@@ -141,7 +144,7 @@ fn spec() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
         of(word(&["Delete", "Orphan"])),
         weighted(0.2, Just(json!("ObserveOnly"))),
         weighted(0.2, Just(json!(true))),
-        of(select(&[1, 2][..]).prop_map(Value::from)),
+        of(select(&[("siteId", 1), ("siteId", 2), ("siteName", 1)][..])),
     );
     (fields, policies).prop_map(|(fields, policies)| {
         let (enabled, standby, description, ip, list, priority, server) = fields;
@@ -159,9 +162,10 @@ fn spec() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
             ("deletionPolicy", deletion),
             ("managementPolicy", management),
             ("suspend", suspend),
-            ("siteId", site),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        let site = site
+            .map(|(field, id)| (field, Some(if field == "siteName" { json!("Site") } else { json!(id) })));
+        all.into_iter().chain(site).filter_map(|(name, value)| Some((name, value?))).collect()
     })
 }
 

@@ -7,9 +7,10 @@ use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
     ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
     GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer, LogonUserForm,
-    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter,
-    RateLimitStatus, SecondaryWrites, ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm,
-    UnknownFields, UnknownSite, UpdateMarked, WrongPassword,
+    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PromotionSession, PromotionSettings, PromotionTiming,
+    PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus, SecondaryWrites, ServerFilter,
+    ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields, UnknownSite, UpdateMarked,
+    WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -511,6 +512,62 @@ async fn inferred_calls() {
     assert_eq!(world.get("/api/Broker").await.status, 401, "the session has ended");
     let journal = format!("{:?}", world.farm().journal());
     assert!(!journal.contains("My-Account-1"));
+}
+
+#[tokio::test]
+async fn promotion_settings() {
+    const PATH: &str = "/api/BrokerPromotion/1";
+    let on = json!({ "enabled": true });
+    let world = World::with(Switch::PromotionSettings(PromotionSettings::Absent)).await;
+    assert_eq!(world.get(PATH).await.status, 404);
+    assert_eq!(world.put(PATH, &on).await.status, 404);
+
+    let world = World::with(Switch::PromotionSettings(PromotionSettings::Present)).await;
+    let before = json!({ "siteId": 1, "enabled": false, "afterMinutes": 30, "failback": false });
+    assert_eq!(world.get(PATH).await.json(), before);
+    assert_eq!(world.put(PATH, &json!({ "afterMinutes": 14 })).await.status, 400);
+    assert_eq!(world.put(PATH, &on).await.status, 204);
+    assert!(world.farm().is_pending(), "it waits for an Apply");
+    let after = world.farm().auto_promotion(1).expect("the site");
+    assert_eq!((after.enabled, after.after_minutes), (true, 30), "what is not sent stays");
+    assert_eq!(world.get("/api/BrokerPromotion/9").await.status, 404);
+    assert_eq!(world.post(PATH, &on).await.status, 405);
+
+    let world = World::with(Switch::PromotionSettings(PromotionSettings::OtherNames)).await;
+    let body = world.get(PATH).await.json();
+    assert_eq!(
+        body,
+        json!({ "siteId": 1, "autoPromotion": false, "promotionTime": 30, "autoFailback": false })
+    );
+    assert_eq!(world.put(PATH, &on).await.status, 400);
+    assert_eq!(world.put(PATH, &json!({ "autoPromotion": true })).await.status, 204);
+    assert!(world.farm().auto_promotion(1).expect("the site").enabled);
+}
+
+#[tokio::test]
+async fn promotion_session() {
+    let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
+    for (reading, status) in [(PromotionSession::Ended, 401), (PromotionSession::Kept, 200)] {
+        let world = World::with(Switch::PromotionSession(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
+        assert_eq!(world.get("/api/Broker").await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn promotion_timing() {
+    let account = json!({ "email": "a@example.test", "password": "My-Account-1" });
+    for (reading, at_once) in [(PromotionTiming::Synchronous, true), (PromotionTiming::Deferred, false)] {
+        let world = World::with(Switch::PromotionTiming(reading)).await;
+        world.farm().set_switch(Switch::InferredCalls(InferredCalls::Present));
+        world.farm().freeze_clock(true);
+        assert_eq!(world.post("/api/Broker/2/promote", &account).await.status, 204);
+        let is_primary = || world.farm().broker(2).expect("the row").priority == 0;
+        assert_eq!(is_primary(), at_once, "{reading:?}");
+        world.farm().advance_clock(SignedDuration::from_secs(3));
+        assert!(is_primary());
+    }
 }
 
 #[tokio::test]

@@ -74,6 +74,12 @@ impl Cluster {
         self.content.pointer("/clusters/0/cluster/server").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// The file of the authority that signed the API server's certificate; empty where the kubeconfig names none.
+    pub(crate) fn authority(&self) -> &Path {
+        let path = self.content.pointer("/clusters/0/cluster/certificate-authority").and_then(Value::as_str);
+        Path::new(path.unwrap_or_default())
+    }
+
     /// The kubectl that is used.
     pub(crate) fn kubectl_program(&self) -> &Path {
         &self.kubectl

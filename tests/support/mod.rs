@@ -15,11 +15,13 @@
 
 pub(crate) mod audit;
 mod binaries;
+pub(crate) mod canary;
 mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 pub(crate) mod deploy;
 pub(crate) mod failure;
+pub(crate) mod fault_proxy;
 mod kubeconfig;
 pub(crate) mod objects;
 pub(crate) mod operator;

@@ -1,7 +1,7 @@
 //! The tests' side: one control plane per test binary, a namespace per test, and panics instead of errors.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -97,9 +97,24 @@ impl Operator {
     /// Starts it without waiting, for what happens before it is ready.
     pub(crate) async fn start_unready(plane: &ControlPlane, namespace: &str, args: &[&str]) -> Self {
         let kubeconfig = plane.kubeconfig_for_service_account(namespace).await;
+        Self::start_with(plane, &kubeconfig, namespace, args)
+    }
+
+    /// Starts it with a kubeconfig that is there already, without waiting.
+    pub(crate) fn start_with(
+        plane: &ControlPlane,
+        kubeconfig: &Path,
+        namespace: &str,
+        args: &[&str],
+    ) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = plane.folder().join(format!("operator-{namespace}-{number}.log"));
-        sure(Self::launch(&sure(operator::binary()), &kubeconfig, namespace, args, &log))
+        sure(Self::launch(&sure(operator::binary()), kubeconfig, namespace, args, &log))
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&mut self) {
+        sure(self.wait_until_ready().await);
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -28,10 +28,12 @@ pub(crate) async fn within<T, S: Debug>(
 ) -> Result<T, Failure> {
     let end = Instant::now() + limit;
     let mut last = "not one look was answered".to_owned();
-    while let Ok(seen) = timeout(end.saturating_duration_since(Instant::now()), look()).await {
-        match seen {
-            Ok(value) => return Ok(value),
-            Err(seen) => last = format!("last seen: {seen:#?}"),
+    // A look that is ready at once would never be cut short.
+    while Instant::now() < end {
+        match timeout(end.saturating_duration_since(Instant::now()), look()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(seen)) => last = format!("last seen: {seen:#?}"),
+            Err(_elapsed) => break,
         }
         // A look that never waits is never cut short.
         if Instant::now() >= end {

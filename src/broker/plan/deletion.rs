@@ -6,13 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ownership::{Ownership, find};
 use super::settled::waiting_failure;
-use super::{Draft, LISTED_WITHIN, Plan, Released, Step, message};
+use super::{Draft, LISTED_WITHIN, Plan, Released, Step, availability, message};
 use crate::broker::desired::Desired;
 use crate::broker::findings::Findings;
 use crate::broker::observe::{CrdState, ObjectFacts, Observed};
 use crate::clock::Now;
 use crate::crd::condition::Reason;
 use crate::crd::{DeletionPolicy, ManagementPolicy, Origin};
+use crate::farm::service::Wait;
 use crate::farm::snapshot::RowKey;
 use crate::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
 use crate::ras;
@@ -158,10 +159,19 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
     if row.priority == Some(0) {
         return held(observed, message::primary_stays(object), now);
     }
-    if !desired.requests.skip_availability_check && is_last_enabled(facts, row) {
-        return held(observed, message::last_enabled(object), now);
+    let change = availability::deletion_of(desired, row);
+    let wait = availability::wait(observed, facts, &change);
+    if wait == Some(Wait::Last) {
+        return behind_others(observed, Wait::Last, now);
     }
-    clear(observed, desired, facts, row, now)
+    mass_hold(observed, desired, facts, now).unwrap_or_else(|| match wait {
+        Some(wait) => behind_others(observed, wait, now),
+        None => deleting(observed, facts, now).then(Step::Delete { row: row.clone() }),
+    })
+}
+
+fn behind_others(observed: &Observed, wait: Wait, now: Now) -> Plan {
+    held(observed, availability::deletion_hold(&observed.object, wait), now).behind_others()
 }
 
 /// A step that failed waits for its time to be tried again.
@@ -171,11 +181,12 @@ fn after_failure(observed: &Observed, now: Now) -> Option<Plan> {
     Some(held(observed, message::deletion_waits(&observed.object, &why), now).after(left))
 }
 
-fn clear(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::Broker, now: Now) -> Plan {
+/// What many deletions at once hold back, if anything.
+fn mass_hold(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) -> Option<Plan> {
     let object = &observed.object;
     let marked = object.deleted.unwrap_or(now.wall);
     let age = observed.memory.deletion_seen.map_or(Duration::ZERO, |seen| now.since(seen));
-    match clearance(marked, &observed.deletions, &facts.deletions, age) {
+    Some(match clearance(marked, &observed.deletions, &facts.deletions, age) {
         Clearance::Gathering(left) => deleting(observed, facts, now).after(left),
         Clearance::Held(count) => {
             let hold = message::mass_deletion(object, &desired.farm, count, facts.deletions.threshold);
@@ -184,8 +195,8 @@ fn clear(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::B
         Clearance::Go if observed.crd == CrdState::Unreadable && is_one_of_many(observed, facts) => {
             held(observed, message::crd_unreadable(object), now).after(GATHERING)
         }
-        Clearance::Go => deleting(observed, facts, now).then(Step::Delete { row: row.clone() }),
-    }
+        Clearance::Go => return None,
+    })
 }
 
 fn is_one_of_many(observed: &Observed, facts: &FarmFacts) -> bool {
@@ -199,15 +210,6 @@ fn wait_for_removal(observed: &Observed, desired: &Desired, facts: &FarmFacts, n
         return Draft::of(&observed.object).shows(Findings::reconciling(hold), now);
     }
     deleting(observed, facts, now)
-}
-
-fn is_last_enabled(facts: &FarmFacts, row: &ras::Broker) -> bool {
-    let serves = |other: &ras::Broker| {
-        other.site_id == row.site_id
-            && other.enabled != Some(false)
-            && other.marked_for_deletion != Some(true)
-    };
-    serves(row) && !facts.snapshot.rows().any(|other| other.id != row.id && serves(other))
 }
 
 fn held(observed: &Observed, hold: Hold, now: Now) -> Plan {
@@ -283,9 +285,8 @@ fn most_in_one_window<'a>(
         all.copied().filter(|at| at.duration_since(marked).abs() <= window).collect();
     near.sort_unstable();
     let from_each = near.iter().enumerate().filter(|(_, start)| **start <= marked).map(|(index, start)| {
-        let inside = near[index..].iter().take_while(|at| at.duration_since(*start) <= window);
-        let inside: Vec<_> = inside.collect();
-        if inside.last().is_some_and(|last| **last >= marked) { inside.len() } else { 0 }
+        let end = near.partition_point(|at| at.duration_since(*start) <= window);
+        if near[..end].last().is_some_and(|last| *last >= marked) { end - index } else { 0 }
     });
     from_each.max().unwrap_or_default()
 }

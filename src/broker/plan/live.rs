@@ -13,6 +13,7 @@ use crate::broker::observe::{Observed, Rival, may_be_same_machine};
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{AdoptionPolicy, ManagementPolicy, Origin};
+use crate::farm::sites::Whose;
 use crate::farm::snapshot::RowKey;
 use crate::farm::view::{FarmFacts, Hold};
 use crate::ras;
@@ -49,7 +50,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
             let key = RowKey { site_id, name: desired.name.clone() };
             Case { observed, desired, facts, key, now }.plan()
         }
-        Err(hold) => Draft::of(object).shows(Findings::stalled(hold), now),
+        Err(hold) => Draft::of(object).shows(no_site(hold), now),
     }
 }
 
@@ -67,13 +68,25 @@ fn let_go(observed: &Observed, now: Now) -> Plan {
 }
 
 /// The site is resolved once; what was recorded wins from then on.
-fn site(observed: &Observed, desired: &Desired, facts: &FarmFacts) -> Result<i64, Hold> {
-    if let Some(recorded) = observed.object.recorded_site() {
-        return Ok(recorded);
+pub(super) fn site(observed: &Observed, desired: &Desired, facts: &FarmFacts) -> Result<i64, Hold> {
+    let own = desired.site.as_ref().map(|choice| choice.resolve(&facts.sites));
+    match (observed.object.recorded_site(), own) {
+        (Some(recorded), Some(Ok(wanted))) if wanted != recorded => {
+            Err(message::other_site(desired, wanted, recorded))
+        }
+        // A name that is unknown by now may be one that the site had.
+        (Some(recorded), _) => Ok(recorded),
+        (None, Some(own)) => own.map_err(|why| why.hold(Whose::Own, &facts.sites)),
+        (None, None) => {
+            let farm = Whose::Farm(&desired.farm);
+            facts.default_site.clone().map_err(|why| why.hold(farm, &facts.sites))
+        }
     }
-    let site = desired.site_id.or(facts.default_site).ok_or_else(|| message::no_default_site(facts))?;
-    let known = facts.sites.is_empty() || facts.sites.iter().any(|(id, _)| *id == site);
-    if known { Ok(site) } else { Err(message::no_such_site(site, facts)) }
+}
+
+/// Sites that cannot be read may be read later; a site that does not exist needs a person.
+fn no_site(hold: Hold) -> Findings {
+    if hold.reason == Reason::InvalidSpec { Findings::stalled(hold) } else { Findings::reconciling(hold) }
 }
 
 impl Case<'_> {

@@ -2,10 +2,11 @@
 //! changes from one try to the next.
 
 use crate::broker::agent::Health;
-use crate::broker::desired::{Desired, Field, Value};
+use crate::broker::desired::{Desired, Field, InvalidSpec, Value};
 use crate::broker::observe::{ObjectFacts, Rival};
 use crate::crd::condition::Reason;
 use crate::crd::{AdoptionPolicy, annotation};
+use crate::farm::sites::SiteChoice;
 use crate::farm::view::{FarmFacts, Hold};
 use crate::ras;
 
@@ -55,30 +56,14 @@ pub(super) fn suspended() -> Hold {
     Hold::new(Reason::Suspended, "spec.suspend is true: nothing is written to the farm until it is false.")
 }
 
-pub(super) fn no_such_site(site: i64, facts: &FarmFacts) -> Hold {
-    Hold::new(
-        Reason::InvalidSpec,
-        format!("The farm has no site {site}; it has {}. Correct spec.siteId.", sites(facts)),
-    )
-}
-
-pub(super) fn no_default_site(facts: &FarmFacts) -> Hold {
-    Hold::new(
-        Reason::InvalidSpec,
-        format!(
-            "The farm does not say which of its sites is the licensing site: set spec.siteId. It has {}.",
-            sites(facts)
-        ),
-    )
-}
-
-fn sites(facts: &FarmFacts) -> String {
-    let named = facts.sites.iter().map(|(id, name)| match name {
-        Some(name) => format!("{id} ({name})"),
-        None => id.to_string(),
-    });
-    let list = named.collect::<Vec<_>>().join(", ");
-    if list.is_empty() { "no sites that this account can see".into() } else { list }
+/// A name that leads to another site than the broker's.
+pub(super) fn other_site(desired: &Desired, wanted: i64, recorded: i64) -> Hold {
+    let said = match &desired.site {
+        Some(SiteChoice::Name(name)) => format!("spec.siteName is {name:?}, which is site {wanted}"),
+        Some(SiteChoice::Id(_)) | None => format!("spec.siteId is {wanted}"),
+    };
+    let invalid = InvalidSpec::SiteContradicted { said, recorded };
+    Hold::new(Reason::InvalidSpec, format!("{invalid}."))
 }
 
 pub(super) fn already_exists(object: &ObjectFacts, row: &ras::Broker) -> Hold {
@@ -375,11 +360,32 @@ pub(super) fn last_enabled(object: &ObjectFacts) -> Hold {
     Hold::new(
         Reason::AvailabilityGuard,
         format!(
-            "This is the last enabled broker of its site: enable another, or delete it all the same: {}",
+            "This is the last enabled broker of its site (one in standby does not count beside one in use): enable \
+             another, or delete it all the same: {}",
             annotate_broker(object, annotation::SKIP_AVAILABILITY_CHECK)
         ),
     )
 }
+
+pub(super) fn last_stays(object: &ObjectFacts) -> Hold {
+    Hold::new(
+        Reason::ReconcileError,
+        format!(
+            "This is the last enabled broker of its site (one in standby does not count beside one in use), so it is \
+             neither disabled nor put in standby: enable another, correct the spec, or change it all the same: {}",
+            annotate_broker(object, annotation::SKIP_AVAILABILITY_CHECK)
+        ),
+    )
+}
+
+/// Enable before another is disabled.
+pub(super) const RAISE_FIRST: &str = "Another broker of its site is being created, enabled or taken out of standby: \
+                                      that comes first, and this change follows by itself, also if that one fails.";
+
+/// One at a time.
+pub(super) const NOT_YET: &str = "Another broker of its site is being disabled, put in standby, deleted or promoted: \
+                                  that is applied first, and this change follows by itself. Where the farm's \
+                                  spec.apply.mode is Manual, the Apply must be asked for.";
 
 pub(super) fn mass_deletion(object: &ObjectFacts, farm: &str, count: usize, threshold: usize) -> Hold {
     let key = annotation::ALLOW_MASS_DELETION;

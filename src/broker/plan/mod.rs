@@ -1,6 +1,7 @@
 //! The decision: a pure function from what is observed to what is done next. The executor makes no choice, and
 //! the same value is what tests assert, what is logged, and what a dry run would print.
 
+mod availability;
 mod deletion;
 mod live;
 mod message;
@@ -22,7 +23,9 @@ use crate::crd::{AgentStatus, Drift, Origin, RasBrokerStatus, Role};
 use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
 
+pub use availability::{TOGETHER, deletion_of, may_raise, raises, site_to_lower, update_of};
 pub use deletion::{Clearance, GATHERING, clearance};
+pub(crate) use ownership::own_row;
 
 /// How old a list may be on which a POST is decided.
 pub const FRESH: Duration = Duration::from_secs(10);
@@ -102,6 +105,8 @@ pub struct Plan {
     pub requeue: Option<Duration>,
     /// Whether the farm must be listed again before anything can be decided.
     pub needs_list: bool,
+    /// Whether it waits for other brokers of its site.
+    pub waits_for_others: bool,
 }
 
 /// Decides what to do next for one broker.
@@ -195,6 +200,15 @@ impl Plan {
 
     fn after(self, requeue: Duration) -> Self {
         Self { requeue: Some(requeue), ..self }
+    }
+
+    fn at_latest(self, requeue: Option<Duration>) -> Self {
+        Self { requeue: self.requeue.into_iter().chain(requeue).min(), ..self }
+    }
+
+    /// It waits for other brokers of its site, and looks again when one of them moved.
+    fn behind_others(self) -> Self {
+        Self { waits_for_others: true, ..self }
     }
 
     /// The list is asked for, and looked at also where it changes nothing: what both lists lack wakes nobody.

@@ -31,9 +31,7 @@ pub(super) enum Ownership {
 /// Finds the row of `object` with key `key`.
 pub(super) fn find(object: &ObjectFacts, facts: &FarmFacts, key: &RowKey) -> Ownership {
     let recorded = recorded_id(object, facts);
-    if let Some(row) = recorded.and_then(|id| facts.snapshot.row(id))
-        && is_recorded(object, row, key)
-    {
+    if let Some(row) = recorded_row(object, facts, key) {
         return Ownership::Ours(Arc::clone(row));
     }
     // The id does not lead to our row: identity is taken again from key and mark.
@@ -44,6 +42,21 @@ pub(super) fn find(object: &ObjectFacts, facts: &FarmFacts, key: &RowKey) -> Own
         ([row], _) => Ownership::Foreign(Arc::clone(row)),
         (rows, _) => Ownership::Ambiguous(rows.len()),
     }
+}
+
+/// The row that the status of `object` names, where it is still what was recorded.
+pub(crate) fn own_row(object: &ObjectFacts, facts: &FarmFacts) -> Option<Arc<ras::Broker>> {
+    let key = RowKey { site_id: object.recorded_site()?, name: object.desired.name.clone() };
+    recorded_row(object, facts, &key).map(Arc::clone)
+}
+
+fn recorded_row<'a>(
+    object: &ObjectFacts,
+    facts: &'a FarmFacts,
+    key: &RowKey,
+) -> Option<&'a Arc<ras::Broker>> {
+    let row = recorded_id(object, facts).and_then(|id| facts.snapshot.row(id))?;
+    is_recorded(object, row, key).then_some(row)
 }
 
 /// The id that was recorded in this very farm; one from before another GUID was accepted is void.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::place::{self, Placing};
-use super::{Draft, Plan, Step, message};
+use super::{Draft, Plan, Step, TOGETHER, availability, message};
 use crate::broker::agent::{Health, health};
 use crate::broker::canonical::ServerName;
-use crate::broker::desired::{Desired, Field, Value};
+use crate::broker::desired::{Desired, Field, Fields, Value};
 use crate::broker::findings::{Findings, Readiness};
 use crate::broker::observe::{
     Memory, ObjectFacts, Observed, SentUpdate, differences, row_fields, shown_fields,
@@ -17,6 +17,7 @@ use crate::broker::observe::{
 use crate::clock::Now;
 use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{ApplyMode, Drift};
+use crate::farm::service::{Change, Wait};
 use crate::farm::view::{FarmFacts, Hold, Unapplied};
 use crate::ras;
 
@@ -34,6 +35,29 @@ struct Differences {
     ignored: Vec<Difference>,
     /// RAS forbids them on the primary.
     forbidden: Vec<Field>,
+    /// Would lower the service of the site, which must not be now.
+    waiting: Vec<Difference>,
+    /// Why so.
+    wait: Option<Wait>,
+}
+
+impl Differences {
+    fn is_done(&self) -> bool {
+        self.send.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Keeps back what must not lower the service of the site now; the rest is sent meanwhile.
+    fn guarded(mut self, wait: Option<Wait>) -> Self {
+        self.wait = wait;
+        if wait.is_some() {
+            self.waiting = self.send.extract_if(.., |(field, ..)| availability::is_service(*field)).collect();
+        }
+        self
+    }
+
+    fn to_send(&self) -> Fields {
+        self.send.iter().map(|(field, wanted, _)| (*field, wanted.clone())).collect()
+    }
 }
 
 /// The plan for a row that is ours.
@@ -46,6 +70,9 @@ pub(super) fn plan(
 ) -> Plan {
     let object = &observed.object;
     let differences = sorted_differences(object, &observed.memory, desired, row);
+    let change = availability::update_of(desired, row, &differences.to_send());
+    let differences = differences.guarded(availability::wait(observed, facts, &change));
+    let gathers = until_seen_together(observed, facts, &change, now).filter(|_| differences.wait.is_none());
     let placing = Placing::of(observed, facts, row, now);
     let shown = look(observed, facts, row, &differences, placing).handled(&observed.memory, facts);
     if row.marked_for_deletion == Some(true) {
@@ -54,10 +81,12 @@ pub(super) fn plan(
     let mut drift = drift_of(object, &observed.memory, row, &differences, now);
     drift.extend(placing.drift(observed, row, now));
     let shown = shown.drift(drift.clone());
-    let step = next_step(&differences, placing, row);
+    let step = next_step(&differences, placing, row).filter(|_| gathers.is_none());
     let Some(step) = step.filter(|_| !desired.suspend && facts.hold.is_none()) else {
+        let is_behind = gathers.is_some() || differences.wait.is_some();
         let findings = resting(observed, desired, facts, row, &Rest { differences, placing, drift });
-        return looking_again(shown.shows(findings, now), placing);
+        let rests = looking_again(shown.shows(findings, now), placing).at_latest(gathers);
+        return if is_behind { rests.behind_others() } else { rests };
     };
     let drifted = drifted(&drift);
     if let Some(failure) = waiting_failure(object, &observed.memory, now) {
@@ -73,11 +102,24 @@ pub(super) fn plan(
     shown.shows(Findings { drifted, ..findings }, now).then(step)
 }
 
+/// How long until what was applied together with a change that lowers the site is seen too. What was seen and goes
+/// before it is in the farm by now: then both belong to one Apply.
+fn until_seen_together(
+    observed: &Observed,
+    facts: &FarmFacts,
+    change: &Change,
+    now: Now,
+) -> Option<Duration> {
+    if !facts.service.lowers(&facts.snapshot, change) || facts.service.is_raised(change.site_id) {
+        return None;
+    }
+    TOGETHER.checked_sub(now.since(observed.memory.lowering_since?)).filter(|left| !left.is_zero())
+}
+
 /// A PUT comes before a move: both are of one batch.
 fn next_step(differences: &Differences, placing: Placing, row: &ras::Broker) -> Option<Step> {
     if !differences.send.is_empty() {
-        let fields = differences.send.iter().map(|(field, wanted, _)| (*field, wanted.clone())).collect();
-        return Some(Step::Update { id: row.id, fields });
+        return Some(Step::Update { id: row.id, fields: differences.to_send() });
     }
     match placing {
         Placing::Move(to) => Some(Step::Move { id: row.id, to }),
@@ -158,7 +200,7 @@ pub(super) fn waiting_failure(
     object: &ObjectFacts,
     memory: &Memory,
     now: Now,
-) -> Option<(Findings, std::time::Duration)> {
+) -> Option<(Findings, Duration)> {
     let failure = memory.failure.as_ref()?;
     let left = failure.retry_at.checked_sub(now.boot).filter(|left| !left.is_zero())?;
     if failure.generation != object.generation {
@@ -236,11 +278,11 @@ fn drift_of(
     differences: &Differences,
     now: Now,
 ) -> Vec<Drift> {
-    if differences.send.is_empty() && differences.ignored.is_empty() {
+    if differences.is_done() && differences.ignored.is_empty() {
         let kept = object.status.drift.iter().filter(|drift| drift.field != place::FIELD);
         return if memory.unapplied.is_some() { kept.cloned().collect() } else { Vec::new() };
     }
-    let all = differences.send.iter().chain(&differences.ignored);
+    let all = differences.send.iter().chain(&differences.waiting).chain(&differences.ignored);
     all.filter_map(|difference| drift_entry(object, row, difference, now)).collect()
 }
 
@@ -295,14 +337,16 @@ fn resting(
 ) -> Findings {
     let Rest { differences, placing, drift } = rest;
     let drifted = drifted(drift);
-    let is_to_do = !differences.send.is_empty() || placing.is_under_way();
+    let is_to_do = !differences.is_done() || placing.is_under_way();
     if let Some(findings) = resting_on_hold(desired, facts, is_to_do) {
         return Findings { drifted, ..findings };
     }
     let doubt = matches!(placing, Placing::InDoubt(_)).then(message::quarantine);
     let unapplied = || unapplied(&observed.object, &observed.memory, desired, facts);
     let waits = || {
-        let waits = placing.is_under_way() && !placing.is_tried_again(observed);
+        let moves = placing.is_under_way() && !placing.is_tried_again(observed);
+        // What is to be sent and was not waits only for what was applied together with it.
+        let waits = moves || !differences.send.is_empty();
         waits.then(|| {
             if is_being_created(&observed.object, &observed.memory) {
                 message::creating(desired)
@@ -314,8 +358,14 @@ fn resting(
     if let Some(hold) = doubt.or_else(unapplied).or_else(waits) {
         return Findings { drifted, ..Findings::reconciling(hold) };
     }
+    let kept = differences.wait.map(|wait| availability::update_hold(&observed.object, wait));
+    if let Some(hold) = kept.clone().filter(|_| differences.wait != Some(Wait::Last)) {
+        return Findings { drifted, ..Findings::reconciling(hold) };
+    }
     let unsynced = if !differences.forbidden.is_empty() {
         Some(message::primary_cannot(&differences.forbidden))
+    } else if kept.is_some() {
+        kept
     } else if !differences.ignored.is_empty() {
         Some(message::ignored(&differences.ignored))
     } else {

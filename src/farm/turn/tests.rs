@@ -10,10 +10,13 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::crd::condition::Reason;
-use crate::crd::{PendingApply, RasFarm};
+use crate::crd::{Capability, PendingApply, RasFarm};
+use crate::farm::handle::{Admission, Farm};
 use crate::farm::limiter::Take;
+use crate::farm::service::{Change, Kind, Service};
 use crate::farm::state::{Link, Trouble};
-use crate::farm::view::{Hold, Unapplied};
+use crate::farm::view::{Hold, Promoting, Unapplied};
+use crate::leader::Authority;
 use crate::ras::{self, AuthToken};
 
 const START: Duration = Duration::from_secs(1_000_000);
@@ -33,6 +36,7 @@ fn object(mode: &str, suspend: bool, requests: u32) -> Arc<RasFarm> {
         "rateLimit": {"requests": requests, "window": "2s"},
         "apply": {"mode": mode},
         "suspend": suspend,
+        "sites": [{"id": 1, "autoPromotion": {"enabled": true}}],
     });
     Arc::new(RasFarm::new("north", serde_json::from_value(spec).unwrap()))
 }
@@ -84,11 +88,24 @@ const INSTALL: Need = Need { pace: Pace::Install, ..CREATE };
 /// What the actor is in the middle of: a task and the calls that it has still to take.
 type Doing = (Task, usize);
 
+/// A promotion, which no call of others may go beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promotion {
+    No,
+    Asked,
+    /// Its call is on its way.
+    Sent,
+    /// It was answered, and its outcome is not seen yet.
+    Open,
+}
+
 fn is_short_write(need: &Need) -> bool {
     need.writes && need.pace == Pace::Ordinary
 }
 
 struct Game {
+    promotion: Promotion,
+    promotions: usize,
     state: FarmState,
     now: Duration,
     requests: u32,
@@ -102,6 +119,9 @@ struct Game {
     /// What the Apply that is on its way commits.
     committing: usize,
     applies: usize,
+    /// What the farm has of the setting that its object keeps.
+    setting: ras::PromotionSettings,
+    puts: usize,
 }
 
 impl Game {
@@ -112,7 +132,10 @@ impl Game {
             Arc::new(Semaphore::new(2)),
         );
         state.take_link(link(), Vec::new());
+        state.capabilities.note(Capability::PromotionSettings, Err(Some(404)));
         Self {
+            promotion: Promotion::No,
+            promotions: 0,
             state,
             now: START,
             requests,
@@ -124,7 +147,14 @@ impl Game {
             unapplied: 0,
             committing: 0,
             applies: 0,
+            setting: ras::PromotionSettings { enabled: Some(false), ..ras::PromotionSettings::default() },
+            puts: 0,
         }
+    }
+
+    /// The same farm with the call that the object's setting needs.
+    fn has_settings(&mut self) {
+        self.state.capabilities.note(Capability::PromotionSettings, Ok(()));
     }
 
     fn now(&self) -> Now {
@@ -162,11 +192,12 @@ impl Game {
             Task::Apply => {
                 assert!(!self.flying.iter().any(is_short_write), "an Apply beside a write");
                 self.committing = std::mem::take(&mut self.unapplied);
+                assert!(!self.is_promoting(), "an Apply before it is known who the primary is");
                 1
             }
             Task::Connect => 4,
             Task::Poll => 2,
-            Task::List | Task::OpenBatch => 1,
+            Task::List | Task::OpenBatch | Task::ReadSettings | Task::WriteSettings => 1,
             Task::GiveBack => {
                 drop(self.state.take_retired());
                 return;
@@ -190,6 +221,7 @@ impl Game {
             Task::Connect | Task::Poll => {
                 let was_down = self.state.trouble.is_some();
                 self.list();
+                self.state.site_settings.reread();
                 self.state.polled_at = Some(self.now);
                 if was_down {
                     self.awake.extend(self.needs.keys().cloned());
@@ -210,10 +242,30 @@ impl Game {
                 if self.state.batch.is_closed() {
                     self.state.pending = None;
                 }
+                self.state.site_settings.applied();
                 self.list();
             }
+            Task::ReadSettings => {
+                let Some(site) = self.state.settings_to_read() else { return };
+                let wanted = self.state.wanted_settings().of_site.remove(&site).unwrap();
+                self.state.site_settings.take_shown(site, &wanted, &self.setting, now.wall);
+            }
+            Task::WriteSettings => self.write_settings(now),
             Task::GiveBack | Task::Report | Task::Rest(_) => unreachable!("done at once"),
         }
+    }
+
+    fn write_settings(&mut self, now: Now) {
+        let mode = self.state.object.spec.apply.mode;
+        let due = self.state.settings_to_write(now).filter(|_| self.state.batch.admits(now.boot, mode));
+        let Some((site, settings)) = due else { return };
+        assert!(self.state.hold().is_none() && self.state.pending.is_some(), "a setting written while held");
+        self.state.batch.touch(self.now);
+        self.setting = crate::farm::site_settings::change(&settings);
+        let generation = self.state.generation();
+        self.state.site_settings.take_written(site, settings, generation);
+        self.puts += 1;
+        self.unapplied += 1;
     }
 
     fn list(&mut self) {
@@ -234,6 +286,7 @@ impl Game {
             return;
         }
         assert!(!need.writes || self.state.hold().is_none(), "a write while held");
+        assert!(!need.writes || !self.is_promoting(), "a write before it is known who the primary is");
         assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))) || !need.writes);
         let installs = self.flying.iter().filter(|other| other.pace == Pace::Install).count();
         assert!(need.pace == Pace::Ordinary || installs < 4, "too many installations");
@@ -242,6 +295,42 @@ impl Game {
         self.grants.extend(std::iter::repeat_n(self.now, granted));
         self.flying.push(need);
         self.needs.remove(&key);
+    }
+
+    fn is_promoting(&self) -> bool {
+        matches!(self.promotion, Promotion::Sent | Promotion::Open)
+    }
+
+    /// The promotion's own reconcile: it looks again and again.
+    fn promote(&mut self) {
+        match self.promotion {
+            Promotion::No => {}
+            Promotion::Asked => {
+                let promoting =
+                    Promoting { site: 1, name: "go".into(), uid: "u".into(), server: "two".into() };
+                let (listed_at, now) = (self.state.snapshot.listed_at, self.now());
+                if !self.state.admit_promotion(promoting, listed_at, now) {
+                    self.state.list_asked |= now.since(listed_at) > FRESH;
+                    return;
+                }
+                assert!(self.flying.is_empty() && self.unapplied == 0, "it goes alone");
+                assert!(self.state.pending.is_some(), "a promotion before it was written down");
+                assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))));
+                self.grants.push(self.now);
+                self.promotion = Promotion::Sent;
+            }
+            Promotion::Sent => {
+                self.unapplied += 1;
+                self.state.batch.touch(self.now);
+                self.state.batch.end(self.now, Pace::Ordinary);
+                self.promotion = Promotion::Open;
+            }
+            Promotion::Open => {
+                self.state.promotions.over("u");
+                self.promotions += 1;
+                self.promotion = Promotion::No;
+            }
+        }
     }
 
     /// One call comes back.
@@ -271,15 +360,19 @@ impl Game {
         for turn in 0..20_000 {
             self.act();
             self.reconcile();
+            self.promote();
             self.land(Pace::Ordinary);
             if turn % 500 == 0 {
                 self.land(Pace::Install);
             }
             self.now += ms(20);
             if self.needs.is_empty()
+                && self.promotion == Promotion::No
                 && self.flying.is_empty()
                 && self.unapplied + self.committing == 0
                 && self.state.batch.is_closed()
+                && self.state.settings_to_read().is_none()
+                && self.state.settings_to_write(self.now()).is_none()
             {
                 return;
             }
@@ -298,6 +391,8 @@ enum Move {
     Suspend(bool),
     Foreign(bool),
     Down,
+    AskForPromotion,
+    Promote,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -311,6 +406,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<bool>().prop_map(Move::Suspend),
         1 => any::<bool>().prop_map(Move::Foreign),
         1 => Just(Move::Down),
+        1 => Just(Move::AskForPromotion),
+        4 => Just(Move::Promote),
     ];
     proptest::collection::vec(one, 1..250)
 }
@@ -324,6 +421,9 @@ fn play(game: &mut Game, mode: &str, moves: Vec<Move>) {
             Move::Act => game.act(),
             Move::Reconcile => game.reconcile(),
             Move::Land(pace) => game.land(pace),
+            Move::AskForPromotion if game.promotion == Promotion::No => game.promotion = Promotion::Asked,
+            Move::AskForPromotion => {}
+            Move::Promote => game.promote(),
             Move::Pass(millis) => game.now += ms(millis),
             Move::Suspend(suspend) => game.state.set_object(object(mode, suspend, game.requests)),
             // It is the actor that finds out, and it tells before it looks again.
@@ -348,8 +448,11 @@ proptest! {
     /// Whatever happens in whatever order: the limit holds, an Apply is alone, nothing is written while held, and in
     /// the end everybody had its turn and everything written is applied.
     #[test]
-    fn everybody_has_a_turn_and_no_rule_is_broken(requests in 1_u32..9, moves in moves()) {
+    fn everybody_has_a_turn_and_no_rule_is_broken(requests in 1_u32..9, keeps: bool, moves in moves()) {
         let mut game = Game::new("Auto", requests);
+        if keeps {
+            game.has_settings();
+        }
         play(&mut game, "Auto", moves);
         game.state.set_object(object("Auto", false, requests));
         while game.state.foreign.is_some() {
@@ -359,6 +462,7 @@ proptest! {
         }
         game.play_on();
         game.assert_limit();
+        prop_assert_eq!((game.puts, game.setting.enabled), (usize::from(keeps), Some(keeps)));
     }
 
     /// Without a write there is no Apply, and at rest there are two calls per period and nothing else.
@@ -374,6 +478,79 @@ proptest! {
         let periods = usize::try_from(seconds / 60).unwrap();
         let polls = game.grants.len() - 2;
         prop_assert!(polls <= periods * 2 && polls + 2 >= periods * 2, "{} calls", polls);
+    }
+}
+
+/// A busy farm does not keep a promotion waiting: what comes after it waits for it.
+#[test]
+fn a_promotion_goes_before_brokers_that_come_after_it() {
+    // Also where the limit allows less than a batch takes to open and to close again.
+    for requests in [1, 9] {
+        let mut game = Game::new("Auto", requests);
+        game.promotion = Promotion::Asked;
+        let mut number = 0;
+        while game.promotions == 0 {
+            number += 1;
+            game.arrive(number % 12, CREATE);
+            for _ in 0..10 {
+                game.act();
+                game.reconcile();
+                game.promote();
+                game.land(Pace::Ordinary);
+                game.now += ms(20);
+            }
+            assert!(
+                number < 600,
+                "not within two minutes: {:?} {:?}",
+                game.state.promotions,
+                game.state.batch
+            );
+        }
+        game.play_on();
+        game.assert_limit();
+    }
+}
+
+#[test]
+fn a_promotion_that_nobody_asks_about_any_more_ends_by_itself() {
+    let mut game = Game::new("Auto", 9);
+    game.list();
+    game.state.polled_at = Some(game.now);
+    let promoting = Promoting { site: 1, name: "go".into(), uid: "u".into(), server: "two".into() };
+    game.state.batch.open(game.now, false);
+    assert!(game.state.admit_promotion(promoting, game.now, game.now()));
+    assert!(game.state.hold().is_some());
+    game.state.unreported = false;
+    let Task::Rest(rest) = game.state.next(game.now()) else { panic!("nothing is due") };
+    assert!(rest <= Duration::from_secs(45), "it is looked at when it is over: {rest:?}");
+    game.now += Duration::from_secs(45);
+    game.state.next(game.now());
+    assert_eq!(game.state.hold(), None);
+}
+
+/// What a logon said is asked anew when a list shows that it is so no more, and not before.
+#[test]
+fn another_primary_in_the_list_ends_what_the_logon_said() {
+    let rows = |first: i64| {
+        let row = |id, server: &str, priority| ras::Broker {
+            id,
+            server: server.into(),
+            site_id: 1,
+            priority: Some(priority),
+            ..ras::Broker::default()
+        };
+        vec![row(1, "one", first), row(2, "two", 1 - first)]
+    };
+    for (said, server, expires) in [(true, "ONE", true), (false, "two", true), (true, "two", false)] {
+        let mut game = Game::new("Auto", 9);
+        let mut link = link();
+        link.session.connected_server = Some(server.into());
+        link.session.primary_broker_connection = Some(said);
+        game.state.take_link(link, Vec::new());
+        game.state.take_list(rows(0), game.now, None);
+        assert!(!game.state.session_expired);
+        game.state.take_list(rows(1), game.now, None);
+        assert_eq!(game.state.session_expired, expires, "{said} of {server}");
     }
 }
 
@@ -442,6 +619,30 @@ fn the_circuit_closes_when_its_probe_succeeds() {
     assert_eq!(game.state.next(game.now()), Task::Poll);
     game.list();
     assert!(!game.state.breaker.is_open());
+}
+
+/// Two brokers were decided at the same moment: the farm lets one of them go.
+#[test]
+fn of_two_changes_that_lower_a_site_the_second_is_decided_anew() {
+    let (clock, workers) = (crate::clock::Clock::MACHINE, Arc::new(tokio::sync::Semaphore::new(1)));
+    let farm = Arc::new(Farm::new(object("Auto", false, 25), ms(0), workers, clock, Authority::always()));
+    {
+        let mut state = farm.state.lock();
+        let now = clock.now();
+        state.take_link(link(), Vec::new());
+        let row = |id| ras::Broker { id, server: format!("s{id}"), ..primary() };
+        drop(state.take_list([1, 2, 3].map(row).to_vec(), now.boot, None));
+        state.polled_at = Some(now.boot);
+        state.batch.open(now.boot, false);
+    }
+    let admit = |id| {
+        let change = Change { site_id: 1, id, kind: Kind::Update, to: Service::Off, insists: false };
+        farm.admit_change(&ObjectKey::new("ns", format!("b{id}")), DELETE, change)
+    };
+    let Admission::Granted(permit) = admit(2) else { panic!("the first goes") };
+    assert!(matches!(admit(3), Admission::Overtaken));
+    drop(permit);
+    assert!(matches!(admit(3), Admission::Granted(_)), "nothing was sent after all");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{Answer, Farms, Problem, done, find, read, shown};
 use crate::simulator::config::{Account, RateLimit};
 use crate::simulator::fault::Fault;
 use crate::simulator::person::{Edit, NewRow};
+use crate::simulator::site_settings::SiteEdit;
 use crate::simulator::switches::Switches;
 
 /// Who does it; empty: `console`.
@@ -60,6 +61,16 @@ pub(super) async fn priority(
 ) -> Answer {
     let Priority { person, priority } = read(&body)?;
     find(&farms, &farm)?.set_priority(&person, id, priority)?;
+    done()
+}
+
+pub(super) async fn site(
+    State(farms): State<Farms>,
+    Path((farm, id)): Path<(String, i64)>,
+    body: Bytes,
+) -> Answer {
+    let edit: SiteEdit = read(&body)?;
+    edit.apply_to(find(&farms, &farm)?, id)?;
     done()
 }
 

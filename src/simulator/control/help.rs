@@ -14,6 +14,7 @@ DELETE /farms/FARM/brokers/ID?person=      a person deletes a broker
 PUT    /farms/FARM/brokers/ID/priority     {\"priority\", \"person\"}: a person moves a secondary
 PUT    /farms/FARM/brokers/ID/lock         {\"person\"}: a person keeps the broker open in the console
 DELETE /farms/FARM/brokers/ID/lock
+PATCH  /farms/FARM/sites/ID                {\"name\", \"autoPromotion\": {\"enabled\", \"afterMinutes\", \"failback\"}}: a person edits a site
 PUT    /farms/FARM/primary                 {\"id\", \"person\"}: another broker becomes the primary
 POST   /farms/FARM/apply                   {\"person\"}: a person applies what is pending
 GET    /farms/FARM/journal?after=N         the requests, without secrets

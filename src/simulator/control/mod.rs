@@ -48,6 +48,7 @@ fn router(farms: Farms) -> Router {
         .route("/farms", get(seen::farms))
         .route("/farms/{farm}", get(seen::farm).patch(changes::settings))
         .merge(broker_routes())
+        .route("/farms/{farm}/sites/{id}", patch(changes::site))
         .route("/farms/{farm}/apply", post(changes::apply))
         .route("/farms/{farm}/primary", put(changes::primary))
         .route("/farms/{farm}/journal", get(seen::journal).delete(changes::clear_journal))

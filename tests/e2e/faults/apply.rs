@@ -47,6 +47,36 @@ async fn a_change_whose_answer_is_lost_is_in_the_farm_in_the_end() {
     assert_eq!(world.farm().broker(id).expect("the row").description, "four");
 }
 
+/// What is written and applied meanwhile does not end the wait for a change that may still arrive.
+#[tokio::test]
+async fn a_change_that_commits_late_under_later_ones_is_not_taken_for_somebody_elses() {
+    let world = world("late-put").await;
+    let watch = Watch::over(&world);
+    for name in ["cb1", "cb2"] {
+        world.create_broker(name, json!({"description": "zero"})).await;
+    }
+    for name in ["cb1", "cb2"] {
+        ready(&world, name).await;
+    }
+    let applied = requests(&world, "POST", APPLY).len();
+    world.farm().fault(on_put(late(9)));
+    world.edit_broker("cb1", json!({"description": "one"})).await;
+    requested(&world, "POST", APPLY, applied + 1).await;
+    world.edit_broker("cb2", json!({"description": "one"})).await;
+    requested(&world, "POST", APPLY, applied + 2).await;
+    eventually("the late change is in the farm", LATER, async || {
+        let puts = requests(&world, "PUT", BROKER);
+        if puts.iter().any(|put| put.fault.is_some() && put.commit.is_some()) { Ok(()) } else { Err(puts) }
+    })
+    .await;
+    world.edit_broker("cb2", json!({"description": "two"})).await;
+    for (name, text) in [("cb1", "one"), ("cb2", "two")] {
+        let id = ready(&world, name).await;
+        assert_eq!(world.farm().broker(id).expect("the row").description, text);
+    }
+    watch.settled(&world).await;
+}
+
 #[tokio::test]
 async fn an_apply_without_an_answer_is_repeated_until_there_is_one() {
     let world = world("lost-apply").await;

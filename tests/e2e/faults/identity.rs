@@ -1,11 +1,11 @@
 //! What a status says is not believed where the farm says otherwise: forged, lost, restored.
 
-use ras_operator::simulator::{Effect, NewRow};
+use ras_operator::simulator::{Effect, Fault, NewRow};
 use serde_json::json;
 
 use super::invariants::Watch;
 use super::{
-    BROKER, LATER, SEEN_QUARANTINE, forge_status, gone, lose_status, on_post, posts, ready, requests,
+    APPLY, BROKER, LATER, SEEN_QUARANTINE, forge_status, gone, lose_status, on_post, posts, ready, requests,
 };
 use super::{shown, world};
 use crate::support::eventually;
@@ -95,6 +95,27 @@ async fn a_broker_that_vanished_is_created_once_more_and_an_old_status_does_no_h
     records(&world, "cb1", second).await;
     assert_eq!(ready(&world, "cb1").await, second);
     assert_eq!(posts(&world, "cb1").len(), 2);
+    watch.settled(&world).await;
+}
+
+#[tokio::test]
+async fn a_change_that_was_not_applied_when_its_broker_vanished_is_sent_to_the_new_one() {
+    let world = world("vanished-changed").await;
+    let mut watch = Watch::over(&world);
+    world.create_broker("cb1", json!({"description": "zero"})).await;
+    let first = ready(&world, "cb1").await;
+    let applied = requests(&world, "POST", APPLY).len();
+    world.farm().fault(Fault::new(Effect::Hang).on("POST", APPLY).always());
+    world.edit_broker("cb1", json!({"description": "one"})).await;
+    super::requested(&world, "POST", APPLY, applied + 1).await;
+    world.farm().remove_broker_as("alice", first).expect("removed");
+    world.farm().apply_as_person("alice");
+    watch.removed(&server("cb1"));
+    world.farm().clear_faults();
+    super::requested(&world, "POST", super::BROKERS, 2).await;
+    let second = ready(&world, "cb1").await;
+    assert_ne!(first, second);
+    assert_eq!(world.farm().broker(second).expect("the row").description, "one");
     watch.settled(&world).await;
 }
 

@@ -13,30 +13,35 @@ use crate::world::World;
 
 /// The rows that are not the operator's, and what a person took from the farm.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     foreign: BTreeSet<i64>,
     removed: BTreeMap<String, usize>,
 }
 
 impl Watch {
     /// What is in the farm now is somebody else's.
-    pub(super) fn over(world: &World) -> Self {
+    pub(crate) fn over(world: &World) -> Self {
         let foreign = world.farm().brokers().into_iter().map(|row| row.id).collect();
         Self { foreign, removed: BTreeMap::new() }
     }
 
     /// A person made this row.
-    pub(super) fn stranger(&mut self, id: i64) {
+    pub(crate) fn stranger(&mut self, id: i64) {
         self.foreign.insert(id);
     }
 
     /// A person removed the row of this server, so that it may be created once more.
-    pub(super) fn removed(&mut self, server: &str) {
+    pub(crate) fn removed(&mut self, server: &str) {
         *self.removed.entry(server.to_owned()).or_default() += 1;
     }
 
+    /// There is another object for this server than before, which may be created in its own right.
+    pub(crate) fn another_object(&mut self, server: &str) {
+        self.removed(server);
+    }
+
     /// Waits until nothing is pending and nothing is written any more, and checks the rules.
-    pub(super) async fn settled(&self, world: &World) {
+    pub(crate) async fn settled(&self, world: &World) {
         eventually("the farm has nothing pending", LATER, async || {
             if world.farm().is_pending() { Err(world.writes()) } else { Ok(()) }
         })
@@ -52,7 +57,7 @@ impl Watch {
     }
 
     /// The rules.
-    pub(super) fn holds(&self, world: &World) {
+    pub(crate) fn holds(&self, world: &World) {
         let journal = world.farm().journal();
         self.one_row_each(world);
         self.one_post_per_reason(&journal);
@@ -94,6 +99,6 @@ impl Watch {
 }
 
 /// The server that a POST names.
-pub(super) fn server_of(entry: &JournalEntry) -> Option<String> {
+pub(crate) fn server_of(entry: &JournalEntry) -> Option<String> {
     entry.body.as_ref()?.get("server")?.as_str().map(str::to_owned)
 }

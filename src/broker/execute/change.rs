@@ -1,0 +1,135 @@
+//! Changes of a row that is ours: PUT and DELETE. Both may take service away from a site, so the farm asks once more
+//! when it lets them go whether that may be.
+
+use super::{Executor, Progress, StepError, WRITE, pace};
+use crate::broker::desired::{Field, Fields, Value};
+use crate::broker::observe::{Memory, SentUpdate};
+use crate::broker::plan::{deletion_of, update_of};
+use crate::events::{Event, Kind};
+use crate::farm::handle::{Admission, Permit};
+use crate::farm::queue::Need;
+use crate::farm::service::Change;
+use crate::farm::snapshot::RowKey;
+use crate::farm::view::FarmView;
+use crate::ras::{self, BrokerChange, Outcome};
+
+impl Executor<'_> {
+    /// A permit for what may lower the service of a site, or what becomes of the step without one.
+    fn admit(&self, need: Need, change: Change) -> Result<Permit, Progress> {
+        match self.farm.map(|farm| farm.admit_change(self.key, need, change)) {
+            Some(Admission::Granted(permit)) => Ok(permit),
+            Some(Admission::Queued) | None => Err(Progress::Queued),
+            Some(Admission::Overtaken) => Err(Progress::Done),
+        }
+    }
+
+    pub(super) async fn update(
+        &self,
+        id: i64,
+        fields: &Fields,
+        memory: &mut Memory,
+    ) -> Result<Progress, StepError> {
+        let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
+        let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
+        let desired = &self.observed.object.desired;
+        let site_change = update_of(desired, row, fields);
+        let permit = match self.admit(WRITE, site_change) {
+            Ok(permit) => permit,
+            Err(progress) => return Ok(progress),
+        };
+        let change = change_of(fields, facts.separator);
+        permit.update(changed_row(row, &change), &change).await?;
+        memory.update = Some(SentUpdate {
+            generation: self.observed.object.generation,
+            fields: fields.clone(),
+            settled: None,
+        });
+        memory.failure = None;
+        let names = fields.keys().map(|field| field.name()).collect::<Vec<_>>().join(", ");
+        let drifted = !self.observed.object.status.drift.is_empty();
+        let (kind, what) = if drifted {
+            (Kind::DriftCorrected, "Corrected")
+        } else {
+            (Kind::UpdatedExternalResource, "Updated")
+        };
+        let note = format!("{what} {names} of Connection Broker {:?} (id {id}).", row.server);
+        self.events.publish(self.broker.as_ref(), &Event::normal(kind, note));
+        Ok(Progress::Done)
+    }
+
+    /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
+    /// counts: it is the primary's, and all others move up with every deletion before them.
+    pub(super) async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
+        let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
+        let desired = &self.observed.object.desired;
+        let removal = &desired.uninstall;
+        let credentials = removal.credentials_secret_ref.as_ref().filter(|_| removal.agent);
+        let credentials = self.agent_credentials("uninstall", credentials).await?;
+        let change = deletion_of(desired, row);
+        let permit = match self.admit(Need { calls: 2, pace: pace(removal.agent), ..WRITE }, change) {
+            Ok(permit) => permit,
+            Err(progress) => return Ok(progress),
+        };
+        let found = permit.get(row.id).await?;
+        let is_same = |found: &ras::Broker| {
+            RowKey::of(found) == RowKey::of(row)
+                && found.time_create == row.time_create
+                && (found.priority == Some(0)) == (row.priority == Some(0))
+        };
+        if !found.as_ref().is_some_and(is_same) {
+            // The snapshot holds what was found: the plan is made anew on it.
+            return Ok(Progress::Done);
+        }
+        let removal = ras::Removal { no_uninstall: !removal.agent, credentials };
+        let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
+        match permit.delete(row.id, &removal, marked).await {
+            Ok(()) => {
+                memory.deleted = Some(row.id);
+                memory.failure = None;
+                Ok(Progress::Done)
+            }
+            Err(error) => {
+                if error.outcome() == Outcome::Unknown {
+                    let quarantine = facts.quarantine_of(!removal.no_uninstall);
+                    memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// The PUT that sends these fields; only what is given is sent.
+fn change_of(fields: &Fields, separator: char) -> BrokerChange {
+    let flag = |field| match fields.get(&field) {
+        Some(Value::Flag(flag)) => Some(*flag),
+        Some(Value::Text(_) | Value::Addresses(_)) | None => None,
+    };
+    let text = |field| match fields.get(&field) {
+        Some(Value::Text(text)) => Some(text.clone()),
+        Some(Value::Addresses(set)) => {
+            Some(set.iter().map(String::as_str).collect::<Vec<_>>().join(separator.encode_utf8(&mut [0; 4])))
+        }
+        Some(Value::Flag(_)) | None => None,
+    };
+    BrokerChange {
+        enabled: flag(Field::Enabled),
+        description: text(Field::Description),
+        ip: text(Field::Ip),
+        alternative_ips: text(Field::AlternativeIps),
+        standby: flag(Field::Standby),
+    }
+}
+
+/// What the row is expected to look like after the PUT; the list after the Apply tells.
+fn changed_row(row: &ras::Broker, change: &BrokerChange) -> ras::Broker {
+    let BrokerChange { enabled, description, ip, alternative_ips, standby } = change.clone();
+    ras::Broker {
+        enabled: enabled.or(row.enabled),
+        description: description.or_else(|| row.description.clone()),
+        ip: ip.or_else(|| row.ip.clone()),
+        alternative_ips: alternative_ips.or_else(|| row.alternative_ips.clone()),
+        standby: standby.or(row.standby),
+        ..row.clone()
+    }
+}

@@ -1,0 +1,158 @@
+use super::*;
+
+const SITE: i64 = 1;
+
+fn row(id: i64, service: Service) -> ras::Broker {
+    ras::Broker {
+        id,
+        server: format!("cb{id}"),
+        site_id: SITE,
+        enabled: Some(service != Service::Off),
+        standby: Some(service == Service::Standby),
+        ..ras::Broker::default()
+    }
+}
+
+fn list(rows: &[(i64, Service)]) -> Snapshot {
+    let rows = rows.iter().map(|(id, service)| row(*id, *service)).collect();
+    Snapshot::default().next(rows, Duration::ZERO, None)
+}
+
+fn key(id: i64) -> ObjectKey {
+    ObjectKey::new("ns", format!("cb{id}"))
+}
+
+fn change(id: i64, kind: Kind, to: Service) -> Change {
+    Change { site_id: SITE, id, kind, to, insists: false }
+}
+
+fn disable(id: i64) -> Change {
+    change(id, Kind::Update, Service::Off)
+}
+
+fn delete(id: i64) -> Change {
+    change(id, Kind::Delete, Service::Off)
+}
+
+fn promote(id: i64) -> Change {
+    change(id, Kind::Promote, Service::Active)
+}
+
+fn wait(sites: &Sites, snapshot: &Snapshot, change: Change) -> Option<Wait> {
+    sites.changes(false).wait(snapshot, &change)
+}
+
+/// Rows, a change, and why it waits.
+type Case = (&'static [(i64, Service)], Change, Option<Wait>);
+
+#[test]
+fn no_step_lowers_what_a_site_has_at_best() {
+    use Service::{Active, Off, Standby};
+    let standby = |id| change(id, Kind::Update, Standby);
+    let table: [Case; 9] = [
+        (&[(1, Active), (2, Active)], disable(2), None),
+        (&[(1, Active), (2, Standby)], disable(2), None),
+        (&[(1, Active), (2, Standby)], disable(1), Some(Wait::Last)),
+        (&[(1, Active), (2, Standby)], standby(1), Some(Wait::Last)),
+        (&[(1, Off), (2, Active)], delete(2), Some(Wait::Last)),
+        (&[(1, Off), (2, Standby)], delete(2), Some(Wait::Last)),
+        (&[(1, Off), (2, Standby), (3, Standby)], delete(2), None),
+        (&[(1, Off), (2, Off)], delete(2), None),
+        (&[(1, Off), (2, Off)], standby(2), None),
+    ];
+    for (rows, change, expected) in table {
+        assert_eq!(wait(&Sites::default(), &list(rows), change), expected, "{rows:?} {change:?}");
+        let insists = Change { insists: true, ..change };
+        assert_eq!(wait(&Sites::default(), &list(rows), insists), None, "{rows:?} {change:?}");
+    }
+    let elsewhere = Snapshot::default().next(
+        vec![row(1, Active), ras::Broker { site_id: 2, ..row(2, Active) }],
+        Duration::ZERO,
+        None,
+    );
+    assert_eq!(wait(&Sites::default(), &elsewhere, disable(1)), Some(Wait::Last), "each site for itself");
+}
+
+#[test]
+fn one_change_of_a_site_goes_at_a_time_and_deletions_together() {
+    let snapshot = list(&[1, 2, 3, 4].map(|id| (id, Service::Active)));
+    let after = |first: Change, second: Change| {
+        let mut sites = Sites::default();
+        assert!(sites.begin(&key(first.id), &snapshot, first));
+        wait(&sites, &snapshot, second)
+    };
+    let turn = Some(Wait::Turn);
+    assert_eq!(after(disable(2), disable(3)), turn);
+    assert_eq!(after(disable(2), delete(3)), turn);
+    assert_eq!(after(delete(2), disable(3)), turn);
+    assert_eq!(after(delete(2), promote(3)), turn);
+    assert_eq!(after(promote(2), promote(3)), turn);
+    assert_eq!(after(promote(2), delete(3)), turn);
+    assert_eq!(after(delete(2), delete(3)), None);
+    assert_eq!(after(change(2, Kind::Update, Service::Standby), delete(2)), None, "the same broker");
+    assert_eq!(after(disable(2), Change { site_id: 2, ..promote(9) }), None, "another site");
+    let unknown = Sites::default().changes(true);
+    assert_eq!(unknown.wait(&snapshot, &disable(2)), turn, "what an earlier process wrote may be anything");
+}
+
+#[test]
+fn a_change_is_over_with_the_first_list_from_after_its_apply() {
+    let snapshot = list(&[1, 2, 3].map(|id| (id, Service::Active)));
+    let at = Duration::from_secs;
+    let mut sites = Sites::default();
+    sites.begin(&key(2), &snapshot, disable(2));
+    sites.applied(at(0), |_| false);
+    sites.listed(at(1));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "its call is on its way");
+    sites.end(&key(2), &disable(2), true);
+    sites.listed(at(2));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "a list alone");
+    sites.applied(at(5), |broker| *broker == key(2));
+    sites.listed(at(6));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "it may still arrive");
+    sites.applied(at(9), |_| false);
+    sites.listed(at(8));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "a list from before");
+    sites.listed(at(9));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), None);
+}
+
+#[test]
+fn what_was_raised_counts_once_it_is_applied_and_what_was_just_made_may_be_taken_back() {
+    let before = list(&[(1, Service::Active), (2, Service::Off)]);
+    let mut after = before.clone();
+    let mut sites = Sites::default();
+    sites.raised(&key(2), &before, &row(2, Service::Active));
+    after.put(row(2, Service::Active));
+    assert_eq!(wait(&sites, &after, disable(1)), Some(Wait::Raise));
+    assert_eq!(wait(&sites, &after, disable(2)), None, "nobody had it yet");
+    assert!(!sites.begin(&key(2), &after, disable(2)), "so nobody waits for it");
+    sites.applied(Duration::ZERO, |_| false);
+    sites.listed(Duration::ZERO);
+    assert_eq!(wait(&sites, &after, disable(1)), None);
+}
+
+#[test]
+fn a_change_that_was_not_made_holds_nobody_back() {
+    let snapshot = list(&[1, 2, 3].map(|id| (id, Service::Active)));
+    let mut sites = Sites::default();
+    sites.begin(&key(2), &snapshot, disable(2));
+    sites.end(&key(2), &disable(2), false);
+    assert_eq!(wait(&sites, &snapshot, disable(3)), None);
+}
+
+#[test]
+fn nothing_that_happens_while_somebody_looks_is_missed() {
+    let mut sites = Sites::default();
+    sites.join(&key(1), sites.changes(false).moves);
+    assert!(sites.call().is_empty());
+    let seen = sites.changes(false).moves;
+    sites.moved();
+    assert_eq!(sites.call(), BTreeSet::from([key(1)]));
+    sites.join(&key(2), seen);
+    assert_eq!(sites.call(), BTreeSet::from([key(2)]), "it looked before that happened");
+    sites.join(&key(3), sites.changes(false).moves);
+    sites.leave(&key(3));
+    sites.moved();
+    assert!(sites.call().is_empty());
+}
