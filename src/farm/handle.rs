@@ -399,6 +399,10 @@ impl Permit {
 
     /// An Apply is due after a write, unless the farm certainly did not do it.
     fn written<T>(&self, answer: Result<Answer<T>, ras::Error>, change: Unapplied) -> Result<T, ras::Error> {
+        if answer.as_ref().is_err_and(ras::Error::is_forbidden) {
+            // So answers a broker that is not the primary any more: only another logon shows which one is.
+            self.farm.state.lock().session_expired = true;
+        }
         let is_lost = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
         self.is_written.store(answer.is_ok() || is_lost, Ordering::Relaxed);
         if answer.is_ok() || is_lost {
