@@ -367,13 +367,13 @@ impl Permit {
 
     /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
-        {
+        let is_first = {
             let mut state = self.farm.state.lock();
-            state.sent_deletions.push(marked);
             // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
             state.own_deletes.insert(id);
             state.wrote(&self.broker, Unapplied::Deleted);
-        }
+            state.sent_deletions.insert((self.broker.clone(), marked))
+        };
         self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
@@ -382,8 +382,8 @@ impl Permit {
             let mut state = self.farm.state.lock();
             state.own_deletes.remove(&id);
             state.unapplied.remove(&self.broker);
-            if let Some(index) = state.sent_deletions.iter().position(|at| *at == marked) {
-                state.sent_deletions.swap_remove(index);
+            if is_first {
+                state.sent_deletions.remove(&(self.broker.clone(), marked));
             }
         }
         answered
