@@ -43,9 +43,9 @@ test: have-cargo ## everything that has to hold: format, lints, docs, unit, prop
 check: have-cargo
 	@$(MAKE) -j1 fmt-check lint doc unit
 
-explore: have-cargo $(GROUND) ## the model check in full, and a hundred random scenarios of the real thing (minutes)
+explore: have-cargo $(GROUND) ## model check, seeds, crash sweep, and random scenarios of the real thing, in full (an hour)
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
-	  $(CARGO) test --test model -- --nocapture --test-threads=1
+	  $(CARGO) test $(FEATURES) --test model --test simulation -- --nocapture --test-threads=1
 	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e chaos::
 
 fmt: have-cargo ## format the code
