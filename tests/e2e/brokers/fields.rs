@@ -238,9 +238,14 @@ async fn an_agent_is_installed_with_an_account_of_its_own_once_that_is_there() {
     let world = World::new("install").await;
     let spec = json!({"install": {"agent": true, "credentialsSecretRef": {"name": "local-admin"}}});
     world.create_broker("cb1", spec).await;
-    let broker = world.broker_shows("cb1", "Reconciling", "True", "Creating").await;
-    let text = message(&broker, "Reconciling");
-    assert!(text.contains("\"local-admin\"") && text.contains("spec.install.credentialsSecretRef"), "{text}");
+    object_is(&world, "cb1", "it says which Secret is missing", |broker| {
+        condition(broker, "Reconciling").is_some_and(|(_, reason, text)| {
+            let names_it =
+                text.contains("\"local-admin\"") && text.contains("spec.install.credentialsSecretRef");
+            reason == "Creating" && names_it
+        })
+    })
+    .await;
     farm_is_left_alone(&world).await;
     assert_eq!(broker_writes(&world), 0);
     world.apply(crate::support::objects::secret("local-admin", "CORP\\installer", "s3cret")).await;
