@@ -304,7 +304,7 @@ impl MovePermit {
 #[derive(Debug)]
 pub struct Permit {
     pub(super) farm: Arc<Farm>,
-    broker: ObjectKey,
+    pub(super) broker: ObjectKey,
     pub(super) client: ras::Client,
     pub(super) token: AuthToken,
     /// Given up before the actor is told, which looks whether the session is still used.
