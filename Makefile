@@ -24,7 +24,7 @@ DEMO_ARGS := $(if $(ONCE),--once) $(if $(YES),--yes) $(if $(CLUSTER),--cluster '
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-parts test explore check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
+.PHONY: help demo demo-parts test explore planted check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
 
 help: ## list what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -47,6 +47,9 @@ explore: have-cargo $(GROUND) ## model check, seeds, crash sweep, and random sce
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
 	  $(CARGO) test $(FEATURES) --test model --test simulation -- --nocapture --test-threads=1
 	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e chaos::
+
+planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...'; hours)
+	@tests/planted/run $(ONLY)
 
 fmt: have-cargo ## format the code
 	$(CARGO) fmt
