@@ -25,9 +25,9 @@ use crate::cli::LogFormat;
 /// The exit code of a process that ended by a panic, as the Rust runtime itself uses it.
 pub const PANIC_EXIT_CODE: i32 = 101;
 
-/// Logs whole bodies of answers at WARN, and their headers at TRACE; and each failed call at ERROR, which whoever made
-/// it tells in its own words.
-const NEVER: [&str; 2] = ["kube_client::client", "kube_client::client::builder"];
+/// The first two log whole bodies of answers at WARN, and their headers at TRACE; and each failed call at ERROR, as the
+/// third does each try of a watch at WARN. Whoever made the call tells of it, once and in its own words.
+const NEVER: [&str; 3] = ["kube_client::client", "kube_client::client::builder", "kube_runtime::watcher"];
 
 /// Libraries that see credentials on the wire, with the finest level that shows none of them.
 const CAPPED: [(&str, Level); 11] = [

@@ -19,7 +19,9 @@ fn patches() -> Vec<PathBuf> {
 }
 
 fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).filter(|value| !value.is_empty())
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        .filter(|value| !value.is_empty())
 }
 
 /// How many lines a patch takes away and puts in.
