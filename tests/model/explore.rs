@@ -158,11 +158,17 @@ impl Exploration {
         }
     }
 
+    fn may_edit(&self, world: &World) -> bool {
+        !self.scenario.established || world.edits > 0
+    }
+
     fn people(&self, world: &World, actions: &mut Vec<Action>) {
         let left = |fault: Fault| world.budget[fault as usize] > 0;
         for slot in 0..SLOTS {
             match &world.store[slot] {
-                Some(object) if object.deleted.is_none() => actions.push(Action::DeleteObject(slot)),
+                Some(object) if object.deleted.is_none() && self.may_edit(world) => {
+                    actions.push(Action::DeleteObject(slot));
+                }
                 Some(_) => {}
                 None if slot < self.scenario.objects && left(Fault::Recreate) => {
                     actions.push(Action::Recreate(slot));
@@ -170,7 +176,7 @@ impl Exploration {
                 None => {}
             }
         }
-        if self.scenario.established {
+        if self.scenario.established && self.may_edit(world) {
             let may_be = |object: &Object| !object.disabled && object.deleted.is_none();
             let enabled = (0..SLOTS).filter(|slot| world.store[*slot].as_ref().is_some_and(may_be));
             actions.extend(enabled.map(Action::DisableObject));
@@ -301,10 +307,12 @@ impl Exploration {
             }
             Action::Exit(p) => world.end(p),
             Action::DeleteObject(slot) => {
+                world.edits = world.edits.saturating_sub(1);
                 let object = world.store[slot].clone().filter(|object| object.finalizer);
                 world.set_object(slot, object.map(|object| Object { deleted: Some(0), ..object }));
             }
             Action::DisableObject(slot) => {
+                world.edits = world.edits.saturating_sub(1);
                 let object = world.store[slot].clone();
                 world.set_object(slot, object.map(|object| Object { disabled: true, ..object }));
             }
@@ -505,6 +513,7 @@ impl World {
             processes: [None, None],
             late: Vec::new(),
             budget,
+            edits: scenario.edits,
             ghost: Ghost::default(),
             next_made: 0,
             next_uid: 0,

@@ -23,7 +23,7 @@ use ras_operator::crd::{
     RasBrokerStatus, annotation, finalizer,
 };
 use ras_operator::farm::batch::{Batch, Due, Pace};
-use ras_operator::farm::service::{Change, Changes, Kind, Service, Sites};
+use ras_operator::farm::service::{Change, Kind, Service, Sites};
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage, Unapplied};
 use ras_operator::kubernetes::ObjectKey;
@@ -203,15 +203,20 @@ pub fn may_change(scenario: Scenario, look: &Look, id: Id, kind: Lowers) -> Opti
         Lowers::Enabled | Lowers::Disabled => update_of(&desired, row, &fields),
         Lowers::Deleted => deletion_of(&desired, row),
     };
-    let waits = farm.service.wait(&farm.snapshot, &change).is_some();
-    (!waits).then(|| farm.service.lowers(&farm.snapshot, &change))
+    let mut sites = sites(scenario, look);
+    let waits = sites.changes(look.inherited).wait(&farm.snapshot, &change).is_some();
+    (!waits).then(|| sites.begin(&key_of(look.slot), &farm.snapshot, change))
+}
+
+fn key_of(slot: usize) -> ObjectKey {
+    ObjectKey::new("default", format!("b{slot}"))
 }
 
 /// The real record of what was changed and is not applied, from the compact one.
-fn changes(scenario: Scenario, look: &Look) -> Changes {
+fn sites(scenario: Scenario, look: &Look) -> Sites {
     let mut sites = Sites::default();
     for Changed { slot, id, kind, is_on_its_way, applied: _ } in &look.changes {
-        let key = ObjectKey::new("default", format!("b{slot}"));
+        let key = key_of(usize::from(*slot));
         let before = Row {
             id: *id,
             made: 0,
@@ -238,7 +243,7 @@ fn changes(scenario: Scenario, look: &Look) -> Changes {
             sites.end(&key, &change, true);
         }
     }
-    sites.changes(look.inherited)
+    sites
 }
 
 fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
@@ -520,7 +525,7 @@ fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
             };
             self::row(scenario, &row)
         });
-        before = before.next(with_primary(stand_ins.collect()), ago(OLD), None);
+        before = before.next(with_primary(stand_ins.collect()), ago(listed.previous_age), None);
     }
     let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
     let age = if scenario.breaks(Rule::FreshList) { 0 } else { listed.age };
@@ -561,7 +566,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
-        service: changes(scenario, look),
+        service: sites(scenario, look).changes(look.inherited),
         moves: Moves::default(),
     }))
 }

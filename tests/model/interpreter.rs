@@ -590,6 +590,7 @@ impl World {
             overlay(&mut rows, row);
         }
         rows.sort();
+        let previous_age = old.as_ref().map_or(0, |old| old.age);
         let lists = old.as_ref().map_or(1, |_| 2);
         if old.is_none() && pending && process.batch == Gathered::Closed {
             // Written before a restart and not applied yet: it is ours.
@@ -599,7 +600,7 @@ impl World {
         if !overtaken {
             process.changes.retain(|change| !change.applied);
         }
-        process.listed = Some(Listed { rows, previous, lists, age });
+        process.listed = Some(Listed { rows, previous, previous_age, lists, age });
         process.list_asked = false;
         process.down = false;
         if process.confirming > 0 {
@@ -731,7 +732,10 @@ impl World {
                 memory.lowering.iter_mut().for_each(|age| older(age, 1));
                 memory.failure = memory.failure.map(|left| left.saturating_sub(1));
             }
-            process.listed.iter_mut().for_each(|listed| older(&mut listed.age, 2));
+            if let Some(listed) = &mut process.listed {
+                older(&mut listed.age, 2);
+                older(&mut listed.previous_age, 2);
+            }
             process.listing.iter_mut().for_each(|listing| older(&mut listing.age, 2));
             process.unanswered.iter_mut().for_each(|age| older(age, OLD));
             for flow in process.flows.iter_mut().flatten() {

@@ -13,6 +13,8 @@ pub struct Scenario {
     pub unique: bool,
     /// Each object has its broker, the first one disabled in the farm; no other broker serves their site.
     pub established: bool,
+    /// How often the user may disable or delete one of the objects of such a site; elsewhere there is no limit.
+    pub edits: u8,
     /// `deletionProtection.threshold`.
     pub threshold: u8,
     /// The rule that is switched off.
@@ -27,13 +29,14 @@ impl Scenario {
         adopts: false,
         unique: false,
         established: false,
+        edits: 0,
         threshold: 0,
         broken: None,
     };
     /// Two objects that mean the same broker.
     pub const RIVALS: Self = Self { objects: 2, servers: [0, 0], ..Self::ONE };
     /// Two brokers of one site, which a user disables and deletes.
-    pub const SITE: Self = Self { objects: 2, established: true, ..Self::ONE };
+    pub const SITE: Self = Self { objects: 2, established: true, edits: 2, ..Self::ONE };
     /// An object that may adopt what it finds, and deletes it in the end.
     pub const ADOPTS: Self = Self { adopts: true, ..Self::ONE };
 

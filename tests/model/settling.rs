@@ -25,7 +25,7 @@ pub fn settles(model: &Exploration, world: &World) -> bool {
 
 fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
     let scenario = model.scenario;
-    let mut world = World { budget: [0; Fault::COUNT], ghost: Default::default(), ..world.clone() };
+    let mut world = World { budget: [0; Fault::COUNT], edits: 0, ghost: Default::default(), ..world.clone() };
     let mut path = Vec::new();
     let rest = loop {
         let print = fingerprint(&(scenario, &world));
@@ -120,7 +120,7 @@ fn is_last(scenario: Scenario, world: &World, slot: usize, reason: Reason) -> bo
 
 /// Prints where the schedule leads.
 pub fn tell(model: &Exploration, world: &World) {
-    let mut world = World { budget: [0; Fault::COUNT], ghost: Default::default(), ..world.clone() };
+    let mut world = World { budget: [0; Fault::COUNT], edits: 0, ghost: Default::default(), ..world.clone() };
     let mut count = 0;
     println!("{world:?}");
     while let Some(after) = next(model, &world) {

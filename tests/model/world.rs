@@ -104,6 +104,7 @@ pub struct Listed {
     pub rows: Vec<Row>,
     /// Which servers the list before had.
     pub previous: [bool; SLOTS],
+    pub previous_age: u8,
     pub lists: u8,
     pub age: u8,
 }
@@ -282,6 +283,8 @@ pub struct World {
     pub late: Vec<Late>,
     /// How often each fault may still happen.
     pub budget: [u8; Fault::COUNT],
+    /// What the user may still do.
+    pub edits: u8,
     pub ghost: Ghost,
     pub next_made: u8,
     pub next_uid: Uid,
