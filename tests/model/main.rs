@@ -127,15 +127,19 @@ fn every_space_is_exhausted() {
         (format!("{name}, {fault:?}"), Exploration::new(scenario, &[(fault, 1)]))
     };
     spaces.extend(faults_of(Scenario::ONE).map(|fault| single("one object", Scenario::ONE, fault)));
+    for (first, second) in pairs() {
+        let name = format!("one object, {first:?} and {second:?}");
+        spaces.push((name, Exploration::new(Scenario::ONE, &[(first, 1), (second, 1)])));
+    }
     for (name, scenario) in LARGER {
         spaces.push((name.to_owned(), Exploration::new(scenario, &[])));
         if is_full() {
             spaces.extend(faults_of(scenario).map(|fault| single(name, scenario, fault)));
         }
     }
-    for (first, second) in pairs() {
-        let name = format!("one object, {first:?} and {second:?}");
-        spaces.push((name, Exploration::new(Scenario::ONE, &[(first, 1), (second, 1)])));
+    if is_full() {
+        let scenario = Scenario { edits: 2, ..Scenario::SITE };
+        spaces.push(("two brokers of one site, two edits".to_owned(), Exploration::new(scenario, &[])));
     }
     let (mut wrong, mut totals) = (Vec::new(), Totals::default());
     for (name, exploration) in spaces {

@@ -35,8 +35,8 @@ impl Scenario {
     };
     /// Two objects that mean the same broker.
     pub const RIVALS: Self = Self { objects: 2, servers: [0, 0], ..Self::ONE };
-    /// Two brokers of one site, which a user disables and deletes.
-    pub const SITE: Self = Self { objects: 2, established: true, edits: 2, ..Self::ONE };
+    /// Two brokers of one site, of which a user disables or deletes one.
+    pub const SITE: Self = Self { objects: 2, established: true, edits: 1, ..Self::ONE };
     /// An object that may adopt what it finds, and deletes it in the end.
     pub const ADOPTS: Self = Self { adopts: true, ..Self::ONE };
 
