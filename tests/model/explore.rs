@@ -198,7 +198,8 @@ impl Exploration {
                 actions.push(Action::Replace(row.id, false));
             }
         }
-        if left(Fault::PersonAdds) {
+        let is_taken = world.rows.iter().any(|row| row.server == self.scenario.servers[0]);
+        if left(Fault::PersonAdds) && !(self.scenario.unique && is_taken) {
             actions.push(Action::Add(self.scenario.servers[0]));
         }
     }
@@ -245,7 +246,10 @@ fn is_written(world: &World, id: u8) -> bool {
     };
     let flows = world.processes.iter().flatten().flat_map(|process| process.flows.iter().flatten());
     let late = world.late.iter().any(|late| matches!(&late.call, LateCall::One(call) if writes(call)));
-    late || flows.into_iter().any(|flow| writes(&flow.call))
+    // Between the check and the call, too.
+    let is_checked =
+        |flow: &Flow| matches!(&flow.call, Call::Read(row) if row.id == id && flow.answer.is_some());
+    late || flows.into_iter().any(|flow| writes(&flow.call) || is_checked(flow))
 }
 
 impl Exploration {

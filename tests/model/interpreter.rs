@@ -592,7 +592,7 @@ impl World {
         rows.sort();
         let previous_age = old.as_ref().map_or(0, |old| old.age);
         let lists = old.as_ref().map_or(1, |_| 2);
-        if old.is_none() && pending && process.batch == Gathered::Closed {
+        if old.is_none() && (pending || process.inherited) && process.batch == Gathered::Closed {
             // Written before a restart and not applied yet: it is ours.
             process.batch = Gathered::Open { dirty: true, wait: 0 };
             process.unanswered = Some(0);
