@@ -46,14 +46,15 @@ struct Totals {
 fn faults_found(name: &str, exploration: Exploration, totals: &mut Totals) -> Vec<&'static str> {
     let start = Instant::now();
     let checker = exploration.checker().threads(2).spawn_bfs().join();
-    println!(
-        "{name}: {} states, depth {}, {:.1} s",
-        checker.unique_state_count(),
-        checker.max_depth(),
-        start.elapsed().as_secs_f64()
-    );
     totals.spaces += 1;
     totals.states += checker.unique_state_count();
+    println!(
+        "{name}: {} states, depth {}, {:.1} s; {} so far",
+        checker.unique_state_count(),
+        checker.max_depth(),
+        start.elapsed().as_secs_f64(),
+        totals.states
+    );
     assert!(checker.is_done(), "{name} was not exhausted");
     let mut wrong = Vec::new();
     for property in exploration.properties() {
@@ -88,7 +89,7 @@ const LARGER: [(&str, Scenario); 4] = [
 ];
 
 /// Pairs of faults that a pipeline explores.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 4;
 
 /// `RAS_OPERATOR_EXPLORE=full`: everything, rather than what fits into a pipeline.
 fn is_full() -> bool {

@@ -20,7 +20,7 @@ pub fn reached(model: &Exploration) -> Vec<Property<Exploration>> {
         (true, Property::sometimes("a broker is there", is_there)),
         (!model.scenario.established, Property::sometimes("everything is gone again", is_gone)),
         (
-            model.scenario.established,
+            model.scenario.edits > 1,
             Property::sometimes("the last broker serves although its object goes", is_last),
         ),
         (
