@@ -508,6 +508,8 @@ fn primary(scenario: Scenario) -> ras::Broker {
 }
 
 fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
+    let believed = |age: u8| if scenario.breaks(Rule::FreshList) { 0 } else { age };
+    let previous_age = believed(listed.previous_age);
     let with_primary = |rows: Vec<ras::Broker>| rows.into_iter().chain([primary(scenario)]).collect();
     let mut before = Snapshot::default();
     if listed.lists > 1 {
@@ -525,10 +527,10 @@ fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
             };
             self::row(scenario, &row)
         });
-        before = before.next(with_primary(stand_ins.collect()), ago(listed.previous_age), None);
+        before = before.next(with_primary(stand_ins.collect()), ago(previous_age), None);
     }
     let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
-    let age = if scenario.breaks(Rule::FreshList) { 0 } else { listed.age };
+    let age = believed(listed.age);
     let mut next = before.next(with_primary(rows), ago(age), None);
     if scenario.breaks(Rule::TwoLists) {
         let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();

@@ -89,7 +89,7 @@ const LARGER: [(&str, Scenario); 4] = [
 ];
 
 /// Pairs of faults that a pipeline explores.
-const SAMPLE: usize = 4;
+const SAMPLE: usize = 6;
 
 /// `RAS_OPERATOR_EXPLORE=full`: everything, rather than what fits into a pipeline.
 fn is_full() -> bool {
