@@ -28,7 +28,7 @@ MAKEFLAGS += --no-print-directory
 EXPLORERS := model promotion_model $(patsubst tests/%/main.rs,%,$(wildcard tests/simulation/main.rs)) \
   chaos conformance operations
 
-.PHONY: help demo demo-parts test explore $(addprefix explore-,$(EXPLORERS)) check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
+.PHONY: help demo demo-parts test explore $(addprefix explore-,$(EXPLORERS)) planted check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
 
 help: ## list what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ explore-model explore-promotion_model explore-simulation: explore-%: have-cargo
 
 explore-chaos explore-conformance explore-operations: explore-%: have-cargo $(GROUND)
 	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e $*:: -- --nocapture
+
+planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...'; hours)
+	@tests/planted/run $(ONLY)
 
 fmt: have-cargo ## format the code
 	$(CARGO) fmt

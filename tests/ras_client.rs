@@ -259,6 +259,14 @@ async fn a_command_does_not_wait_for_a_body_that_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_in_answer_to_a_command_is_no_success() {
+    let server =
+        Server::start(LOCAL, answer("200 OK", "", "\n<!doctype html><title>Maintenance</title>")).await;
+    let error = client(&server).apply(&token()).await.unwrap_err();
+    assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown));
+}
+
+#[tokio::test]
 async fn a_redirect_is_refused_and_nobody_else_is_called() {
     let other = Server::start(LOCAL, answer("201 Created", "", ROW)).await;
     for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {

@@ -36,6 +36,14 @@ impl Brokers {
         self.inner.write().put(broker);
     }
 
+    /// Takes over what was read because a write met another version: whatever is known is not it. An API server that was
+    /// restored has versions from before it, which no comparison would ever let in.
+    pub fn correct(&self, broker: Arc<RasBroker>) {
+        let mut inner = self.inner.write();
+        inner.forget(&ObjectKey::of(broker.as_ref()));
+        inner.put(broker);
+    }
+
     /// Takes over a deletion; a new object under the same name stays.
     pub fn remove(&self, broker: &RasBroker) {
         let mut inner = self.inner.write();

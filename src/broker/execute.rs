@@ -79,7 +79,7 @@ impl Executor<'_> {
         match step {
             Step::Create { intent } => self.create(intent, memory).await,
             Step::Claim => self.claim().await,
-            Step::Record { row, origin } => self.record(row, *origin).await,
+            Step::Record { row, origin } => self.record(row, *origin, memory).await,
             Step::Update { id, fields } => self.update(*id, fields, memory).await,
             Step::Move { id, to } => self.move_row(*id, *to, memory).await,
             Step::Delete { row } => self.delete(row, memory).await,
@@ -122,6 +122,8 @@ impl Executor<'_> {
             Ok(row) => {
                 // Settled by its row: what follows is reported as the creation it is part of.
                 let object = self.write_identity(&object, &row, Origin::Created).await?;
+                // What was sent to a row before this one says nothing about it.
+                memory.update = None;
                 let note = format!("Created Connection Broker {:?} (id {}).", row.server, row.id);
                 self.events.publish(object.as_ref(), &Event::normal(Kind::CreatedExternalResource, note));
                 Ok(Progress::Done)
@@ -225,8 +227,14 @@ impl Executor<'_> {
         Ok(Progress::Done)
     }
 
-    async fn record(&self, row: &ras::Broker, origin: Origin) -> Result<Progress, StepError> {
+    async fn record(
+        &self,
+        row: &ras::Broker,
+        origin: Origin,
+        memory: &mut Memory,
+    ) -> Result<Progress, StepError> {
         let object = self.write_identity(self.broker, row, origin).await?;
+        memory.update = None;
         if let Some(farm) = self.farm {
             farm.found(self.key);
         }

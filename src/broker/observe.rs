@@ -98,6 +98,8 @@ pub struct Memory {
     pub intent: Option<Intent>,
     /// Until when a DELETE whose answer did not come may still take effect.
     pub delete_unanswered: Option<Duration>,
+    /// When the deletion mark was first seen: the API server's clock and ours may differ by any time.
+    pub deletion_seen: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
     pub deleted: Option<i64>,
     /// The last change that the farm answered to.
@@ -223,6 +225,9 @@ impl Memory {
     /// Takes in what the object and its farm show by now.
     pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
         self.unapplied = unapplied;
+        if object.deleted.is_some() {
+            self.deletion_seen.get_or_insert(now.boot);
+        }
         self.intent = object.intent.clone().or_else(|| self.intent.take());
         if let Some(intent) = &object.intent
             && self.intent_seen.is_none_or(|(attempt, _)| attempt != intent.attempt)

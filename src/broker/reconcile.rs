@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::Api;
-use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -36,6 +35,9 @@ const BREATH: Duration = Duration::from_millis(100);
 const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
 const CRD_AGE: Duration = Duration::from_secs(5);
+
+/// When a broker is to be looked at again although nothing has changed; `None` for never.
+pub type Again = Option<Duration>;
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, Error)]
@@ -71,9 +73,9 @@ pub struct Context {
 
 impl Context {
     /// Brings one broker nearer to its spec.
-    pub async fn reconcile(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+    pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         let Some(uid) = self.brokers.get(key).and_then(|broker| broker.uid()) else {
-            return Ok(Action::await_change());
+            return Ok(None);
         };
         let result = self.work_on(key).await;
         match self.brokers.get(key).filter(|broker| broker.uid().as_ref() == Some(&uid)) {
@@ -101,12 +103,12 @@ impl Context {
         }
     }
 
-    async fn work_on(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+    async fn work_on(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         for _ in 0..MOST_STEPS {
             if !self.farms.may_act() {
-                return Ok(Action::await_change());
+                return Ok(None);
             }
-            let Some(broker) = self.brokers.get(key) else { return Ok(Action::await_change()) };
+            let Some(broker) = self.brokers.get(key) else { return Ok(None) };
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
@@ -143,7 +145,7 @@ impl Context {
                 observed: &observed,
             };
             let progress = executor.execute(step, &mut memory).await;
-            self.remember(&observed.object, &mut memory, progress.as_ref().err());
+            self.remember(&observed.object, &mut memory, &progress);
             match progress {
                 Ok(Progress::Done) => self.move_sites(&broker),
                 Ok(Progress::Queued) => return Ok(rest(&plan, period)),
@@ -155,11 +157,11 @@ impl Context {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Action::requeue(BREATH))
+        Ok(Some(BREATH))
     }
 
     /// Says how a reconcile ended, where it did not end as the one before.
-    pub fn tell(&self, key: &ObjectKey, result: Result<&Action, &ReconcileError>) {
+    pub fn tell(&self, key: &ObjectKey, result: Result<&Again, &ReconcileError>) {
         let mut troubles = self.troubles.lock();
         let Err(error) = result else {
             troubles.remove(key);
@@ -208,18 +210,18 @@ impl Context {
         memory.clone()
     }
 
-    fn remember(&self, object: &ObjectFacts, memory: &mut Memory, error: Option<&StepError>) {
+    fn remember(&self, object: &ObjectFacts, memory: &mut Memory, progress: &Result<Progress, StepError>) {
         let now = self.clock.now();
-        memory.failure = error.and_then(|error| {
-            let hold = error.hold(object)?;
-            let count = memory.failure.as_ref().map_or(0, |failure| failure.count) + 1;
-            Some(Failure {
-                generation: object.generation,
-                hold,
-                retry_at: now.boot + error.pause(count),
-                count,
-            })
-        });
+        memory.failure = match progress {
+            Ok(Progress::Done) => None,
+            // Nothing was tried: the next failure is one more in the row.
+            Ok(Progress::Queued) => memory.failure.take(),
+            Err(error) => error.hold(object).map(|hold| {
+                let count = memory.failure.as_ref().map_or(0, |failure| failure.count) + 1;
+                let retry_at = now.boot + error.pause(count);
+                Failure { generation: object.generation, hold, retry_at, count }
+            }),
+        };
         self.memories.lock().insert(object.uid.clone(), memory.clone());
     }
 
@@ -297,7 +299,10 @@ impl Context {
         let unsent = |broker: &&Arc<RasBroker>| {
             let uid = broker.metadata.uid.as_deref().unwrap_or_default();
             super::observe::has_finalizer(broker)
-                && sent.get(uid).is_none_or(|memory| memory.deleted.is_none())
+                && sent.get(uid).is_none_or(|memory| {
+                    // One without an answer counts among those that were sent.
+                    memory.deleted.is_none() && memory.delete_unanswered.is_none()
+                })
         };
         let mark = |broker: &Arc<RasBroker>| broker.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         let deletions =
@@ -389,9 +394,9 @@ impl Context {
         key: &ObjectKey,
         broker: &RasBroker,
         error: CallError,
-    ) -> Result<Action, ReconcileError> {
+    ) -> Result<Again, ReconcileError> {
         if error.is_not_found() {
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         if !error.is_conflict() {
             return Err(error.into());
@@ -399,11 +404,11 @@ impl Context {
         match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
             Some(mut found) => {
                 found.metadata.managed_fields = None;
-                self.brokers.put(Arc::new(found));
+                self.brokers.correct(Arc::new(found));
             }
             None => self.brokers.remove(broker),
         }
-        Ok(Action::requeue(Duration::from_millis(10)))
+        Ok(Some(Duration::from_millis(10)))
     }
 }
 
@@ -419,10 +424,10 @@ fn await_others(farm: &Farm, key: &ObjectKey, observed: &Observed, plan: &Plan, 
 }
 
 /// What is stalled is looked at each period, since its cause may lie in what wakes nobody.
-fn rest(plan: &Plan, period: Duration) -> Action {
+fn rest(plan: &Plan, period: Duration) -> Again {
     let look = plan.requeue.or_else(|| plan.findings.stalled.is_some().then_some(period));
     // Never at once: a time that has just passed must not spin.
-    look.map_or_else(Action::await_change, |after| Action::requeue(after.max(Duration::from_millis(10))))
+    look.map(|after| after.max(Duration::from_millis(10)))
 }
 
 /// Whether an object is being deleted, and its broker with it.

@@ -119,7 +119,7 @@ impl FarmState {
             threshold: usize::try_from(protection.threshold).unwrap_or_default(),
             window: protection.window.get(),
             allowed_before: allowed,
-            sent: self.sent_deletions.clone(),
+            sent: self.sent_deletions.iter().map(|(_, marked)| *marked).collect(),
         }
     }
 

@@ -304,7 +304,7 @@ impl MovePermit {
 #[derive(Debug)]
 pub struct Permit {
     pub(super) farm: Arc<Farm>,
-    broker: ObjectKey,
+    pub(super) broker: ObjectKey,
     pub(super) client: ras::Client,
     pub(super) token: AuthToken,
     /// Given up before the actor is told, which looks whether the session is still used.
@@ -367,13 +367,13 @@ impl Permit {
 
     /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
-        {
+        let is_first = {
             let mut state = self.farm.state.lock();
-            state.sent_deletions.push(marked);
             // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
             state.own_deletes.insert(id);
             state.wrote(&self.broker, Unapplied::Deleted);
-        }
+            state.sent_deletions.insert((self.broker.clone(), marked))
+        };
         self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
@@ -382,8 +382,8 @@ impl Permit {
             let mut state = self.farm.state.lock();
             state.own_deletes.remove(&id);
             state.unapplied.remove(&self.broker);
-            if let Some(index) = state.sent_deletions.iter().position(|at| *at == marked) {
-                state.sent_deletions.swap_remove(index);
+            if is_first {
+                state.sent_deletions.remove(&(self.broker.clone(), marked));
             }
         }
         answered
@@ -399,6 +399,10 @@ impl Permit {
 
     /// An Apply is due after a write, unless the farm certainly did not do it.
     fn written<T>(&self, answer: Result<Answer<T>, ras::Error>, change: Unapplied) -> Result<T, ras::Error> {
+        if answer.as_ref().is_err_and(ras::Error::is_forbidden) {
+            // So answers a broker that is not the primary any more: only another logon shows which one is.
+            self.farm.state.lock().session_expired = true;
+        }
         let is_lost = answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
         self.is_written.store(answer.is_ok() || is_lost, Ordering::Relaxed);
         if answer.is_ok() || is_lost {

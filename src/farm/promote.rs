@@ -115,12 +115,15 @@ impl FarmState {
     }
 
     /// Takes over how the call went: unless the farm certainly did nothing, an Apply is due.
-    fn take_promotion(&mut self, result: Result<(), &ras::Error>, now: Now) {
+    fn take_promotion(&mut self, broker: &ObjectKey, id: i64, result: Result<(), &ras::Error>, now: Now) {
         let answer = result.map_err(ras::Error::status);
         self.unreported |= self.capabilities.note(Capability::Promote, answer);
         if result.is_ok() || result.is_err_and(may_be_promoted) {
             self.batch.touch(now.boot);
             self.list_asked = true;
+            if let Some(row) = self.snapshot.row(id) {
+                self.service.promoted(broker, row);
+            }
         }
         // By design. After an answer that was lost it is left alone: a logoff might cut off what is still under way,
         // and if it is over, the next list is refused.
@@ -182,7 +185,7 @@ impl Permit {
         self.turn().await;
         let answer = self.client.promote_broker(&self.token, id, account).await;
         let result = answer.as_ref().map(|_| ());
-        self.farm.state.lock().take_promotion(result, self.farm.clock.now());
+        self.farm.state.lock().take_promotion(&self.broker, id, result, self.farm.clock.now());
         self.answered(answer)
     }
 }

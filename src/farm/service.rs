@@ -51,7 +51,7 @@ pub enum Kind {
     Update,
     /// A broker is deleted: those of one batch go together.
     Delete,
-    /// A broker becomes the primary.
+    /// A broker was made the primary.
     Promote,
 }
 
@@ -117,6 +117,12 @@ impl Changes {
         self.written.iter().any(is_raise)
     }
 
+    /// Whether that the broker with this id was made the primary may not be applied.
+    pub fn is_promoted(&self, id: i64) -> bool {
+        let is_it = |written: &Written| written.change.id == id && written.change.kind == Kind::Promote;
+        self.inherited || self.written.iter().any(is_it)
+    }
+
     /// Whether `change` takes service away.
     pub fn lowers(&self, snapshot: &Snapshot, change: &Change) -> bool {
         change.to < self.certain_of(snapshot, change.id)
@@ -129,11 +135,10 @@ impl Changes {
     /// Why `change` must not be made now, if so.
     pub fn wait(&self, snapshot: &Snapshot, change: &Change) -> Option<Wait> {
         let own = self.certain_of(snapshot, change.id);
-        let lowers = change.to < own;
-        if !lowers && change.kind != Kind::Promote {
+        if own <= change.to {
             return None;
         }
-        if lowers && !change.insists {
+        if !change.insists {
             let others = self.best_of_others(snapshot, change, |_| true);
             if others < own {
                 let hoped = self.best_of_others(snapshot, change, |kind| kind != Kind::Raise);
@@ -188,11 +193,19 @@ impl Sites {
     /// nothing away that counted, but a list that is on its way may still show the raise.
     pub fn begin(&mut self, broker: &ObjectKey, snapshot: &Snapshot, change: Change) -> bool {
         let shown = snapshot.row(change.id).map(|row| Service::of(row)).unwrap_or_default();
-        let counts = change.kind == Kind::Promote || change.to < shown;
-        if counts {
+        let lowers = change.to < shown;
+        if lowers {
             self.note(broker, change, change.to, true);
         }
-        counts
+        lowers
+    }
+
+    /// The broker of `row` was, or may have been, made the primary. What lowers the site waits until that is applied;
+    /// the promotion itself has waited for everything before it was sent.
+    pub fn promoted(&mut self, broker: &ObjectKey, row: &ras::Broker) {
+        let to = Service::of(row);
+        let change = Change { site_id: row.site_id, id: row.id, kind: Kind::Promote, to, insists: false };
+        self.note(broker, change, to, false);
     }
 
     /// A broker is written to be `row`. That it serves more counts only once it is applied and seen.

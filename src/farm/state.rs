@@ -140,7 +140,8 @@ pub(super) struct FarmState {
     /// Rows written since a list was asked for: laid over a list that may be from before them.
     pub(super) written: Vec<(Duration, ras::Broker)>,
     pub(super) moves: MovesState,
-    pub(super) sent_deletions: Vec<Timestamp>,
+    /// Deletions that were sent, by broker and the time of its mark: one that is sent again is still one.
+    pub(super) sent_deletions: BTreeSet<(ObjectKey, Timestamp)>,
     /// Why no write is sent although the farm answers.
     pub(super) foreign: Option<Hold>,
     /// Why the last Apply of our own changes did not go through.
@@ -216,7 +217,7 @@ impl FarmState {
             deletes_to_confirm: false,
             written: Vec::new(),
             moves: MovesState::default(),
-            sent_deletions: Vec::new(),
+            sent_deletions: BTreeSet::new(),
             foreign: None,
             apply_trouble: None,
             asked_apply_refused: None,

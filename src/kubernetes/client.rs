@@ -1,54 +1,61 @@
-//! The client that everything uses: it repeats nothing by itself, and counts what it writes.
+//! The client that everything uses: it repeats nothing by itself, waits for nothing for ever, and counts what it
+//! writes.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use http::{Method, Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use crate::metrics::{Metrics, Resource, Verb, WriteOutcome};
+
+/// How long the head of an answer is waited for. Calls have a limit of their own; a watch has none before its first
+/// line, and one that never begins would leave the operator blind for ever.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A client for the cluster that `KUBECONFIG` or the pod's account names.
 pub async fn connect(metrics: Metrics) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
     let mut config = Config::infer().await?;
     // Whether to repeat a call is decided where the call is understood.
     config.default_retry = false;
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Counted(metrics)).build())
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Guarded(metrics)).build())
 }
 
-/// Counts writes by what their path names.
+/// Bounds the wait for an answer, and counts writes by what their path names.
 #[derive(Clone, Debug)]
-struct Counted(Metrics);
+pub struct Guarded(pub Metrics);
 
+/// What [`Guarded`] makes of the way to the API server.
 #[derive(Clone, Debug)]
-struct CountedService<S> {
+pub struct GuardedService<S> {
     inner: S,
     metrics: Metrics,
 }
 
-impl<S> Layer<S> for Counted {
-    type Service = CountedService<S>;
+impl<S> Layer<S> for Guarded {
+    type Service = GuardedService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CountedService { inner, metrics: self.0.clone() }
+        GuardedService { inner, metrics: self.0.clone() }
     }
 }
 
-impl<S, B> Service<Request<Body>> for CountedService<S>
+impl<S, B> Service<Request<Body>> for GuardedService<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
-    S::Error: 'static,
+    S::Error: Into<BoxError> + 'static,
     B: 'static,
 {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
+        self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
@@ -56,7 +63,10 @@ where
         let metrics = self.metrics.clone();
         let answer = self.inner.call(request);
         async move {
-            let answer = answer.await;
+            let answer: Result<_, BoxError> = match tokio::time::timeout(HEAD_LIMIT, answer).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(elapsed) => Err(elapsed.into()),
+            };
             if let Some((resource, verb)) = write {
                 let status = answer.as_ref().map(|answer| answer.status().as_u16()).ok();
                 metrics.kubernetes_written(resource, verb, outcome_of(status));
@@ -115,5 +125,14 @@ mod tests {
         assert_eq!(outcome_of(None), WriteOutcome::Unknown);
         assert_eq!(outcome_of(Some(500)), WriteOutcome::Unknown);
         assert_eq!(outcome_of(Some(422)), WriteOutcome::Refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_never_answered_is_given_up() {
+        let silent =
+            tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<()>, BoxError>>());
+        let mut service = Guarded(Metrics::new("0", "0")).layer(silent);
+        let call = service.call(Request::new(Body::empty()));
+        assert!(tokio::time::timeout(HEAD_LIMIT * 2, call).await.unwrap().is_err());
     }
 }

@@ -279,14 +279,15 @@ fn not_sent(request: &Request, why: &str, now: Now) -> Plan {
     Plan { status: Some(status), requeue: Some(LOOK), ..Plan::default() }
 }
 
-/// The broker is the primary: what the promotion changed is applied with everything else of ours.
+/// The broker is the primary: what the promotion changed is applied with everything else of ours. What others write
+/// after that Apply is not waited for.
 fn applying(observed: &Observed, now: Now) -> Plan {
     let request = &observed.request;
     let Some(attempt) = &request.status.attempt else {
         return finished(request, Err(&message::no_record()), now);
     };
     let hold = match &observed.farm {
-        FarmView::Up(facts) if !facts.unapplied => {
+        FarmView::Up(facts) if !(facts.unapplied && facts.service.is_promoted(attempt.id)) => {
             let hold = message::promoted(attempt, request.status.previous_primary.as_deref());
             return finished(request, Ok((attempt.server.as_str(), &hold)), now);
         }

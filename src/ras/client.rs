@@ -335,17 +335,21 @@ impl Client {
         admitted.map_err(|refusal| Error::new(call.route, ErrorKind::HostRefused(refusal)))?;
         let request = self.request(call, token).ok_or_else(|| Error::new(call.route, ErrorKind::Build))?;
         let response = (self.shared.transport)(request).await.map_err(fail)?;
+        let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeouts.of(call) / 4);
         if !response.status().is_success() {
-            let words_time = MAX_ERROR_BODY_TIME.min(self.shared.timeouts.of(call) / 4);
             let kind = receive::failure(response, scrubber, words_time).await;
             return Err(Error::new(call.route, kind));
         }
         let received = match expect {
-            Expect::Nothing => Ok(receive::headers(&response)),
+            Expect::Nothing => receive::command(response, words_time).await,
             Expect::Body => receive::whole(response).await,
         };
         received.map_err(|error| match error {
             ReadError::TooLarge { limit } => Error::new(call.route, ErrorKind::TooLarge { limit }),
+            ReadError::Page => {
+                let page = Malformed::Shape { line: 1, column: 1 };
+                Error::new(call.route, ErrorKind::Malformed(page))
+            }
             ReadError::Transport(error) => fail(error),
         })
     }

@@ -28,12 +28,19 @@ pub(super) struct Received {
 /// Why a body could not be read.
 pub(super) enum ReadError {
     TooLarge { limit: usize },
+    Page,
     Transport(reqwest::Error),
 }
 
-/// A success whose body says nothing that is wanted.
-pub(super) fn headers(response: &Response) -> Received {
-    Received { status: response.status().as_u16(), date: date_of(response.headers()), body: Vec::new() }
+/// A success whose body says nothing that is wanted. It is looked at only for what no farm would send: the page of
+/// something that stands before it, which did not do what was asked.
+pub(super) async fn command(response: Response, words_time: Duration) -> Result<Received, ReadError> {
+    let (status, date) = (response.status().as_u16(), date_of(response.headers()));
+    let body = tokio::time::timeout(words_time, read_body(response, MAX_ERROR_BODY)).await;
+    match body {
+        Ok(Ok(body)) if body.trim_ascii_start().starts_with(b"<") => Err(ReadError::Page),
+        Ok(Ok(_) | Err(_)) | Err(_) => Ok(Received { status, date, body: Vec::new() }),
+    }
 }
 
 /// A success with its body.

@@ -53,7 +53,7 @@ async fn reconcile(
     let outcome = if result.is_ok() { ReconcileOutcome::Success } else { ReconcileOutcome::Error };
     metrics.reconciled(ControllerLabel::Broker, outcome, began.elapsed());
     context.tell(&key, result.as_ref());
-    result
+    result.map(|again| again.map_or_else(Action::await_change, Action::requeue))
 }
 
 fn pause(_error: &ReconcileError) -> Action {

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::sources::{flows, interrupted};
 use super::{DRAIN_LIMIT, Work};
 use crate::crd::RasBrokerPromotion;
 use crate::kubernetes::{CallError, ObjectKey};
 use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
 use crate::promotion::reconcile::Context;
+use crate::telemetry::Trouble;
 use crate::watch::{as_one, watch};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector;
@@ -35,8 +37,11 @@ pub(super) fn promote(work: &Work, namespaces: &[String]) -> impl Future<Output 
         known: parking_lot::Mutex::default(),
     };
     let watched = as_one(watch::<RasBrokerPromotion>(&brokers.kubernetes, namespaces), namespaces);
-    let watched =
-        watched.inspect_err(|error| tracing::warn!(%error, "the watch of promotions was interrupted"));
+    let mut trouble = Trouble::default();
+    let watched = watched.inspect(move |event| match event {
+        Ok(event) => flows(event, &mut trouble),
+        Err(error) => interrupted("promotions", error, &mut trouble),
+    });
     let stream = watched.reflect(writer).applied_objects();
     // A standby does nothing; when its time comes it looks at everything once.
     let all = futures::stream::once(begun.cancelled_owned()).chain(futures::stream::pending());

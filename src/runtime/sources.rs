@@ -82,13 +82,13 @@ fn announce(synced: &mut Option<oneshot::Sender<()>>) {
 }
 
 /// A watch that begins anew has not come back yet: that is said before the server is asked.
-fn flows<K>(event: &watcher::Event<K>, trouble: &mut Trouble) {
+pub(super) fn flows<K>(event: &watcher::Event<K>, trouble: &mut Trouble) {
     if !matches!(event, watcher::Event::Init) {
         trouble.is_over();
     }
 }
 
-fn interrupted(what: &'static str, error: &watcher::Error, trouble: &mut Trouble) {
+pub(super) fn interrupted(what: &'static str, error: &watcher::Error, trouble: &mut Trouble) {
     let error = crate::telemetry::chain(error);
     if trouble.is_news(&error) {
         tracing::warn!(what, error, "a watch was interrupted, trying again");

@@ -11,8 +11,10 @@
 
 mod agents;
 mod assumptions;
+mod coverage;
 mod faults;
 mod links;
+mod named;
 mod page;
 mod reference;
 mod table;

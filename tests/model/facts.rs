@@ -113,6 +113,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
     let facts = ObjectFacts::of(&broker);
     let view = farm_view(scenario, look);
     let mut memory = memory(&look.memory, facts.generation);
+    memory.deletion_seen = object.deleted.map(ago);
     memory.observe(&facts, &view, look.unapplied.map(unapplied), now());
     let other =
         look.objects[1 - look.slot].as_ref().map(|object| self::broker(scenario, 1 - look.slot, object));
@@ -421,6 +422,8 @@ fn memory(known: &Remembered, current: i64) -> Memory {
         intent: None,
         intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
         delete_unanswered: known.delete_unanswered.map(|age| ago(age) + quarantine_of(REQUEST_TIMEOUT)),
+        // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
+        deletion_seen: None,
         deleted: known.deleted.map(Into::into),
         update: known.update.map(|(sent, settled)| SentUpdate {
             generation: generation(!sent),
@@ -447,6 +450,7 @@ fn remembered(object: &Object, memory: &Memory) -> Remembered {
         intent: _,
         intent_seen,
         delete_unanswered,
+        deletion_seen: _,
         deleted,
         update,
         moved: _,

@@ -96,14 +96,6 @@ fn is_full() -> bool {
     std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full")
 }
 
-/// What may happen in a scenario: where a site is to stay served, nobody else changes its brokers.
-fn faults_of(scenario: Scenario) -> impl Iterator<Item = Fault> {
-    let is_person = |fault: &Fault| {
-        matches!(fault, Fault::PersonAdds | Fault::PersonDeletes | Fault::PersonEdits | Fault::PersonReplaces)
-    };
-    Fault::ALL.into_iter().filter(move |fault| !(scenario.established && is_person(fault)))
-}
-
 /// Pairs that lead into a gap which `docs/model-check.md` names with its size.
 const GAPS: [(Fault, Fault); 3] = [
     (Fault::Crash, Fault::Orphan),
@@ -135,7 +127,7 @@ fn every_space_is_exhausted() {
     let single = |name: &str, scenario, fault| {
         (format!("{name}, {fault:?}"), Exploration::new(scenario, &[(fault, 1)]))
     };
-    spaces.extend(faults_of(Scenario::ONE).map(|fault| single("one object", Scenario::ONE, fault)));
+    spaces.extend(Fault::ALL.into_iter().map(|fault| single("one object", Scenario::ONE, fault)));
     for (first, second) in pairs() {
         let name = format!("one object, {first:?} and {second:?}");
         // A person's twin of a broker whose answer is lost is one more gap, where a farm allows twins.
@@ -145,8 +137,9 @@ fn every_space_is_exhausted() {
     }
     for (name, scenario) in LARGER {
         spaces.push((name.to_owned(), Exploration::new(scenario, &[])));
-        if is_full() {
-            spaces.extend(faults_of(scenario).map(|fault| single(name, scenario, fault)));
+        // A raise whose answer is lost is not on record yet: with faults the site is not shown to be served.
+        if is_full() && !scenario.established {
+            spaces.extend(Fault::ALL.into_iter().map(|fault| single(name, scenario, fault)));
         }
     }
     if is_full() {

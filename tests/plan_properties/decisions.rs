@@ -26,7 +26,8 @@ fn at(seconds: i64) -> Timestamp {
 
 fn judged(marks: &[i64], limits: &DeletionLimits, now: i64) -> Vec<Clearance> {
     let unsent: Vec<Timestamp> = marks.iter().map(|mark| at(*mark)).collect();
-    unsent.iter().map(|mark| clearance(*mark, &unsent, limits, at(now))).collect()
+    let age = |mark: &i64| Duration::from_secs(u64::try_from(now - mark).unwrap());
+    marks.iter().map(|mark| clearance(at(*mark), &unsent, limits, age(mark))).collect()
 }
 
 #[test]
@@ -103,6 +104,7 @@ fn deleting() -> (Observed, Now) {
     let (mut observed, now) = owning(&json!({}));
     observed.object.deleted = Some(start());
     observed.deletions = vec![start()];
+    observed.memory.deletion_seen = Some(now.boot.saturating_sub(GATHERING));
     (observed, now)
 }
 

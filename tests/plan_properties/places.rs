@@ -8,7 +8,7 @@ use ras_operator::broker::observe::{Observed, SentMove, observed_row};
 use ras_operator::broker::order::{self, Place, Stated};
 use ras_operator::broker::plan::{Plan, Step, plan};
 use ras_operator::clock::Now;
-use ras_operator::crd::condition::ConditionType;
+use ras_operator::crd::condition::{ConditionType, Reason, Status, Verdict, merge};
 use ras_operator::crd::{MoveForm, Origin, RasBrokerStatus};
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{FarmFacts, FarmView, Hold, Unapplied};
@@ -127,6 +127,16 @@ fn a_place_that_was_right_and_is_not_is_drift() {
     for id in [2, 3] {
         let (mut observed, now) = swapped(id);
         observed.object.status.priority = Some(id - 1);
+        let passing = plan(&observed, now).status.expect("a status").drift;
+        assert!(passing.is_empty(), "it only passed through: {passing:?}");
+        let object = &mut observed.object;
+        let rest = Verdict {
+            type_: ConditionType::Synced,
+            status: Status::True,
+            reason: Reason::ReconcileSuccess,
+            message: String::new(),
+        };
+        object.status.conditions = merge(&[], &[rest], object.generation, now.wall);
         let drift = plan(&observed, now).status.expect("a status").drift;
         assert_eq!(drift.len(), 1, "{drift:?}");
         assert_eq!(

@@ -185,7 +185,8 @@ fn after_failure(observed: &Observed, now: Now) -> Option<Plan> {
 fn mass_hold(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) -> Option<Plan> {
     let object = &observed.object;
     let marked = object.deleted.unwrap_or(now.wall);
-    Some(match clearance(marked, &observed.deletions, &facts.deletions, now.wall) {
+    let age = observed.memory.deletion_seen.map_or(Duration::ZERO, |seen| now.since(seen));
+    Some(match clearance(marked, &observed.deletions, &facts.deletions, age) {
         Clearance::Gathering(left) => deleting(observed, facts, now).after(left),
         Clearance::Held(count) => {
             let hold = message::mass_deletion(object, &desired.farm, count, facts.deletions.threshold);
@@ -256,22 +257,20 @@ pub enum Clearance {
     Go,
 }
 
-/// Judges the deletion marked at `marked` among all `unsent` ones (itself included): if any window that holds
-/// this mark holds more than the threshold, none that is unsent goes. Depends on marks alone, so that a set that
-/// is held stays held, also after a restart, until it is allowed.
+/// Judges the deletion marked at `marked`, which this process has known for `age`, among all `unsent` ones (itself
+/// included): if any window that holds this mark holds more than the threshold, none that is unsent goes. What is held
+/// depends on marks alone, so that a set that is held stays held, also after a restart, until it is allowed.
 pub fn clearance(
     marked: Timestamp,
     unsent: &[Timestamp],
     limits: &DeletionLimits,
-    now: Timestamp,
+    age: Duration,
 ) -> Clearance {
     if limits.threshold == 0 || limits.allowed_before.is_some_and(|until| marked <= until) {
         return Clearance::Go;
     }
-    let gathered = SignedDuration::try_from(GATHERING).unwrap_or_default();
-    let left = gathered.checked_sub(now.duration_since(marked)).filter(SignedDuration::is_positive);
-    if let Some(left) = left.and_then(|left| Duration::try_from(left).ok()) {
-        return Clearance::Gathering(left.min(GATHERING));
+    if let Some(left) = GATHERING.checked_sub(age).filter(|left| !left.is_zero()) {
+        return Clearance::Gathering(left);
     }
     let count = most_in_one_window(marked, unsent.iter().chain(&limits.sent), limits.window);
     if count > limits.threshold { Clearance::Held(count) } else { Clearance::Go }

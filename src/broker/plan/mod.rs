@@ -18,7 +18,7 @@ use super::findings::{Findings, Readiness};
 use super::intent::Intent;
 use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use crate::clock::Now;
-use crate::crd::condition::Reason;
+use crate::crd::condition::{ConditionType, Reason};
 use crate::crd::{AgentStatus, Drift, Origin, RasBrokerStatus, Role};
 use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
@@ -233,8 +233,12 @@ fn is_fresh(memory: &Memory, facts: &FarmFacts) -> bool {
 fn outage(observed: &Observed, outage: &Outage, now: Now) -> Plan {
     let object = &observed.object;
     let stalled = outage.hold.reason == Reason::FarmMismatch;
-    let is_news =
-        object.status.conditions.is_empty() || object.status.observed_generation != object.generation;
+    // That the farm's object is missing was true a moment ago, and would send somebody looking for it.
+    let missing = message::farm_missing(object);
+    let was_missing = object.shown(ConditionType::Reconciling, missing.reason) == Some(&missing.message);
+    let is_news = object.status.conditions.is_empty()
+        || object.status.observed_generation != object.generation
+        || was_missing;
     if !(stalled || outage.overdue || is_news) {
         return Plan::silent();
     }

@@ -95,7 +95,8 @@ impl Placing {
             | Self::Ignored
             | Self::Unsupported => {}
         }
-        if known.is_none() && object.status.priority != Some(wanted) {
+        // Only what had come to rest there was moved away: on the way others pass through its place.
+        if known.is_none() && !(object.was_synced() && object.status.priority == Some(wanted)) {
             return None;
         }
         let seen = row.priority.map(|priority| priority.to_string()).unwrap_or_default();

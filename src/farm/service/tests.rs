@@ -34,10 +34,6 @@ fn delete(id: i64) -> Change {
     change(id, Kind::Delete, Service::Off)
 }
 
-fn promote(id: i64) -> Change {
-    change(id, Kind::Promote, Service::Active)
-}
-
 fn wait(sites: &Sites, snapshot: &Snapshot, change: Change) -> Option<Wait> {
     sites.changes(false).wait(snapshot, &change)
 }
@@ -85,14 +81,27 @@ fn one_change_of_a_site_goes_at_a_time_and_deletions_together() {
     assert_eq!(after(disable(2), disable(3)), turn);
     assert_eq!(after(disable(2), delete(3)), turn);
     assert_eq!(after(delete(2), disable(3)), turn);
-    assert_eq!(after(delete(2), promote(3)), turn);
-    assert_eq!(after(promote(2), promote(3)), turn);
-    assert_eq!(after(promote(2), delete(3)), turn);
     assert_eq!(after(delete(2), delete(3)), None);
     assert_eq!(after(change(2, Kind::Update, Service::Standby), delete(2)), None, "the same broker");
-    assert_eq!(after(disable(2), Change { site_id: 2, ..promote(9) }), None, "another site");
+    assert_eq!(after(disable(2), Change { site_id: 2, ..disable(9) }), None, "another site");
     let unknown = Sites::default().changes(true);
     assert_eq!(unknown.wait(&snapshot, &disable(2)), turn, "what an earlier process wrote may be anything");
+}
+
+#[test]
+fn what_lowers_a_site_waits_until_its_promotion_is_applied() {
+    let snapshot = list(&[1, 2, 3].map(|id| (id, Service::Active)));
+    let mut sites = Sites::default();
+    sites.promoted(&key(2), &row(2, Service::Active));
+    let description = change(3, Kind::Update, Service::Active);
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn));
+    assert_eq!(wait(&sites, &snapshot, delete(1)), Some(Wait::Turn));
+    assert_eq!(wait(&sites, &snapshot, description), None, "nothing is lowered");
+    sites.listed(Duration::from_secs(1));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "its outcome is seen");
+    sites.applied(Duration::from_secs(2), |_| false);
+    sites.listed(Duration::from_secs(3));
+    assert_eq!(wait(&sites, &snapshot, disable(3)), None);
 }
 
 #[test]

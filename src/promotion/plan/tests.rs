@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::*;
 use crate::crd::{ApplyMode, RasBroker, RasBrokerPromotion};
+use crate::farm::service::Sites;
 use crate::farm::snapshot::Snapshot;
 use crate::farm::view::{DeletionLimits, Moves, Outage};
+use crate::kubernetes::ObjectKey;
 use crate::promotion::observe::Memory;
 use crate::ras::{AgentState, Error, ErrorKind, Refusal, Route};
 
@@ -325,21 +327,32 @@ fn an_unread_list_and_another_farm_decide_nothing() {
 }
 
 #[test]
-fn it_has_succeeded_once_everything_is_applied() {
+fn it_has_succeeded_once_it_is_applied_whatever_else_is_not() {
     let mut world = sent(BOOT, Some(Fate::Answered));
     world.request.status.phase = Some(PromotionPhase::Applying);
-    let with = |change: fn(&mut FarmFacts)| Observed { farm: with_farm(change).farm, ..world.clone() };
-    let waits = plan(&with(|facts| facts.unapplied = true), now());
+    let with = |change: &dyn Fn(&mut FarmFacts)| Observed { farm: with_farm(change).farm, ..world.clone() };
+    let unapplied = |facts: &mut FarmFacts| {
+        facts.unapplied = true;
+        let mut sites = Sites::default();
+        sites.promoted(&ObjectKey::new("ns", "cb2"), facts.snapshot.row(2).unwrap());
+        facts.service = sites.changes(false);
+    };
+    let waits = plan(&with(&unapplied), now());
     assert_eq!(shown(&waits), Some((PromotionPhase::Applying, "WaitingForApply".into())));
-    let manual = plan(
-        &with(|facts| {
-            facts.unapplied = true;
-            facts.mode = ApplyMode::Manual;
-        }),
-        now(),
-    );
+    let manual = |facts: &mut FarmFacts| {
+        unapplied(facts);
+        facts.mode = ApplyMode::Manual;
+    };
+    let manual = plan(&with(&manual), now());
     assert!(manual.status.unwrap().conditions[0].message.contains("kubectl annotate"));
-    let done = plan(&with(|_| ()), now()).status.unwrap();
+    let after_a_crash = |facts: &mut FarmFacts| {
+        facts.unapplied = true;
+        facts.service = Sites::default().changes(true);
+    };
+    assert_eq!(shown(&plan(&with(&after_a_crash), now())).unwrap().0, PromotionPhase::Applying);
+    let others = plan(&with(&|facts| facts.unapplied = true), now());
+    assert_eq!(shown(&others).unwrap().0, PromotionPhase::Succeeded, "what came after it is not waited for");
+    let done = plan(&with(&|_| ()), now()).status.unwrap();
     assert_eq!(done.phase, Some(PromotionPhase::Succeeded));
     assert_eq!((done.previous_primary.as_deref(), done.new_primary.as_deref()), (Some("cb1"), Some("cb2")));
     let types: Vec<&str> = done.conditions.iter().map(|condition| condition.type_.as_str()).collect();

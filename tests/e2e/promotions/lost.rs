@@ -71,6 +71,7 @@ async fn a_promotion_that_takes_effect_late_is_seen() {
     shows(&world, "go", Promoting, "Quarantine").await;
     shows(&world, "go", Succeeded, "Promoted").await;
     assert_eq!((sent(&world).len(), priority(&world, "cb2")), (1, 0));
+    assert!(!world.farm().is_pending(), "it succeeded before it was applied");
 }
 
 #[tokio::test]

@@ -68,9 +68,9 @@ async fn what_may_come_by_itself_is_waited_for_until_the_time_is_over() {
     promote(&world, "suspended", "cb2", json!({})).await;
     pending(&world, "suspended", "Suspended", "spec.suspend").await;
 
-    let soon = world.farm().now() + Duration::from_secs(8);
     world.farm().set_reachable(false);
     world.farm_shows("Reachable", "False", "CircuitOpen").await;
+    let soon = world.farm().now() + Duration::from_secs(10);
     promote(&world, "down", "cb3", json!({"notAfter": soon.to_string()})).await;
     pending(&world, "down", "WaitingForFarm", "fallbackEndpoints").await;
     refused(&world, "down", "Expired", "spec.notAfter").await;

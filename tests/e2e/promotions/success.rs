@@ -1,6 +1,6 @@
 //! What a promotion does when all goes well, in every reading of what the reference leaves open.
 
-use ras_operator::crd::{PromotionPhase, Role};
+use ras_operator::crd::{Capability, PromotionPhase, Role};
 use ras_operator::simulator::{PromotionSession, PromotionTiming, Switch};
 use serde_json::json;
 
@@ -46,6 +46,11 @@ async fn a_broker_is_made_the_primary_with_one_call_one_apply_and_three_status_w
     assert_eq!(world.seen(("POST", super::PROMOTE.1)), 1);
     world.has_event("PromotionStarted").await;
     world.has_event("PromotionSucceeded").await;
+    world
+        .farm_is("it is known to have the call", |farm| {
+            farm.status.as_ref().is_some_and(|status| status.capabilities.contains(&Capability::Promote))
+        })
+        .await;
     let user = crate::support::control_plane::ControlPlane::user(&world.namespace);
     let calls = world.plane.audit_log().by(&user, mark);
     let patches = calls.iter().filter(|call| call.resource == "rasbrokerpromotions" && call.is_write());
@@ -166,6 +171,32 @@ async fn changes_that_a_dead_primary_left_unapplied_do_not_hold_its_promotion_up
     shows(&world, "go", PromotionPhase::Succeeded, "Promoted").await;
     world.ready("cb3").await;
     assert_eq!(sent(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn the_former_primary_is_disabled_only_once_the_promotion_is_applied() {
+    let world = world_with("retired", farm(), json!({"apply": {"mode": "Manual"}})).await;
+    world.edit_broker("cb1", json!({"enabled": false})).await;
+    world.broker_shows("cb1", "Synced", "False", "ReconcileError").await;
+    promote(&world, "go", "cb2", json!({})).await;
+    shows(&world, "go", PromotionPhase::Applying, "WaitingForApply").await;
+    world.edit_broker("cb3", json!({"description": "lowers nothing"})).await;
+    let api = world.brokers();
+    eventually("it says what it waits for", SOON, async || {
+        let broker = api.get("cb1").await.map_err(|error| error.to_string())?;
+        let said = crate::world::condition(&broker, "Reconciling").map(|(.., said)| said).unwrap_or_default();
+        if said.contains("promoted: that is applied first") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    let [promoted, put, applied] =
+        ["POST /api/Broker/{id}/promote", "PUT /api/Broker/{id}", "POST /api/Settings/apply"];
+    let is_written = |writes: &[&str]| if world.writes() == writes { Ok(()) } else { Err(world.writes()) };
+    eventually("the other is written", SOON, async || is_written(&[promoted, put])).await;
+    stays("it is not", std::time::Duration::from_secs(4), async || is_written(&[promoted, put])).await;
+    world.annotate_farm("ras-operator.dev/apply-requested-at", "now").await;
+    shows(&world, "go", PromotionPhase::Succeeded, "Promoted").await;
+    eventually("it is written", SOON, async || is_written(&[promoted, put, applied, put])).await;
+    assert!(!world.farm().broker_named(&server("cb1")).expect("a row").enabled);
 }
 
 #[tokio::test]

@@ -1,0 +1,171 @@
+//! Each workflow, once for each moment of each of its calls: there the process is killed, or the machine sleeps for
+//! longer than a quarantine and a Lease last. The invariants are those of the seeds, and each ends as it should.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::network::{Moment, Point, Strike};
+use crate::run::Run;
+use crate::seeds::{Outcome, in_parallel, in_runtime, is_full};
+use crate::settling::{clean, settle};
+use crate::step::{Planned, Stage, Step};
+use crate::world::Setting;
+
+/// Longer than a quarantine (17 s here) and a Lease.
+const LONG: Duration = Duration::from_mins(1);
+/// How many pairs of crashes are tried where not all are.
+const PAIRS: usize = 120;
+const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
+
+/// Something that users or persons want done, from a world at rest to a world at rest.
+struct Workflow {
+    name: &'static str,
+    before: Vec<Step>,
+    steps: Vec<Step>,
+}
+
+fn planned(server: &str, spec: Value) -> Planned {
+    let name = server.split('.').next().unwrap_or_default().to_owned();
+    Planned { name, farm: 0, server: server.to_owned(), spec }
+}
+
+/// 0 is to be created, 1 is to be adopted.
+fn brokers() -> Vec<Planned> {
+    vec![
+        planned("new.corp.test", json!({"description": "one", "deletionPolicy": "Delete"})),
+        planned("old-0.corp.test", json!({"adoptionPolicy": "Required", "enabled": true})),
+    ]
+}
+
+fn workflows() -> Vec<Workflow> {
+    let made = || vec![Step::Create(0)];
+    let edited =
+        ras_operator::simulator::Edit { description: Some("by hand".to_owned()), ..Default::default() };
+    let workflow = |name, before, steps| Workflow { name, before, steps };
+    vec![
+        workflow("create", vec![], made()),
+        workflow("update", made(), vec![Step::Edit(0, json!({"description": "two"}))]),
+        workflow("delete", made(), vec![Step::Delete(0)]),
+        workflow("adopt", vec![], vec![Step::Create(1)]),
+        workflow("drift", made(), vec![Step::PersonEdits(0, edited), Step::PersonApplies(0)]),
+        workflow(
+            "rotation",
+            made(),
+            vec![Step::RotateSecret(0), Step::Edit(0, json!({"description": "two"}))],
+        ),
+        workflow("conflict", vec![], vec![Step::Create(0), Step::Twin(0, "twin")]),
+        workflow("re-create", made(), vec![Step::PersonDeletes(0)]),
+    ]
+}
+
+/// Runs a workflow with these strikes; answers what came of it, and the calls that its steps took.
+fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, std::ops::Range<usize>) {
+    in_runtime(async {
+        let setting = Setting {
+            farms: 1,
+            period: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            mode: "Guarded",
+            old: 1,
+            threshold: 2,
+            elects: false,
+            replicas: 1,
+        };
+        let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes);
+        let mut stage = Stage::new(brokers(), &run.world);
+        for step in &workflow.before {
+            stage.play(&mut run, step).await;
+        }
+        run.rest(Duration::from_secs(20)).await;
+        let first = run.world.network.calls() + 1;
+        for step in &workflow.steps {
+            stage.play(&mut run, step).await;
+        }
+        run.rest(Duration::from_secs(25)).await;
+        let last = run.world.network.calls();
+        let mut wrong = settle(&mut run).await;
+        if wrong.is_empty() {
+            wrong = clean(&mut run).await;
+        }
+        (run.end(wrong), first..last + 1)
+    })
+}
+
+/// One run to play: which workflow, and what befalls it.
+type Job = (usize, BTreeMap<Point, Strike>);
+
+fn points(workflows: &[Workflow]) -> Vec<Vec<Point>> {
+    let of = |workflow: &Workflow| {
+        let (outcome, calls) = play(workflow, BTreeMap::new());
+        assert!(outcome.wrong.is_empty(), "{}, undisturbed: {:?}", workflow.name, outcome.wrong);
+        calls.flat_map(|call| MOMENTS.map(|moment| (call, moment))).collect()
+    };
+    workflows.iter().map(of).collect()
+}
+
+fn sweep(workflows: &[Workflow], jobs: &[Job]) {
+    let failures = Mutex::new(Vec::new());
+    in_parallel(jobs, |(workflow, strikes)| {
+        let workflow = &workflows[*workflow];
+        let (outcome, _) = play(workflow, strikes.clone());
+        if !outcome.wrong.is_empty() {
+            let lines = if std::env::var("RAS_OPERATOR_TRACE").is_ok() {
+                outcome.lines.join("\n")
+            } else {
+                String::new()
+            };
+            failures.lock().push(format!(
+                "{lines}\n{} with {strikes:?}:\n  {}",
+                workflow.name,
+                outcome.wrong.join("\n  ")
+            ));
+        }
+    });
+    let failures = failures.into_inner();
+    assert!(failures.is_empty(), "{} of {} runs failed:{}", failures.len(), jobs.len(), failures.join(""));
+}
+
+#[test]
+fn killed_or_asleep_at_any_moment_of_a_workflow_it_ends_as_it_should() {
+    let workflows = workflows();
+    let points = points(&workflows);
+    let mut jobs: Vec<Job> = Vec::new();
+    for (workflow, points) in points.iter().enumerate() {
+        for point in points {
+            for strike in [Strike::Crash, Strike::Sleep(LONG)] {
+                jobs.push((workflow, [(*point, strike)].into()));
+            }
+        }
+    }
+    println!("{} runs with one strike each", jobs.len());
+    sweep(&workflows, &jobs);
+}
+
+#[test]
+fn killed_twice_at_any_moments_of_a_workflow_it_ends_as_it_should() {
+    let workflows = workflows();
+    let points = points(&workflows);
+    let mut jobs: Vec<Job> = Vec::new();
+    for (workflow, points) in points.iter().enumerate() {
+        for (index, first) in points.iter().enumerate() {
+            // What comes after the first crash is another run: its calls count on from there.
+            let later = points[index + 1..].iter().filter(|later| later.0 > first.0);
+            jobs.extend(
+                later.map(|second| (workflow, [(*first, Strike::Crash), (*second, Strike::Crash)].into())),
+            );
+        }
+    }
+    let all = jobs.len();
+    if is_full() {
+        println!("all {all} pairs of crashes");
+    } else {
+        let base = crate::seeds::number("RAS_OPERATOR_SEED_BASE").unwrap_or(1);
+        fastrand::Rng::with_seed(base).shuffle(&mut jobs);
+        jobs.truncate(PAIRS);
+        println!("{PAIRS} of {all} pairs of crashes, chosen by RAS_OPERATOR_SEED_BASE={base}");
+    }
+    sweep(&workflows, &jobs);
+}

@@ -1,0 +1,175 @@
+//! The operator's way to the farms.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use futures::FutureExt;
+use futures::stream;
+use http::request::Parts;
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame};
+use ras_operator::ras::{ClientConfig, Connector};
+use ras_operator::simulator::{Outcome, Reply};
+use reqwest::dns::{Name, Resolve, Resolving};
+use serde_json::Value;
+
+use crate::fate::Fate;
+use crate::network::{Call, Line, Passage, Reached};
+use crate::world::World;
+
+/// A connector whose calls go over `line`.
+pub fn connector(world: &Arc<World>, line: &Arc<Line>) -> Connector {
+    let (world, line) = (Arc::clone(world), Arc::clone(line));
+    Arc::new(move |config: &ClientConfig| {
+        let (world, line) = (Arc::clone(&world), Arc::clone(&line));
+        let (farm, endpoint) = World::place_of(config.endpoint.host_str().unwrap_or_default());
+        Ok(Arc::new(move |request: reqwest::Request| {
+            call(Arc::clone(&world), Arc::clone(&line), (farm, endpoint), request).boxed()
+        }))
+    })
+}
+
+async fn call(
+    world: Arc<World>,
+    line: Arc<Line>,
+    (farm, endpoint): (usize, usize),
+    request: reqwest::Request,
+) -> reqwest::Result<reqwest::Response> {
+    let (parts, body) = http::Request::try_from(request)?.into_parts();
+    let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
+    let call = Call { farm: Some(farm), method: parts.method.to_string(), path: shown(&parts) };
+    let is_post = call.method == "POST" && call.path.split('?').next() == Some("/api/Broker");
+    let server = serde_json::from_slice::<Value>(&body).unwrap_or_default()["server"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let maker = if is_post && line.is_open() { world.oracle.lock().sending(farm, &server) } else { None };
+    let (seen, heard) = (call.clone(), Arc::clone(&world));
+    let post = maker.clone().map(|maker| (server.clone(), maker));
+    let deliver = move |fate: Fate| {
+        async move {
+            let handle = &world.farms[farm];
+            if let Fate::Played(fault) = &fate {
+                handle.fault(fault.clone());
+            }
+            let post = post.as_ref().map(|(server, maker)| (server.as_str(), maker.as_str()));
+            world.before_call(farm, &seen, post);
+            let outcome = handle.exchange(endpoint, &parts, body).await;
+            world.after_call(farm);
+            match outcome {
+                Outcome::Answer(reply) if matches!(fate, Fate::Shortened) => {
+                    Reached::Answer((without_last_row(reply), false))
+                }
+                Outcome::Answer(reply) => Reached::Answer((reply, false)),
+                Outcome::Truncated(reply) => Reached::Answer((reply, true)),
+                Outcome::Reset => Reached::Broken,
+                Outcome::Hang => Reached::Silent,
+            }
+        }
+        .boxed()
+    };
+    let passage = line.pass(call, deliver).await;
+    if let Some(maker) = &maker {
+        let mut oracle = heard.oracle.lock();
+        match &passage {
+            Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
+                oracle.certain(maker);
+                oracle.created(farm, &server);
+            }
+            Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
+                if (400..500).contains(status) && *status != 408 =>
+            {
+                oracle.certain(maker);
+            }
+            Passage::NotConnected => oracle.certain(maker),
+            Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
+        }
+    }
+    match passage {
+        Passage::Answered((reply, is_cut)) => Ok(response(&reply, is_cut)),
+        Passage::Refused(status) => Ok(response(&refusal(status), false)),
+        Passage::Broken => Err(interrupted().await),
+        Passage::NotConnected => Err(not_connected().await),
+    }
+}
+
+/// Path and query with only the names of what may be secret.
+fn shown(parts: &Parts) -> String {
+    let query = parts.uri.query().unwrap_or_default();
+    let pairs: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| if pair.starts_with("password") { "password" } else { pair })
+        .collect();
+    if pairs.is_empty() {
+        return parts.uri.path().to_owned();
+    }
+    format!("{}?{}", parts.uri.path(), pairs.join("&"))
+}
+
+fn refusal(status: u16) -> Reply {
+    let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
+    Reply { status, headers, body: br#"{"title":"refused on the way"}"#.to_vec() }
+}
+
+fn without_last_row(mut reply: Reply) -> Reply {
+    if let Ok(Value::Array(mut rows)) = serde_json::from_slice(&reply.body) {
+        rows.pop();
+        reply.body = Value::Array(rows).to_string().into_bytes();
+    }
+    reply
+}
+
+fn response(reply: &Reply, is_cut: bool) -> reqwest::Response {
+    let mut builder = http::Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        builder = builder.header(name, value);
+    }
+    let body = if is_cut {
+        let half = Bytes::copy_from_slice(&reply.body[..reply.body.len() / 2]);
+        broken_off(half)
+    } else {
+        reqwest::Body::from(reply.body.clone())
+    };
+    builder.body(body).unwrap().into()
+}
+
+fn broken_off(half: Bytes) -> reqwest::Body {
+    let end = io::Error::from(io::ErrorKind::ConnectionReset);
+    let frames = [Ok(Frame::data(half)), Err(end)];
+    reqwest::Body::wrap(StreamBody::new(stream::iter(frames)))
+}
+
+/// What the library says where a connection ends before the answer.
+async fn interrupted() -> reqwest::Error {
+    let response: reqwest::Response = http::Response::new(broken_off(Bytes::new())).into();
+    response.bytes().await.unwrap_err()
+}
+
+/// What the library says where there is no connection.
+async fn not_connected() -> reqwest::Error {
+    static NOWHERE: OnceLock<reqwest::Client> = OnceLock::new();
+    let client = NOWHERE.get_or_init(|| {
+        let builder = reqwest::Client::builder().dns_resolver(Nobody).no_proxy();
+        builder.tls_backend_preconfigured(no_trust()).build().unwrap()
+    });
+    client.get("https://nowhere.test").send().await.unwrap_err()
+}
+
+fn no_trust() -> rustls::ClientConfig {
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
+}
+
+/// Resolves nothing.
+struct Nobody;
+
+impl Resolve for Nobody {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let error: Box<dyn std::error::Error + Send + Sync> = "no such host".into();
+        std::future::ready(Err(error)).boxed()
+    }
+}

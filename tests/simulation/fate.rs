@@ -1,0 +1,207 @@
+//! What may become of a call, and how likely it is.
+
+use std::time::Duration;
+
+use ras_operator::simulator::{Effect, Fault};
+
+use crate::network::Call;
+
+/// The names of all accidents of calls and watches.
+pub const KINDS: [&str; 35] = [
+    "api: 403",
+    "api: 409",
+    "api: 429",
+    "api: 5xx",
+    "api: answer lost, hangs",
+    "api: answer lost, reset",
+    "api: call late",
+    "api: call lost, hangs",
+    "api: call lost, reset",
+    "api: not reached",
+    "farm: 400",
+    "farm: 401",
+    "farm: 403",
+    "farm: 404",
+    "farm: 408",
+    "farm: 409",
+    "farm: 423",
+    "farm: 429",
+    "farm: 500 after the commit",
+    "farm: 5xx",
+    "farm: answer cut short",
+    "farm: answer lost, hangs",
+    "farm: answer lost, reset",
+    "farm: answer without what matters",
+    "farm: call late",
+    "farm: call lost, hangs",
+    "farm: call lost, reset",
+    "farm: empty list",
+    "farm: garbage",
+    "farm: list without a row",
+    "farm: not reached",
+    "watch: cut",
+    "watch: late",
+    "watch: silent, then cut",
+    "watch: told twice",
+];
+
+/// What becomes of one call.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It arrives, and so does its answer.
+    Arrives,
+    /// No connection.
+    NotConnected,
+    /// Somebody in between refuses it.
+    Refused(u16),
+    /// It never arrives; the sender is told by a broken connection, or never.
+    Lost { silent: bool },
+    /// It arrives, and its answer does not.
+    AnswerLost { silent: bool },
+    /// It arrives so much later.
+    Late(Duration),
+    /// The farm does this with it.
+    Played(Fault),
+    /// A list lacks its last row.
+    Shortened,
+}
+
+/// What may go wrong at present, in calls of a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Calls to the API server that go wrong.
+    pub kubernetes: u64,
+    /// Calls to farms that go wrong.
+    pub farm: u64,
+    /// Events of a watch that something happens to.
+    pub watch: u64,
+    /// Calls that take long.
+    pub slow: u64,
+    /// No farm can be reached.
+    pub unreachable: bool,
+    /// Every write to the API server is forbidden.
+    pub forbidden: bool,
+    /// The farms' `requestTimeout`: no farm executes a call later than the quarantine allows for.
+    pub timeout: Duration,
+}
+
+impl Weather {
+    /// Draws what becomes of a call.
+    pub fn fate(&self, call: &Call, random: &mut fastrand::Rng) -> Fate {
+        if call.farm.is_some() {
+            if self.unreachable {
+                return Fate::NotConnected;
+            }
+            return if random.u64(..1_000) < self.farm { self.of_farm(call, random) } else { Fate::Arrives };
+        }
+        if self.forbidden && call.is_write() && !call.path.contains("/leases") {
+            return Fate::Refused(403);
+        }
+        if random.u64(..1_000) < self.kubernetes { of_kubernetes(call, random) } else { Fate::Arrives }
+    }
+
+    fn of_farm(&self, call: &Call, random: &mut fastrand::Rng) -> Fate {
+        let is_list = call.method == "GET" && call.path == "/api/Broker";
+        let late = self.timeout + Duration::from_millis(random.u64(..9_000));
+        match random.u64(..if is_list { 17 } else { 14 }) {
+            0 => Fate::NotConnected,
+            1 | 2 => Fate::Lost { silent: random.bool() },
+            3 | 4 => Fate::AnswerLost { silent: random.bool() },
+            5 | 6 if call.is_write() => Fate::Late(late),
+            5 => Fate::Refused(*random.choice([500, 502, 503].iter()).unwrap_or(&500)),
+            // A 404 for an id would be a statement about the broker, which no farm makes falsely.
+            6 => Fate::Refused(if is_list { 404 } else { 423 }),
+            7 => Fate::Refused(*random.choice([400, 403, 408, 429, 409].iter()).unwrap_or(&429)),
+            8 => Fate::Played(Fault::new(Effect::Unauthorized)),
+            9 => Fate::Played(Fault::new(Effect::Garbage)),
+            10 => Fate::Played(Fault::new(Effect::Garbage).after_commit()),
+            11 => Fate::Played(Fault::new(Effect::Truncate).after_commit()),
+            12 => Fate::Played(Fault::status(500).after_commit()),
+            13 => Fate::Played(answer(if call.method == "POST" { 201 } else { 200 }, "{}")),
+            14 => Fate::Played(answer(200, "[]")),
+            15 => Fate::Played(answer(200, r#"[{"id":"x"}]"#)),
+            _ => Fate::Shortened,
+        }
+    }
+
+    /// How long a call and its answer take.
+    pub fn ways(&self, call: &Call, random: &mut fastrand::Rng) -> [Duration; 2] {
+        let longest = if call.farm.is_some() { self.timeout * 2 / 3 } else { Duration::from_secs(6) };
+        let mut way = || {
+            let is_slow = random.u64(..1_000) < self.slow;
+            let most = if is_slow { longest } else { Duration::from_millis(20) };
+            Duration::from_micros(
+                random.u64(1_000..=u64::try_from(most.as_micros()).unwrap_or(1_000).max(1_000)),
+            )
+        };
+        [way(), way()]
+    }
+}
+
+fn answer(status: u16, body: &str) -> Fault {
+    let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
+    Fault::new(Effect::Answer { status, headers, body: body.to_owned() }).after_commit()
+}
+
+fn of_kubernetes(call: &Call, random: &mut fastrand::Rng) -> Fate {
+    let late = Duration::from_millis(random.u64(15_000..40_000));
+    match random.u64(..12) {
+        0 | 1 if call.is_write() => Fate::Refused(409),
+        0 | 3 => Fate::Refused(429),
+        1 => Fate::Refused(500),
+        2 => Fate::Refused(503),
+        4 => Fate::NotConnected,
+        5 | 6 => Fate::Lost { silent: random.bool() },
+        7 | 8 if call.is_write() => Fate::Late(late),
+        _ => Fate::AnswerLost { silent: random.bool() },
+    }
+}
+
+impl Fate {
+    /// The name under which it is counted, unless nothing went wrong.
+    pub fn kind(&self, call: &Call) -> Option<&'static str> {
+        let of_farm = call.farm.is_some();
+        let kind = match self {
+            Self::Arrives => return None,
+            Self::NotConnected if of_farm => "farm: not reached",
+            Self::NotConnected => "api: not reached",
+            Self::Refused(status) if of_farm => match status {
+                500..=599 => "farm: 5xx",
+                429 => "farm: 429",
+                423 => "farm: 423",
+                403 => "farm: 403",
+                404 => "farm: 404",
+                408 => "farm: 408",
+                409 => "farm: 409",
+                _ => "farm: 400",
+            },
+            Self::Refused(status) => match status {
+                403 => "api: 403",
+                409 => "api: 409",
+                429 => "api: 429",
+                _ => "api: 5xx",
+            },
+            Self::Lost { silent: true } if of_farm => "farm: call lost, hangs",
+            Self::Lost { silent: false } if of_farm => "farm: call lost, reset",
+            Self::Lost { silent: true } => "api: call lost, hangs",
+            Self::Lost { silent: false } => "api: call lost, reset",
+            Self::AnswerLost { silent: true } if of_farm => "farm: answer lost, hangs",
+            Self::AnswerLost { silent: false } if of_farm => "farm: answer lost, reset",
+            Self::AnswerLost { silent: true } => "api: answer lost, hangs",
+            Self::AnswerLost { silent: false } => "api: answer lost, reset",
+            Self::Late(_) if of_farm => "farm: call late",
+            Self::Late(_) => "api: call late",
+            Self::Played(fault) => match &fault.effect {
+                Effect::Unauthorized => "farm: 401",
+                Effect::Garbage => "farm: garbage",
+                Effect::Truncate => "farm: answer cut short",
+                Effect::Answer { status: 500, .. } => "farm: 500 after the commit",
+                Effect::Answer { body, .. } if body == "[]" => "farm: empty list",
+                Effect::Answer { .. } => "farm: answer without what matters",
+                Effect::Delay { .. } | Effect::Reset | Effect::Hang | Effect::Huge { .. } => "farm: other",
+            },
+            Self::Shortened => "farm: list without a row",
+        };
+        Some(kind)
+    }
+}

@@ -1,0 +1,31 @@
+//! The operator, an API server and farms in one process, with virtual time and accidents by a seed: what one seed does
+//! it does each time. See `docs/reliability.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "clippy sees only functions marked as tests as tests"
+)]
+
+mod api_line;
+mod api_server;
+mod clock;
+mod crash_sweep;
+mod farm_line;
+mod fate;
+mod found;
+mod network;
+mod objects;
+mod oracle;
+mod process;
+mod queue;
+mod run;
+mod scenario;
+mod seeds;
+mod settling;
+mod step;
+mod trace;
+mod world;

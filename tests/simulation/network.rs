@@ -1,0 +1,304 @@
+//! Between the operator's processes and the world: whatever is sent takes time and may go wrong, by the run's seed, and
+//! goes on by itself once it is on its way, whatever becomes of its sender.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::fate::{Fate, Weather};
+use crate::trace::Trace;
+
+/// What is sent, as far as faults and oracles look at it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// To a farm, by its place; else to the API server.
+    pub farm: Option<usize>,
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// Path and query without secrets.
+    pub path: String,
+}
+
+impl Call {
+    /// Whether it changes something.
+    pub fn is_write(&self) -> bool {
+        self.method != "GET"
+    }
+
+    /// A line of the trace.
+    pub fn line(&self) -> String {
+        if let Some(farm) = self.farm {
+            return format!("farm {farm}: {} {}", self.method, self.path);
+        }
+        let path = self.path.split('?').next().unwrap_or_default();
+        format!("api: {} {}", self.method, path.trim_start_matches("/apis/ras-operator.dev/v1alpha1/"))
+    }
+}
+
+/// Where in the life of a call a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// It never leaves.
+    BeforeSend,
+    /// It has taken effect, and the answer finds nobody.
+    AfterCommit,
+    /// The answer was read.
+    AfterAnswer,
+}
+
+/// What is to happen at a point of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// The process is killed, and another one starts.
+    Crash,
+    /// The machine sleeps for so long; what is on its way arrives meanwhile.
+    Sleep(Duration),
+}
+
+/// A point of a run: the so-manieth call, and a moment of it.
+pub type Point = (usize, Moment);
+
+/// What came of a call.
+#[derive(Debug)]
+pub enum Passage<T> {
+    /// This answer.
+    Answered(T),
+    /// An answer with this status that is not the receiver's own.
+    Refused(u16),
+    /// The connection ended.
+    Broken,
+    /// There never was one.
+    NotConnected,
+}
+
+/// What the receiver did with a call.
+#[derive(Debug)]
+pub enum Reached<T> {
+    /// It answered.
+    Answer(T),
+    /// It ended the connection.
+    Broken,
+    /// Nothing, and it never will.
+    Silent,
+}
+
+/// The network of one run.
+pub struct Network {
+    inner: Mutex<Inner>,
+    /// Whatever is on its way arrives now.
+    pub hurry: Notify,
+    /// A strike is to be carried out.
+    pub struck: Notify,
+}
+
+struct Inner {
+    random: fastrand::Rng,
+    weather: Weather,
+    trace: Trace,
+    calls: usize,
+    /// Of them, those that change something that is to be at rest.
+    writes: usize,
+    strikes: BTreeMap<Point, Strike>,
+    due: Vec<Strike>,
+}
+
+impl Network {
+    /// A network whose accidents follow from `random`.
+    pub fn new(random: fastrand::Rng, strikes: BTreeMap<Point, Strike>) -> Self {
+        let (weather, trace) = (Weather::default(), Trace::default());
+        let inner = Inner { random, weather, trace, calls: 0, writes: 0, strikes, due: Vec::new() };
+        Self { inner: Mutex::new(inner), hurry: Notify::new(), struck: Notify::new() }
+    }
+
+    /// Changes what may go wrong from now on.
+    pub fn set_weather(&self, weather: Weather) {
+        self.inner.lock().weather = weather;
+    }
+
+    /// What may go wrong now.
+    pub fn weather(&self) -> Weather {
+        self.inner.lock().weather
+    }
+
+    /// Enters a line in the trace.
+    pub fn say(&self, what: &str) {
+        self.inner.lock().trace.say(what);
+    }
+
+    /// Enters a fault in the trace.
+    pub fn fault(&self, kind: &str, on: &str) {
+        self.inner.lock().trace.fault(kind, on);
+    }
+
+    /// A number below `end`.
+    pub fn below(&self, end: u64) -> u64 {
+        self.inner.lock().random.u64(..end.max(1))
+    }
+
+    /// How many calls were made.
+    pub fn calls(&self) -> usize {
+        self.inner.lock().calls
+    }
+
+    /// How many of them change something; renewals of the Lease aside.
+    pub fn writes(&self) -> usize {
+        self.inner.lock().writes
+    }
+
+    /// The strikes that are to be carried out.
+    pub fn take_due(&self) -> Vec<Strike> {
+        std::mem::take(&mut self.inner.lock().due)
+    }
+
+    /// Looks at the trace.
+    pub fn with_trace<T>(&self, look: impl FnOnce(&Trace) -> T) -> T {
+        look(&self.inner.lock().trace)
+    }
+
+    /// A call leaves: its number, what becomes of it, and how long each way takes.
+    fn depart(&self, call: &Call, is_isolated: bool) -> (usize, Fate, [Duration; 2]) {
+        let mut inner = self.inner.lock();
+        inner.calls += 1;
+        inner.writes += usize::from(call.is_write() && !call.path.contains("/leases"));
+        let weather = inner.weather;
+        let mut fate = weather.fate(call, &mut inner.random);
+        if is_isolated && call.farm.is_none() {
+            fate = Fate::Lost { silent: true };
+        }
+        let ways = weather.ways(call, &mut inner.random);
+        let number = inner.calls;
+        inner.trace.say(&format!("#{number} {}", call.line()));
+        if let Some(kind) = fate.kind(call) {
+            inner.trace.fault(kind, &format!("#{number}"));
+        }
+        (number, fate, ways)
+    }
+
+    fn strike(&self, point: Point) -> Option<Strike> {
+        let mut inner = self.inner.lock();
+        let strike = inner.strikes.remove(&point)?;
+        inner.trace.say(&format!("  {strike:?} at call {} {:?}", point.0, point.1));
+        inner.due.push(strike);
+        drop(inner);
+        self.struck.notify_one();
+        Some(strike)
+    }
+
+    async fn way(&self, length: Duration) {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(length) => {}
+            () = self.hurry.notified() => {}
+        }
+    }
+}
+
+/// One process's way out. Once it is cut, nothing leaves any more.
+pub struct Line {
+    network: Arc<Network>,
+    open: AtomicBool,
+    /// Farms are reached, and the API server is not.
+    isolated: AtomicBool,
+}
+
+impl Line {
+    /// A line into this network.
+    pub fn new(network: Arc<Network>) -> Self {
+        Self { network, open: AtomicBool::new(true), isolated: AtomicBool::new(false) }
+    }
+
+    /// The process has ended, although it may not know.
+    pub fn cut(&self) {
+        self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// The API server is out of reach, or in reach again.
+    pub fn isolate(&self, isolated: bool) {
+        self.isolated.store(isolated, Ordering::Relaxed);
+    }
+
+    /// Whether the process is alive.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// Sends a call to its receiver, which answers by `deliver`.
+    pub async fn pass<T: Send + 'static>(
+        self: Arc<Self>,
+        call: Call,
+        deliver: impl FnOnce(Fate) -> BoxFuture<'static, Reached<T>> + Send + 'static,
+    ) -> Passage<T> {
+        if !self.is_open() {
+            return std::future::pending().await;
+        }
+        let (number, fate, ways) = self.network.depart(&call, self.isolated.load(Ordering::Relaxed));
+        if self.hit((number, Moment::BeforeSend)) {
+            return std::future::pending().await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let line = Arc::clone(&self);
+        tokio::spawn(async move {
+            if let Some(passage) = line.carry(number, fate, ways, deliver).await
+                && line.is_open()
+            {
+                drop(answer.send(passage));
+                line.hit((number, Moment::AfterAnswer));
+            }
+        });
+        match answered.await {
+            Ok(passage) => passage,
+            // It never comes.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn carry<T>(
+        &self,
+        number: usize,
+        fate: Fate,
+        [there, back]: [Duration; 2],
+        deliver: impl FnOnce(Fate) -> BoxFuture<'static, Reached<T>> + Send + 'static,
+    ) -> Option<Passage<T>> {
+        let late = if let Fate::Late(by) = &fate { *by } else { Duration::ZERO };
+        self.network.way(there + late).await;
+        let passage = match &fate {
+            Fate::NotConnected => Passage::NotConnected,
+            Fate::Refused(status) => Passage::Refused(*status),
+            Fate::Lost { silent: true } => return None,
+            Fate::Lost { silent: false } => Passage::Broken,
+            Fate::Arrives | Fate::Late(_) | Fate::AnswerLost { .. } | Fate::Played(_) | Fate::Shortened => {
+                let reached = deliver(fate.clone()).await;
+                self.hit((number, Moment::AfterCommit));
+                match (fate, reached) {
+                    (Fate::AnswerLost { silent: true }, _) | (_, Reached::Silent) => return None,
+                    (Fate::AnswerLost { silent: false }, _) | (_, Reached::Broken) => Passage::Broken,
+                    (_, Reached::Answer(answer)) => Passage::Answered(answer),
+                }
+            }
+        };
+        self.network.way(back).await;
+        Some(passage)
+    }
+
+    /// Whether the process is killed here.
+    fn hit(&self, point: Point) -> bool {
+        if !self.is_open() {
+            return true;
+        }
+        let crashes = self.network.strike(point) == Some(Strike::Crash);
+        if crashes {
+            self.cut();
+        }
+        crashes
+    }
+}

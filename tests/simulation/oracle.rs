@@ -1,0 +1,367 @@
+//! What must hold at every moment, said once more and independently of the operator: who owns which row, what may be
+//! sent, and what may be claimed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use ras_operator::simulator::Row;
+use serde_json::Value;
+
+use crate::clock;
+use crate::objects::{
+    FORCE_ORPHAN, INTENT, annotation, has_finalizer, is_current, is_going, is_observer, is_suspended,
+    is_true, name, owned_id, summary, takes_broker_along, text, uid,
+};
+
+/// How long a call may be on its way that was decided on what was true then.
+const ON_ITS_WAY: Duration = Duration::from_secs(90);
+
+/// All versions of one object, by its uid.
+#[derive(Default)]
+struct Life {
+    versions: Vec<(Duration, Value)>,
+    gone: bool,
+    /// A person took its finalizer off: whatever it owned is theirs to look after.
+    stripped: bool,
+    /// Intents that were written and not sent yet.
+    unsent: usize,
+    /// When the last POST was sent of which nothing certain is known.
+    in_doubt: Option<Duration>,
+    /// POSTs that were answered with 201.
+    clean: usize,
+    /// Rows of it that somebody else removed.
+    removed: usize,
+}
+
+/// One farm as it was seen.
+#[derive(Default)]
+pub struct Seen {
+    rows: BTreeMap<i64, Row>,
+    history: VecDeque<(Duration, Vec<Row>)>,
+    /// Whose POST made a row.
+    made: BTreeMap<i64, String>,
+    /// Rows that somebody else took out.
+    removed: BTreeSet<i64>,
+    /// Rows that somebody else changed.
+    edited: BTreeSet<i64>,
+    /// The last POST for a server.
+    posting: BTreeMap<String, String>,
+}
+
+/// Everything that was seen, and what was wrong with it.
+pub struct Oracle {
+    lives: BTreeMap<String, Life>,
+    farms: Vec<Seen>,
+    /// `resyncPeriod` of the farms.
+    period: Duration,
+    /// How long after it was sent a call may take effect.
+    lateness: Duration,
+    account: &'static str,
+    pub wrong: Vec<String>,
+}
+
+impl Oracle {
+    /// An oracle that has seen nothing.
+    pub fn new(farms: usize, period: Duration, timeout: Duration, account: &'static str) -> Self {
+        let farms = (0..farms).map(|_| Seen::default()).collect();
+        // As the protocol has it: the request's time limit, and ten seconds for a farm that is slow.
+        let lateness = timeout + Duration::from_secs(10);
+        Self { lives: BTreeMap::new(), farms, period, lateness, account, wrong: Vec::new() }
+    }
+
+    fn accuse(&mut self, what: &str) {
+        let at = clock::elapsed();
+        self.wrong.push(format!("at {:.3}: {what}", at.as_secs_f64()));
+    }
+
+    /// A version of a broker was written by the operator, or by somebody else.
+    pub fn saw(&mut self, object: &Value, by_operator: bool) {
+        let key = uid(object).to_owned();
+        let life = self.lives.entry(key.clone()).or_default();
+        let before = life.versions.last().map(|(_, before)| before.clone());
+        if before.as_ref() == Some(object) {
+            return;
+        }
+        let intent = |object: &Value| annotation(object, INTENT).map(str::to_owned);
+        let had = before.as_ref().and_then(intent);
+        if let Some(text) = intent(object).filter(|text| by_operator && Some(text) != had.as_ref()) {
+            // A refusal is written over the intent that it refuses.
+            life.unsent = usize::from(!text.contains("\"refused\""));
+        }
+        life.versions.push((clock::elapsed(), object.clone()));
+        let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
+        if released && !by_operator {
+            life.stripped = true;
+        }
+        life.gone |= is_going(object) && !has_finalizer(object);
+        if by_operator {
+            if released && is_going(object) {
+                self.check_release(&key, object);
+            }
+            if before.is_none_or(|before| before["status"] != object["status"]) {
+                self.check_ready(object);
+            }
+        }
+    }
+
+    /// An object is not there any more.
+    pub fn lost(&mut self, uid: &str) {
+        if let Some(life) = self.lives.get_mut(uid) {
+            life.gone = true;
+        }
+    }
+
+    /// The API server was restored: objects made since are gone, and the others are as they were.
+    pub fn restored(&mut self, lost: &[&str], there: &[Value]) {
+        for uid in lost {
+            let life = self.lives.entry((*uid).to_owned()).or_default();
+            life.gone = true;
+            life.stripped = true;
+        }
+        for object in there {
+            let life = self.lives.entry(uid(object).to_owned()).or_default();
+            // Its row may have gone in the time that is forgotten.
+            life.gone = false;
+            life.removed += 1;
+            life.versions.push((clock::elapsed(), object.clone()));
+        }
+    }
+
+    fn check_release(&mut self, uid: &str, object: &Value) {
+        if !takes_broker_along(object) {
+            return;
+        }
+        let left: Vec<i64> = self.rows_of(uid).map(|(_, id)| id).collect();
+        if !left.is_empty() {
+            self.accuse(&format!("released while rows {left:?} of it are in the farm: {}", summary(object)));
+        }
+    }
+
+    /// Rows that POSTs of this uid have made and that are still there.
+    fn rows_of(&self, uid: &str) -> impl Iterator<Item = (usize, i64)> {
+        self.farms.iter().enumerate().flat_map(move |(place, farm)| {
+            let rows = farm.rows.keys().filter(move |id| farm.made.get(id).is_some_and(|maker| maker == uid));
+            rows.map(move |id| (place, *id))
+        })
+    }
+
+    fn check_ready(&mut self, object: &Value) {
+        if !is_true(object, "Ready") || !is_true(object, "Synced") || !is_current(object) || is_going(object)
+        {
+            return;
+        }
+        if is_suspended(object) || is_observer(object) {
+            return;
+        }
+        let (Some(id), Some(farm)) = (object["status"]["id"].as_i64(), self.farm_of(object)) else {
+            return self.accuse(&format!("ready without a row: {}", summary(object)));
+        };
+        let since = clock::elapsed().saturating_sub(self.period + ON_ITS_WAY / 3);
+        let history = &self.farms[farm].history;
+        let first = history.iter().rposition(|(at, _)| *at <= since).unwrap_or_default();
+        let matched = history.range(first..).any(|(_, rows)| {
+            rows.iter().any(|row| row.id == id && !row.marked_for_deletion && matches(object, row))
+        });
+        if !matched {
+            let row = self.farms[farm].rows.get(&id).cloned();
+            self.accuse(&format!("ready, and the farm never matched: {}; {row:?}", summary(object)));
+        }
+    }
+
+    fn farm_of(&self, object: &Value) -> Option<usize> {
+        let place = text(object, "/spec/farmRef/name").strip_prefix("farm-")?.parse().ok()?;
+        (place < self.farms.len()).then_some(place)
+    }
+
+    /// The rows of a farm after something may have changed them.
+    pub fn look(&mut self, farm: usize, rows: Vec<Row>) {
+        let account = self.account;
+        let seen = &mut self.farms[farm];
+        if seen.history.back().is_some_and(|(_, last)| *last == rows) {
+            return;
+        }
+        for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == account) {
+            if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
+                seen.made.insert(row.id, maker.clone());
+            }
+        }
+        seen.rows = rows.iter().map(|row| (row.id, row.clone())).collect();
+        seen.history.push_back((clock::elapsed(), rows));
+        let mut keys = BTreeSet::new();
+        let twice: Vec<String> = seen
+            .rows
+            .values()
+            .filter(|row| !row.marked_for_deletion)
+            .filter(|row| !keys.insert((row.site_id, row.server.to_lowercase())))
+            .map(|row| row.server.clone())
+            .collect();
+        if !twice.is_empty() {
+            self.accuse(&format!("two rows for {twice:?}"));
+        }
+    }
+
+    /// A POST leaves; answers for which object.
+    pub fn sending(&mut self, farm: usize, server: &str) -> Option<String> {
+        let (now, server) = (clock::elapsed(), server.to_lowercase());
+        let fits = |life: &Life| {
+            life.versions.last().is_some_and(|(_, object)| {
+                text(object, "/spec/server").to_lowercase() == server
+                    && text(object, "/spec/farmRef/name") == format!("farm-{farm}")
+            })
+        };
+        let Some((maker, life)) = self.lives.iter_mut().find(|(_, life)| life.unsent > 0 && fits(life))
+        else {
+            self.accuse(&format!("a POST of {server} without an intent that was not sent yet"));
+            return None;
+        };
+        life.unsent -= 1;
+        let maker = maker.clone();
+        let may_arrive = life.in_doubt.replace(now).map(|sent| sent + self.lateness);
+        if may_arrive.is_some_and(|until| now < until) {
+            self.accuse(&format!("a POST of {server} while the one before it may still arrive"));
+        }
+        Some(maker)
+    }
+
+    /// What became of a POST is known.
+    pub fn certain(&mut self, maker: &str) {
+        if let Some(life) = self.lives.get_mut(maker) {
+            life.in_doubt = None;
+        }
+    }
+
+    /// A POST arrives at a farm.
+    pub fn posted(&mut self, farm: usize, server: &str, maker: &str) {
+        self.farms[farm].posting.insert(server.to_lowercase(), maker.to_owned());
+    }
+
+    /// A POST was answered with 201, and the answer was read.
+    pub fn created(&mut self, farm: usize, server: &str) {
+        let maker = self.farms[farm].posting.get(&server.to_lowercase());
+        let Some(life) = maker.and_then(|maker| self.lives.get_mut(maker)) else { return };
+        life.clean += 1;
+        if life.clean > 1 + life.removed {
+            let what = format!("{} POSTs for {server} were answered, {} removed", life.clean, life.removed);
+            self.accuse(&what);
+        }
+    }
+
+    /// Somebody else takes a row out of the farm.
+    pub fn removed(&mut self, farm: usize, id: i64) {
+        self.farms[farm].removed.insert(id);
+        let owners = self.lives.values_mut().filter(|life| life.owns(id));
+        owners.for_each(|life| life.removed += 1);
+        if let Some(life) = self.farms[farm].made.get(&id).and_then(|maker| self.lives.get_mut(maker)) {
+            life.removed += 1;
+        }
+    }
+
+    /// Somebody else changes a row.
+    pub fn edited(&mut self, farm: usize, id: i64) {
+        self.farms[farm].edited.insert(id);
+    }
+
+    /// Whether somebody else changed a row.
+    pub fn was_edited(&self, farm: usize, id: i64) -> bool {
+        self.farms[farm].edited.contains(&id)
+    }
+
+    /// A PUT or DELETE arrives at a farm.
+    pub fn written(&mut self, farm: usize, method: &str, id: i64) {
+        let now = clock::elapsed();
+        let made_by = self.farms[farm].made.get(&id);
+        let entitled = self.lives.iter().any(|(uid, life)| {
+            let may_own =
+                made_by == Some(uid) || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
+            may_own && life.owns(id) && life.lately(now, |object| may(method, object))
+        });
+        if !entitled {
+            let row = self.farms[farm].rows.get(&id).map(|row| row.server.clone());
+            self.accuse(&format!("{method} of row {id} ({row:?}) that nobody is entitled to change"));
+        }
+    }
+
+    /// What must hold when everything has come to rest: no row is left of what is gone.
+    pub fn rest(&mut self) {
+        let gone: Vec<(String, String)> = self
+            .lives
+            .iter()
+            .filter(|(_, life)| life.gone && !life.stripped)
+            .filter_map(|(uid, life)| Some((uid.clone(), &life.versions.last()?.1)))
+            .filter(|(_, object)| takes_broker_along(object) && annotation(object, FORCE_ORPHAN).is_none())
+            .map(|(uid, object)| (uid, name(object).to_owned()))
+            .collect();
+        for (uid, name) in gone {
+            let left: Vec<(usize, i64)> = self.rows_of(&uid).collect();
+            if !left.is_empty() {
+                self.accuse(&format!("{name} is gone and its rows {left:?} are not"));
+            }
+        }
+    }
+
+    /// Whether an object must know that this row is its own.
+    pub fn must_know(&self, uid: &str, farm: usize, id: i64) -> bool {
+        let is_maker = self.farms[farm].made.get(&id).is_some_and(|maker| maker == uid);
+        is_maker && self.lives.get(uid).is_some_and(|life| !life.stripped)
+    }
+
+    /// Whether somebody else took the row that an object names out of the farm, or whatever else it had.
+    pub fn was_removed(&self, farm: usize, object: &Value) -> bool {
+        owned_id(object).is_some_and(|id| self.farms[farm].removed.contains(&id))
+            || self.lives.get(uid(object)).is_some_and(|life| life.removed > 0)
+    }
+}
+
+impl Life {
+    fn owns(&self, id: i64) -> bool {
+        self.ever(|object| owned_id(object) == Some(id))
+    }
+
+    fn ever(&self, holds: impl Fn(&Value) -> bool) -> bool {
+        self.versions.iter().any(|(_, object)| holds(object))
+    }
+
+    /// Whether it held at a moment not longer ago than a call may take.
+    fn lately(&self, now: Duration, holds: impl Fn(&Value) -> bool) -> bool {
+        let since = now.saturating_sub(ON_ITS_WAY);
+        let first = self.versions.iter().rposition(|(at, _)| *at <= since).unwrap_or_default();
+        self.versions[first..].iter().any(|(_, object)| holds(object))
+    }
+}
+
+/// Whether an object may change or delete its row.
+fn may(method: &str, object: &Value) -> bool {
+    let acts = !is_observer(object) && !is_suspended(object);
+    acts && if method == "DELETE" {
+        is_going(object) && takes_broker_along(object)
+    } else {
+        !is_going(object)
+    }
+}
+
+/// Whether a row is what the spec asks for, and applied.
+pub fn matches(object: &Value, row: &Row) -> bool {
+    let spec = &object["spec"];
+    let flag = |name: &str, is: bool| spec[name].as_bool().is_none_or(|wanted| wanted == is);
+    let told = |name: &str, is: &str| spec[name].as_str().is_none_or(|wanted| wanted == is);
+    let addresses = |list: &[Value]| -> BTreeSet<String> {
+        list.iter().filter_map(Value::as_str).map(str::to_lowercase).collect()
+    };
+    let has: BTreeSet<String> = row
+        .alternative_ips
+        .split([';', ',', ' '])
+        .filter(|part| !part.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let applied = row.applied.as_ref().is_some_and(|applied| {
+        spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)
+            && spec["standby"].as_bool().is_none_or(|wanted| applied.standby == wanted)
+    });
+    applied
+        && row.server.eq_ignore_ascii_case(text(object, "/spec/server"))
+        && flag("enabled", row.enabled)
+        && flag("standby", row.standby)
+        && told("description", &row.description)
+        && told("ip", &row.ip)
+        && spec["alternativeIPs"].as_array().is_none_or(|wanted| addresses(wanted) == has)
+}

@@ -1,0 +1,64 @@
+//! The operator's processes: the product as it is, but for the controller, which does not replay.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use ras_operator::admin::Probes;
+use ras_operator::cli::{Cli, Command, RunArgs};
+use ras_operator::clock::Clock;
+use ras_operator::metrics::Metrics;
+use ras_operator::runtime::{Operator, Outside, RunError};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::Line;
+use crate::world::World;
+use crate::{api_line, clock, farm_line, queue};
+
+/// A process that runs, or has ended.
+pub struct Process {
+    pub line: Arc<Line>,
+    stop: CancellationToken,
+    pub task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Process {
+    /// Starts the process with this number.
+    pub fn start(world: &Arc<World>, number: usize) -> Self {
+        world.network.say(&format!("process {number} starts"));
+        let line = Arc::new(Line::new(Arc::clone(&world.network)));
+        let stop = CancellationToken::new();
+        let outside = Outside {
+            kubernetes: api_line::client(world, &line),
+            connector: farm_line::connector(world, &line),
+            clock: Clock::new(clock::operators),
+            identity: format!("process-{number}"),
+        };
+        let (stopped, elects) = (stop.clone(), world.setting.elects);
+        let task = tokio::spawn(async move {
+            let args = RunArgs { leader_elect: elects, ..arguments() };
+            let operator = Operator::new(outside, &args, Metrics::new("0", "0"), stopped);
+            operator.run(&args, &Probes::default(), queue::control).await
+        });
+        Self { line, stop, task }
+    }
+
+    /// SIGKILL: nothing of it is sent any more; what was sent goes on.
+    pub fn kill(&self) {
+        self.line.cut();
+        self.task.abort();
+    }
+
+    /// SIGTERM.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+fn arguments() -> RunArgs {
+    let cli = Cli::try_parse_from(["ras-operator", "run", "--allowed-farm-hosts", "*.test"]);
+    match cli.unwrap().command {
+        Command::Run(args) => args,
+        Command::Crds(_) => unreachable!("the command is run"),
+    }
+}

@@ -1,0 +1,142 @@
+//! One run: a world, a script of what happens in it, and the way to rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::network::{Network, Point, Strike};
+use crate::process::Process;
+use crate::seeds::Outcome;
+use crate::world::{NAMESPACE, Setting, World};
+
+/// A world and the processes that work on it.
+pub struct Run {
+    pub world: Arc<World>,
+    processes: Vec<Process>,
+    started: usize,
+}
+
+impl Run {
+    /// Begins.
+    pub fn begin(setting: Setting, random: fastrand::Rng, strikes: BTreeMap<Point, Strike>) -> Self {
+        clock::start();
+        fastrand::seed(random.clone().u64(..));
+        let world = World::new(setting, Network::new(random, strikes));
+        let started = world.setting.replicas;
+        let processes = (1..=started).map(|number| Process::start(&world, number)).collect();
+        Self { world, processes, started }
+    }
+
+    /// Lets time pass. Meanwhile processes that end are replaced, and strikes are carried out.
+    pub async fn rest(&mut self, span: Duration) {
+        let until = Instant::now() + span;
+        loop {
+            let network = Arc::clone(&self.world.network);
+            let tasks = self.processes.iter_mut().map(|process| &mut process.task);
+            tokio::select! {
+                biased;
+                () = network.struck.notified() => self.strike().await,
+                (ended, index, _) = futures::future::select_all(tasks) => {
+                    let ended = ended.map(|ended| ended.map_err(|error| error.to_string()));
+                    network.say(&format!("a process ended: {ended:?}"));
+                    self.restart(index, Duration::from_millis(network.below(3_000))).await;
+                }
+                () = tokio::time::sleep_until(until) => return,
+            }
+        }
+    }
+
+    /// The end: what was wrong on the way, and what is wrong now.
+    pub fn end(self, mut wrong: Vec<String>) -> Outcome {
+        self.processes.iter().for_each(Process::kill);
+        let mut oracle = self.world.oracle.lock();
+        if wrong.is_empty() {
+            oracle.rest();
+        }
+        wrong.append(&mut oracle.wrong);
+        let calls = self.world.network.calls();
+        self.world.network.with_trace(|trace| Outcome {
+            wrong,
+            lines: trace.lines().to_vec(),
+            hash: trace.hash(),
+            faults: trace.faults().clone(),
+            calls,
+        })
+    }
+
+    async fn strike(&mut self) {
+        for strike in self.world.network.take_due() {
+            match strike {
+                Strike::Crash => {
+                    let struck = self.processes.iter().position(|process| !process.line.is_open());
+                    self.crash(struck.unwrap_or_default()).await;
+                }
+                Strike::Sleep(span) => self.sleep(span).await,
+            }
+        }
+    }
+
+    /// One of the processes.
+    pub fn any(&self) -> usize {
+        usize::try_from(self.world.network.below(self.processes.len() as u64)).unwrap_or_default()
+    }
+
+    /// Kills a process, and starts another one a little later.
+    pub async fn crash(&mut self, index: usize) {
+        self.processes[index].kill();
+        let pause =
+            [50, 1_000, 5_000, 30_000][usize::try_from(self.world.network.below(4)).unwrap_or_default()];
+        self.restart(index, Duration::from_millis(pause)).await;
+    }
+
+    /// Ends a process in good order, and starts another one.
+    pub async fn renew(&mut self, index: usize) {
+        self.processes[index].stop();
+        drop((&mut self.processes[index].task).await);
+        self.restart(index, Duration::from_millis(100)).await;
+    }
+
+    /// One of the processes does not reach the API server any more, or all do again.
+    pub fn isolate(&self, index: Option<usize>) {
+        for (place, process) in self.processes.iter().enumerate() {
+            process.line.isolate(index == Some(place));
+        }
+    }
+
+    async fn restart(&mut self, index: usize, pause: Duration) {
+        self.processes[index].kill();
+        tokio::time::sleep(pause).await;
+        self.started += 1;
+        self.processes[index] = Process::start(&self.world, self.started);
+    }
+
+    /// The machine sleeps. What is on its way arrives before it wakes up, and no timer has run.
+    pub async fn sleep(&mut self, span: Duration) {
+        self.world.network.say(&format!("the machine sleeps for {span:?}"));
+        self.world.network.hurry.notify_waiters();
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        clock::sleep_machine(span);
+        for farm in &self.world.farms {
+            farm.advance_clock(jiff::SignedDuration::try_from(span).unwrap());
+        }
+    }
+}
+
+/// A broker object.
+pub fn broker(object: &str, farm: usize, server: &str, spec: &Value) -> Value {
+    let mut manifest = json!({
+        "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBroker",
+        "metadata": {"name": object, "namespace": NAMESPACE},
+        "spec": {"farmRef": {"name": format!("farm-{farm}")}, "server": server},
+    });
+    for (name, value) in spec.as_object().cloned().unwrap_or_default() {
+        manifest["spec"][name] = value;
+    }
+    manifest
+}

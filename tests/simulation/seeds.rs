@@ -1,0 +1,150 @@
+//! Runs by seed: some hundreds in each test run, as many as one likes by hand.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::fate;
+use crate::run::Run;
+use crate::scenario::Scenario;
+use crate::settling::{clean, settle};
+use crate::step::Stage;
+
+/// Seeds of a usual test run.
+const USUAL: u64 = 300;
+
+/// What came of a run.
+pub struct Outcome {
+    pub wrong: Vec<String>,
+    pub lines: Vec<String>,
+    pub hash: u64,
+    pub faults: BTreeMap<String, u64>,
+    pub calls: usize,
+}
+
+/// Plays the scenario of a seed.
+pub fn play(seed: u64) -> Outcome {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let scenario = Scenario::of(&mut random);
+    in_runtime(async move {
+        let mut run = Run::begin(scenario.setting, random, BTreeMap::new());
+        let mut stage = Stage::new(scenario.brokers, &run.world);
+        for (pause, step) in &scenario.script {
+            run.rest(*pause).await;
+            stage.play(&mut run, step).await;
+        }
+        run.rest(Duration::from_secs(5)).await;
+        stage.calm(&run);
+        let mut wrong = settle(&mut run).await;
+        if wrong.is_empty() {
+            wrong = clean(&mut run).await;
+        }
+        run.end(wrong)
+    })
+}
+
+/// Runs a future in virtual time, which passes only when nothing else can be done.
+pub fn in_runtime<T>(run: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap().block_on(run)
+}
+
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Whether everything is to be explored that can be.
+pub fn is_full() -> bool {
+    std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full")
+}
+
+/// Does all jobs, on as many threads as there are cores.
+pub fn in_parallel<T: Sync>(jobs: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(job);
+                }
+            });
+        }
+    });
+}
+
+/// The seeds of this test run.
+fn seeds() -> Vec<u64> {
+    if let Some(seed) = number("RAS_OPERATOR_SEED") {
+        return vec![seed];
+    }
+    let count = number("RAS_OPERATOR_SEEDS").unwrap_or_else(|| if is_full() { 2_000 } else { USUAL });
+    let base = number("RAS_OPERATOR_SEED_BASE").unwrap_or(1);
+    (base..base + count).collect()
+}
+
+/// Every accident that a run may have: a usual number of seeds has each of them.
+fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
+    let steps = "Create Twin Edit Delete Recreate ForceOrphan Strip ForgeId LoseStatus Backup Restore FarmSpec \
+                 RotateSecret WrongSecret DeleteSecret PersonAdds PersonEdits PersonDeletes PersonEditsElsewhere \
+                 PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
+                 Guid EndSessions CutWatches ExpireWatches";
+    let steps = steps.split_whitespace().filter(|step| !faults.contains_key(&format!("step: {step}")));
+    fate::KINDS.iter().copied().filter(|kind| !faults.contains_key(*kind)).chain(steps).collect()
+}
+
+fn failed(seed: u64, wrong: &[String], lines: &[String]) -> String {
+    let wrong = wrong.join("\n  ");
+    let lines = if std::env::var("RAS_OPERATOR_SEED").is_ok() { lines.join("\n") } else { String::new() };
+    format!("{lines}\nseed {seed} (RAS_OPERATOR_SEED={seed} replays it):\n  {wrong}")
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_and_everything_settles() {
+    let seeds = seeds();
+    let (failures, totals) =
+        (Mutex::new(Vec::new()), Mutex::new((BTreeMap::<String, u64>::new(), 0, 0.0_f64)));
+    let began = Instant::now();
+    in_parallel(&seeds, |seed| {
+        let own = Instant::now();
+        match catch_unwind(AssertUnwindSafe(|| play(*seed))) {
+            Ok(outcome) => {
+                if !outcome.wrong.is_empty() {
+                    failures.lock().push((*seed, failed(*seed, &outcome.wrong, &outcome.lines)));
+                }
+                let mut totals = totals.lock();
+                for (kind, count) in outcome.faults {
+                    *totals.0.entry(kind).or_default() += count;
+                }
+                totals.1 += outcome.calls;
+                totals.2 = totals.2.max(own.elapsed().as_secs_f64());
+            }
+            Err(_panicked) => failures.lock().push((*seed, format!("seed {seed} panicked"))),
+        }
+    });
+    let (faults, calls, slowest) = totals.into_inner();
+    println!(
+        "{} seeds, {calls} calls in {:?}, the slowest took {slowest:.2} s; {faults:#?}",
+        seeds.len(),
+        began.elapsed()
+    );
+    if seeds.len() as u64 >= USUAL {
+        assert_eq!(missing(&faults), Vec::<&str>::new(), "accidents that no seed had");
+    }
+    let mut failures = failures.into_inner();
+    failures.sort();
+    let shown: Vec<String> = failures.iter().map(|(_, text)| text.clone()).collect();
+    assert!(failures.is_empty(), "{} of {} seeds failed:\n{}", failures.len(), seeds.len(), shown.join("\n"));
+}
+
+#[test]
+fn a_seed_does_the_same_each_time() {
+    for seed in [3, 4, 5] {
+        let (first, second) = (play(seed), play(seed));
+        let differs = first.lines.iter().zip(&second.lines).position(|(one, other)| one != other);
+        let around = differs.map(|at| (&first.lines[at], &second.lines[at]));
+        assert_eq!(first.hash, second.hash, "seed {seed} differs at line {differs:?}: {around:?}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Once nothing goes wrong any more everything comes to rest, in a state that is right, and stays silent.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::objects::{
+    condition, has_finalizer, is_current, is_going, is_observer, is_true, name, owned_id, summary, text, uid,
+};
+use crate::oracle::matches;
+use crate::run::Run;
+use crate::step::delete;
+use crate::world::{NAMESPACE, World};
+
+/// Longer than any pause that ends by itself: the logon limit has the longest.
+const BOUND: Duration = Duration::from_mins(20);
+/// Nothing was written for so long: longer than a quarantine, and than any pause of a breaker.
+const QUIET: Duration = Duration::from_secs(130);
+
+/// Waits until everything is as it should be, and then that nothing is written; answers what is wrong.
+pub async fn settle(run: &mut Run) -> Vec<String> {
+    let until = clock::elapsed() + BOUND;
+    loop {
+        let wrong = unsettled(&run.world);
+        if wrong.is_empty() {
+            break;
+        }
+        if clock::elapsed() > until {
+            return wrong.into_iter().map(|what| format!("it does not settle: {what}")).collect();
+        }
+        run.rest(Duration::from_secs(5)).await;
+    }
+    silence(run).await
+}
+
+async fn silence(run: &mut Run) -> Vec<String> {
+    // What was on its way may still arrive, and is told.
+    run.rest(QUIET).await;
+    let before = run.world.network.writes();
+    run.rest(run.world.setting.period * 2 + Duration::from_secs(5)).await;
+    let after = run.world.network.writes();
+    let mut wrong: Vec<String> =
+        unsettled(&run.world).into_iter().map(|what| format!("it settled and unsettled: {what}")).collect();
+    if before != after {
+        wrong.push(format!("{} writes while everything was at rest", after - before));
+    }
+    wrong
+}
+
+/// Deletes everything, permits it, and waits until it is gone.
+pub async fn clean(run: &mut Run) -> Vec<String> {
+    run.world.network.say("clean");
+    for object in run.world.brokers() {
+        delete(&run.world, name(&object));
+    }
+    let until = clock::elapsed() + BOUND;
+    loop {
+        // Covers the deletions that were made before it.
+        let permitted = (clock::world() + Duration::from_hours(2)).to_string();
+        for place in 0..run.world.setting.farms {
+            let patch =
+                json!({"metadata": {"annotations": {"ras-operator.dev/allow-mass-deletion": permitted}}});
+            run.world
+                .person("permit", run.world.api.patch("RasFarm", NAMESPACE, &format!("farm-{place}"), patch));
+        }
+        let left: Vec<String> =
+            run.world.brokers().iter().filter(|object| !is_held(&run.world, object)).map(summary).collect();
+        if left.is_empty() {
+            run.rest(Duration::from_secs(40)).await;
+            return Vec::new();
+        }
+        if clock::elapsed() > until {
+            return left.into_iter().map(|what| format!("its deletion does not end: {what}")).collect();
+        }
+        run.rest(Duration::from_secs(20)).await;
+    }
+}
+
+/// Whether a deletion waits for a person, and rightly.
+fn is_held(world: &World, object: &Value) -> bool {
+    let Some(("True", "AvailabilityGuard")) = condition(object, "DeletionHeld") else { return false };
+    let rows = world.farms[farm_of(object)].brokers();
+    let row = rows.iter().find(|row| Some(row.id) == owned_id(object));
+    row.is_some_and(|row| {
+        let mut others = rows.iter().filter(|other| other.id != row.id && other.site_id == row.site_id);
+        row.is_primary() || !others.any(|other| other.enabled && !other.marked_for_deletion)
+    })
+}
+
+fn farm_of(object: &Value) -> usize {
+    text(object, "/spec/farmRef/name").trim_start_matches("farm-").parse().unwrap_or_default()
+}
+
+/// What is not at rest, or rests wrongly.
+fn unsettled(world: &World) -> Vec<String> {
+    let objects = world.brokers();
+    let mut wrong: Vec<String> = objects
+        .iter()
+        .filter_map(|object| Some(format!("{}: {}", verdict(world, &objects, object)?, summary(object))))
+        .collect();
+    for (place, farm) in world.farms.iter().enumerate() {
+        if farm.is_pending() {
+            wrong.push(format!("farm {place} has pending changes"));
+        }
+    }
+    wrong
+}
+
+/// Whether two objects may mean one machine.
+fn may_be_same_machine(one: &Value, other: &Value) -> bool {
+    let same =
+        |path: &str| !text(one, path).is_empty() && text(one, path).eq_ignore_ascii_case(text(other, path));
+    same("/spec/server") || same("/spec/ip")
+}
+
+/// What is wrong with an object.
+fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static str> {
+    if is_going(object) {
+        let is_breaker = matches!(condition(object, "DeletionHeld"), Some(("True", "MassDeletionBreaker")));
+        return (!is_breaker && !is_held(world, object)).then_some("its deletion has not ended");
+    }
+    if !is_current(object) {
+        return Some("its status is not about its spec");
+    }
+    if is_observer(object) {
+        return has_finalizer(object).then_some("an observer with a finalizer");
+    }
+    let farm = farm_of(object);
+    let server = text(object, "/spec/server");
+    let row = world.farms[farm].broker_named(server);
+    if is_true(object, "Ready") {
+        let row = row.filter(|row| Some(row.id) == owned_id(object));
+        return (!row.is_some_and(|row| matches(object, &row))).then_some("ready and not as the farm has it");
+    }
+    let oracle = world.oracle.lock();
+    let is_undone = condition(object, "Synced") == Some(("False", "ReconcileError"));
+    if is_undone && row.as_ref().is_some_and(|row| oracle.was_edited(farm, row.id)) {
+        // An edit between our PUT and the list after its Apply looks like a farm that takes the value for another.
+        return None;
+    }
+    let Some(("True", reason)) = condition(object, "Stalled") else {
+        return Some("neither ready nor stalled");
+    };
+    let is_right = match reason {
+        "AlreadyExists" => row.is_some_and(|row| !oracle.must_know(uid(object), farm, row.id)),
+        "ResourceConflict" => {
+            objects.iter().any(|other| uid(other) != uid(object) && may_be_same_machine(object, other))
+                || world.farms[farm].brokers().iter().any(|row| row.ip == text(object, "/spec/ip"))
+        }
+        "ExternallyDeleted" => oracle.was_removed(farm, object),
+        "NotFound" => row.is_none() && text(object, "/spec/adoptionPolicy") == "Required",
+        _ => false,
+    };
+    (!is_right).then_some("stalled without a reason")
+}

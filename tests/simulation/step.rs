@@ -1,0 +1,292 @@
+//! What happens in a run beside the operator's own work: users, persons at the farm, and the world.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "a step that nobody plays ends the run")]
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use ras_operator::simulator::{Account, Edit, NewRow, Rights};
+use serde_json::{Value, json};
+
+use crate::api_server::{Revision, Snapshot};
+use crate::clock;
+use crate::fate::Weather;
+use crate::objects::{FORCE_ORPHAN, name, uid};
+use crate::run::{Run, broker};
+use crate::world::{ACCOUNT, NAMESPACE, PASSWORD, World};
+
+/// One thing that happens. Brokers are named by their number in the scenario.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Create(usize),
+    /// A second object for the server of another one.
+    Twin(usize, &'static str),
+    Edit(usize, Value),
+    Delete(usize),
+    /// Deleted, and created again at once.
+    Recreate(usize),
+    ForceOrphan(usize),
+    Strip(usize),
+    /// Somebody writes another broker's id into status.
+    ForgeId(usize),
+    LoseStatus(usize),
+    Backup,
+    Restore,
+    FarmSpec(usize, Value),
+    RotateSecret(usize),
+    WrongSecret(usize),
+    DeleteSecret(usize),
+    PersonAdds(usize),
+    PersonEdits(usize, Edit),
+    PersonDeletes(usize),
+    PersonEditsElsewhere(usize),
+    PersonApplies(usize),
+    PersonLocks(usize),
+    PrimaryMoves(usize),
+    Crash,
+    Terminate,
+    /// A process is cut off from the API server, or all reach it again.
+    Isolate(bool),
+    Sleep(Duration),
+    WallClock(SignedDuration),
+    FarmClock(usize, SignedDuration),
+    Weather(Weather),
+    Guid(usize, bool),
+    EndSessions(usize),
+    CutWatches,
+    ExpireWatches,
+}
+
+impl Step {
+    /// Under which name it is counted.
+    pub fn kind(&self) -> String {
+        let told = format!("{self:?}");
+        format!("step: {}", told.split('(').next().unwrap_or_default())
+    }
+}
+
+/// An object of the scenario.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub name: String,
+    pub farm: usize,
+    pub server: String,
+    pub spec: Value,
+}
+
+/// What is kept while a script is played.
+#[derive(Default)]
+pub struct Stage {
+    pub brokers: Vec<Planned>,
+    pub backup: Option<Snapshot>,
+    guids: Vec<String>,
+    passwords: u32,
+}
+
+impl Stage {
+    /// The stage of these brokers.
+    pub fn new(brokers: Vec<Planned>, world: &World) -> Self {
+        let guids = world.farms.iter().map(ras_operator::simulator::FarmHandle::guid).collect();
+        Self { brokers, backup: None, guids, passwords: 0 }
+    }
+
+    /// Plays a step.
+    pub async fn play(&mut self, run: &mut Run, step: &Step) {
+        let (kind, on) = (step.kind(), format!("{step:?}"));
+        run.world.network.fault(&kind, &on);
+        match step {
+            Step::Crash => run.crash(run.any()).await,
+            Step::Terminate => run.renew(run.any()).await,
+            Step::Isolate(one) => run.isolate(one.then(|| run.any())),
+            Step::Sleep(span) => run.sleep(*span).await,
+            Step::WallClock(by) => clock::set_wall_off(*by),
+            Step::Weather(weather) => run.world.network.set_weather(*weather),
+            Step::CutWatches => run.world.api.cut_watches(),
+            Step::ExpireWatches => run.world.api.expire_watches(),
+            Step::Backup => self.backup = Some(run.world.api.snapshot()),
+            Step::Restore => self.restore(&run.world),
+            _ => self.act(&run.world, step),
+        }
+    }
+
+    /// What people do.
+    fn act(&mut self, world: &World, step: &Step) {
+        match step {
+            Step::RotateSecret(farm) => self.rotate(world, *farm),
+            Step::WrongSecret(farm) => world.set_secret(*farm, Some("wrong")),
+            Step::DeleteSecret(farm) => world.set_secret(*farm, None),
+            Step::FarmSpec(farm, patch) => {
+                let farm = format!("farm-{farm}");
+                world.person("edit", world.api.patch("RasFarm", NAMESPACE, &farm, patch.clone()));
+            }
+            Step::Guid(farm, is_other) => {
+                let guid = if *is_other { "0ther" } else { &self.guids[*farm] };
+                world.farms[*farm].set_guid(guid);
+            }
+            Step::EndSessions(farm) => world.farms[*farm].end_sessions(),
+            Step::FarmClock(farm, by) => world.farms[*farm].advance_clock(*by),
+            Step::PersonEditsElsewhere(farm) => {
+                let edit = Edit {
+                    description: Some(format!("{}", clock::elapsed().as_millis())),
+                    ..Edit::default()
+                };
+                drop(world.farms[*farm].edit(2, edit));
+                world.look(*farm);
+            }
+            Step::PersonApplies(farm) => {
+                world.farms[*farm].apply_as_person("console");
+                world.look(*farm);
+            }
+            Step::PrimaryMoves(farm) => {
+                let secondary =
+                    world.farms[*farm].broker(2).filter(|row| !row.is_primary()).map_or(1, |row| row.id);
+                drop(world.farms[*farm].swap_primary("console", secondary));
+                world.look(*farm);
+            }
+            Step::PersonAdds(broker) | Step::PersonDeletes(broker) | Step::PersonLocks(broker) => {
+                let planned = self.brokers[*broker].clone();
+                at_console(world, step, &planned);
+            }
+            Step::PersonEdits(broker, edit) => {
+                let planned = &self.brokers[*broker];
+                let farm = &world.farms[planned.farm];
+                if let Some(row) = farm.broker_named(&planned.server) {
+                    drop(farm.edit(row.id, edit.clone()));
+                    world.oracle.lock().edited(planned.farm, row.id);
+                    world.look(planned.farm);
+                }
+            }
+            _ => self.of_object(world, step),
+        }
+    }
+
+    /// What users do to broker objects.
+    fn of_object(&self, world: &World, step: &Step) {
+        let api = &world.api;
+        match step {
+            Step::Create(number) => create(world, &self.brokers[*number]),
+            Step::Twin(number, twin) => {
+                let planned = Planned { name: (*twin).to_owned(), ..self.brokers[*number].clone() };
+                create(world, &Planned { server: planned.server.to_uppercase(), ..planned });
+            }
+            Step::Edit(number, patch) => {
+                let patch = json!({"spec": patch});
+                world.person("edit", api.patch("RasBroker", NAMESPACE, &self.brokers[*number].name, patch));
+            }
+            Step::Delete(number) => delete(world, &self.brokers[*number].name),
+            Step::Recreate(number) => {
+                delete(world, &self.brokers[*number].name);
+                create(world, &self.brokers[*number]);
+            }
+            Step::ForceOrphan(number) => {
+                let patch = json!({"metadata": {"annotations": {FORCE_ORPHAN: "true"}}});
+                world.person(
+                    "annotate",
+                    api.patch("RasBroker", NAMESPACE, &self.brokers[*number].name, patch),
+                );
+                delete(world, &self.brokers[*number].name);
+            }
+            Step::Strip(number) => {
+                world.person("strip", api.strip("RasBroker", NAMESPACE, &self.brokers[*number].name));
+            }
+            Step::ForgeId(number) => {
+                let status = json!({"id": 1 + i64::try_from(*number).unwrap_or_default() % 3});
+                let name = &self.brokers[*number].name;
+                world.person("forge", api.patch_status("RasBroker", NAMESPACE, name, &status));
+            }
+            Step::LoseStatus(number) => {
+                let status = json!({"id": null, "origin": null, "siteId": null, "farmGUID": null, "observed": null,
+                    "conditions": null, "role": null, "agent": null});
+                let name = &self.brokers[*number].name;
+                world.person("lose status of", api.patch_status("RasBroker", NAMESPACE, name, &status));
+            }
+            other => unreachable!("{other:?} is played elsewhere"),
+        }
+    }
+
+    fn rotate(&mut self, world: &World, farm: usize) {
+        self.passwords += 1;
+        let password = format!("{PASSWORD} {}", self.passwords);
+        world.farms[farm].set_account(account(&password));
+        world.set_secret(farm, Some(&password));
+    }
+
+    fn restore(&self, world: &World) {
+        let Some(backup) = &self.backup else { return };
+        let before = world.brokers();
+        world.api.restore(backup, Revision::Raised);
+        let after = world.brokers();
+        let mut oracle = world.oracle.lock();
+        let lost: Vec<&str> =
+            before.iter().map(uid).filter(|key| !after.iter().any(|object| uid(object) == *key)).collect();
+        oracle.restored(&lost, &after);
+    }
+
+    /// Everything that stands in the way of rest is taken away; what users want stays.
+    pub fn calm(&mut self, run: &Run) {
+        run.isolate(None);
+        let world = &run.world;
+        world.network.say("calm");
+        world.network.set_weather(Weather { timeout: world.setting.timeout, ..Weather::default() });
+        for (place, farm) in world.farms.iter().enumerate() {
+            farm.clear_faults();
+            farm.set_guid(&self.guids[place]);
+            for row in farm.brokers() {
+                farm.unlock_broker(row.id);
+            }
+            self.rotate(world, place);
+            let resumed = json!({"spec": {"suspend": false}});
+            world.person("resume", world.api.patch("RasFarm", NAMESPACE, &format!("farm-{place}"), resumed));
+            farm.apply_as_person("console");
+            world.look(place);
+        }
+        for object in world.brokers() {
+            if object["spec"]["suspend"] == true {
+                let patch = json!({"spec": {"suspend": false}});
+                world.person("resume", world.api.patch("RasBroker", NAMESPACE, name(&object), patch));
+            }
+        }
+    }
+}
+
+fn create(world: &World, planned: &Planned) {
+    let Planned { name, farm, server, spec } = planned;
+    world.person("create", world.api.create(broker(name, *farm, server, spec)));
+}
+
+/// Deletes an object; without a finalizer it is gone at once.
+pub fn delete(world: &World, name: &str) {
+    let Some(before) = world.api.get("RasBroker", NAMESPACE, name) else { return };
+    match world.api.delete("RasBroker", NAMESPACE, name) {
+        Ok(going) if going["kind"] == "RasBroker" => world.person("delete", Ok(going)),
+        Ok(_gone) => {
+            world.network.say(&format!("person: delete {name}, gone at once"));
+            world.oracle.lock().lost(uid(&before));
+        }
+        Err(refusal) => world.person("delete", Err(refusal)),
+    }
+}
+
+fn at_console(world: &World, step: &Step, planned: &Planned) {
+    let farm = &world.farms[planned.farm];
+    let row = farm.broker_named(&planned.server);
+    match (step, row) {
+        (Step::PersonAdds(_), None) => {
+            let row = NewRow { server: planned.server.clone(), ..NewRow::default() };
+            drop(farm.add_broker(&row));
+        }
+        (Step::PersonDeletes(_), Some(row))
+            if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
+        {
+            farm.apply_as_person("console");
+            world.oracle.lock().removed(planned.farm, row.id);
+        }
+        (Step::PersonLocks(_), Some(row)) => farm.lock_broker("console", row.id),
+        _ => {}
+    }
+    world.look(planned.farm);
+}
+
+fn account(password: &str) -> Account {
+    Account { username: ACCOUNT.to_owned(), password: password.to_owned(), rights: Rights::Root }
+}

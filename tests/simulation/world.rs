@@ -1,0 +1,203 @@
+//! The world of one run: an API server, farms, the network between them and the operator, and an oracle that sees all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ras_operator::simulator::{Account, FarmConfig, FarmHandle, Rights, SecondaryEndpoint, SiteConfig};
+use ras_operator::simulator::{BrokerConfig, ClockConfig};
+use serde_json::{Value, json};
+
+use crate::api_server::ApiServer;
+use crate::clock;
+use crate::network::{Call, Network};
+use crate::objects::{name, uid};
+use crate::oracle::Oracle;
+
+pub const NAMESPACE: &str = "default";
+/// The account of the operator; persons have names of their own.
+pub const ACCOUNT: &str = "svc-operator";
+pub const PASSWORD: &str = "correct horse battery";
+
+/// How a run's farms and their objects are.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub farms: usize,
+    pub period: Duration,
+    pub timeout: Duration,
+    pub mode: &'static str,
+    /// Rows that a person made before.
+    pub old: usize,
+    /// The most deletions in a window that go by themselves.
+    pub threshold: u64,
+    /// Whether processes need the Lease.
+    pub elects: bool,
+    /// How many processes there are at a time.
+    pub replicas: usize,
+}
+
+/// The world.
+pub struct World {
+    pub api: ApiServer,
+    pub farms: Vec<FarmHandle>,
+    pub network: Arc<Network>,
+    pub oracle: Mutex<Oracle>,
+    pub setting: Setting,
+}
+
+impl World {
+    /// A world with its farms, their Secrets and their objects, and no broker object.
+    pub fn new(setting: Setting, network: Network) -> Arc<Self> {
+        let api = ApiServer::new(clock::world);
+        let farms = (0..setting.farms).map(|place| farm(&setting, place)).collect();
+        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout, ACCOUNT));
+        let world = Self { api, farms, network: Arc::new(network), oracle, setting };
+        for place in 0..world.setting.farms {
+            world.look(place);
+            world.api.create(Self::secret(place, PASSWORD)).unwrap();
+            world.api.create(world.farm_object(place)).unwrap();
+        }
+        Arc::new(world)
+    }
+
+    /// The Secret of a farm.
+    pub fn secret(place: usize, password: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
+            "stringData": {"username": ACCOUNT, "password": password},
+        })
+    }
+
+    fn farm_object(&self, place: usize) -> Value {
+        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _, replicas: _ } =
+            &self.setting;
+        json!({
+            "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
+            "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
+            "spec": {
+                "endpoint": format!("https://farm-{place}.test"),
+                "fallbackEndpoints": [format!("https://farm-{place}-b.test")],
+                "credentialsSecretRef": {"name": format!("farm-{place}")},
+                "tls": {"pinnedSha256": ["ab".repeat(32)]},
+                "resyncPeriod": format!("{}s", period.as_secs()),
+                "requestTimeout": format!("{}s", timeout.as_secs()),
+                "rateLimit": {"requests": 100, "window": "10s"},
+                "apply": {"mode": mode},
+                "deletionProtection": {"threshold": threshold, "window": "1m"},
+            },
+        })
+    }
+
+    /// A person writes a farm's Secret, or takes it away.
+    pub fn set_secret(&self, place: usize, password: Option<&str>) {
+        let name = format!("farm-{place}");
+        let there = self.api.get("Secret", NAMESPACE, &name).is_some();
+        let answer = match password {
+            None => self.api.delete("Secret", NAMESPACE, &name),
+            Some(password) if there => self.api.replace(Self::secret(place, password)),
+            Some(password) => self.api.create(Self::secret(place, password)),
+        };
+        self.person("secret", answer);
+    }
+
+    /// The farm and endpoint behind a host.
+    pub fn place_of(host: &str) -> (usize, usize) {
+        let label = host.split('.').next().unwrap_or_default();
+        let mut parts = label.split('-').skip(1);
+        let place = parts.next().and_then(|place| place.parse().ok()).unwrap_or_default();
+        (place, usize::from(parts.next().is_some()))
+    }
+
+    /// The oracle looks at a farm.
+    pub fn look(&self, place: usize) {
+        self.oracle.lock().look(place, self.farms[place].brokers());
+    }
+
+    /// A call is about to reach a farm.
+    pub fn before_call(&self, place: usize, call: &Call, post: Option<(&str, &str)>) {
+        let mut oracle = self.oracle.lock();
+        if let Some((server, maker)) = post {
+            oracle.posted(place, server, maker);
+        }
+        let id = call.path.split(['/', '?']).nth(3).and_then(|id| id.parse().ok());
+        match (call.method.as_str(), id) {
+            ("PUT" | "DELETE", Some(id)) if call.path.starts_with("/api/Broker/") => {
+                oracle.written(place, &call.method, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call has reached a farm.
+    pub fn after_call(&self, place: usize) {
+        self.look(place);
+    }
+
+    /// A write of the operator has reached the API server.
+    pub fn after_write(&self, call: &Call, status: u16, body: &[u8]) {
+        if !call.is_write() {
+            return;
+        }
+        self.network.say(&format!("  {status} {}", told(call, body)));
+        if status < 300 && call.path.contains("/rasbrokers/") {
+            let object: Value = serde_json::from_slice(body).unwrap_or_default();
+            self.oracle.lock().saw(&object, true);
+        }
+    }
+
+    /// A person does something to a broker object.
+    pub fn person(&self, what: &str, answer: Result<Value, crate::api_server::Refusal>) {
+        match answer {
+            Ok(object) => {
+                self.network.say(&format!("person: {what} {}", name(&object)));
+                if object["kind"] == "RasBroker" {
+                    self.oracle.lock().saw(&object, false);
+                    if self.api.get("RasBroker", NAMESPACE, name(&object)).is_none() {
+                        self.oracle.lock().lost(uid(&object));
+                    }
+                }
+            }
+            Err(refusal) => self.network.say(&format!("person: {what}: refused, {}", refusal.message)),
+        }
+    }
+
+    /// All broker objects.
+    pub fn brokers(&self) -> Vec<Value> {
+        self.api.list("RasBroker")
+    }
+}
+
+/// What a write made, in a line that is the same in each run.
+fn told(call: &Call, body: &[u8]) -> String {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    match object["kind"].as_str() {
+        Some("RasBroker") if call.path.contains("/status") => crate::objects::summary(&object),
+        Some("RasBroker") => format!("{} {}", name(&object), object["metadata"]["annotations"]),
+        Some("Event") => format!("{} {}", object["reason"], object["note"]),
+        Some("Status") => object["message"].to_string(),
+        _ => String::new(),
+    }
+}
+
+fn farm(setting: &Setting, place: usize) -> FarmHandle {
+    let account = |name: &str, password: &str| Account {
+        username: name.to_owned(),
+        password: password.to_owned(),
+        rights: Rights::Root,
+    };
+    let primary = BrokerConfig::new(&format!("primary.farm-{place}.test"));
+    let second = BrokerConfig::new(&format!("second.farm-{place}.test"));
+    let old = (0..setting.old).map(|number| BrokerConfig::new(&format!("old-{number}.corp.test")));
+    let brokers = [primary, second].into_iter().chain(old).collect();
+    let config = FarmConfig {
+        name: format!("Farm {place}"),
+        accounts: vec![account("administrator", "unused"), account(ACCOUNT, PASSWORD)],
+        sites: vec![SiteConfig { id: 1, name: "Site".to_owned(), brokers }],
+        secondary_endpoints: vec![SecondaryEndpoint { server: format!("second.farm-{place}.test"), port: 0 }],
+        rate_limit: None,
+        clock: ClockConfig { start: Some(clock::world()), frozen: false },
+        ..FarmConfig::default()
+    };
+    FarmHandle::in_process(&config, place)
+}
