@@ -189,9 +189,11 @@ impl Sites {
         Changes { inherited, ..self.changes.clone() }
     }
 
-    /// A change is let go; whether it is one that others wait for.
+    /// A change is let go; whether it is one that others wait for. One that undoes a raise which is not seen yet takes
+    /// nothing away that counted, but a list that is on its way may still show the raise.
     pub fn begin(&mut self, broker: &ObjectKey, snapshot: &Snapshot, change: Change) -> bool {
-        let lowers = self.changes.lowers(snapshot, &change);
+        let shown = snapshot.row(change.id).map(|row| Service::of(row)).unwrap_or_default();
+        let lowers = change.to < shown;
         if lowers {
             self.note(broker, change, change.to, true);
         }

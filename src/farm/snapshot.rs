@@ -39,6 +39,8 @@ pub struct Snapshot {
     lists: u32,
     /// When the list was asked for, on the clock that counts suspend.
     pub listed_at: Duration,
+    /// When the list before it was asked for.
+    pub listed_before: Duration,
     /// The farm's own clock when it answered, where it said.
     pub farm_time: Option<Timestamp>,
 }
@@ -52,6 +54,7 @@ impl Snapshot {
             agents: self.agents.clone(),
             lists: self.lists.saturating_add(1),
             listed_at,
+            listed_before: self.listed_at,
             farm_time,
             ..Self::default()
         };

@@ -4,10 +4,12 @@ use ras_operator::farm::batch::Due;
 use stateright::{Model, Property};
 
 use crate::facts::{decide, due};
+use crate::reached::reached;
 use crate::scenario::Scenario;
 use crate::settling;
 use crate::world::{
-    Call, Fault, Flow, Gathered, Ghost, Late, LateCall, Listing, Object, Process, Recorded, Row, SLOTS, World,
+    Call, Fault, Flow, Gathered, Ghost, Intended, Late, LateCall, Listing, Made, Object, Process, Recorded,
+    Row, SLOTS, World,
 };
 
 /// A scenario with its budget of faults.
@@ -39,6 +41,7 @@ pub enum Action {
     /// A process that lost its Lease ends.
     Exit(usize),
     DeleteObject(usize),
+    DisableObject(usize),
     /// A fault of one process, at one of its calls.
     Call_(Fault, usize, usize),
     OfProcess(Fault, usize),
@@ -155,17 +158,28 @@ impl Exploration {
         }
     }
 
+    fn may_edit(&self, world: &World) -> bool {
+        !self.scenario.established || world.edits > 0
+    }
+
     fn people(&self, world: &World, actions: &mut Vec<Action>) {
         let left = |fault: Fault| world.budget[fault as usize] > 0;
         for slot in 0..SLOTS {
             match &world.store[slot] {
-                Some(object) if object.deleted.is_none() => actions.push(Action::DeleteObject(slot)),
+                Some(object) if object.deleted.is_none() && self.may_edit(world) => {
+                    actions.push(Action::DeleteObject(slot));
+                }
                 Some(_) => {}
                 None if slot < self.scenario.objects && left(Fault::Recreate) => {
                     actions.push(Action::Recreate(slot));
                 }
                 None => {}
             }
+        }
+        if self.scenario.established && self.may_edit(world) {
+            let may_be = |object: &Object| !object.disabled && object.deleted.is_none();
+            let enabled = (0..SLOTS).filter(|slot| world.store[*slot].as_ref().is_some_and(may_be));
+            actions.extend(enabled.map(Action::DisableObject));
         }
         for slot in 0..SLOTS {
             let asks = world.store[slot].as_ref().is_some_and(|object| !object.orphan);
@@ -184,7 +198,8 @@ impl Exploration {
                 actions.push(Action::Replace(row.id, false));
             }
         }
-        if left(Fault::PersonAdds) {
+        let is_taken = world.rows.iter().any(|row| row.server == self.scenario.servers[0]);
+        if left(Fault::PersonAdds) && !(self.scenario.unique && is_taken) {
             actions.push(Action::Add(self.scenario.servers[0]));
         }
     }
@@ -211,7 +226,7 @@ fn may_apply(process: &Process) -> bool {
 /// Which faults a call can meet.
 fn fits(fault: Fault, call: &Call) -> bool {
     let reads = matches!(call, Call::Read(_) | Call::Gone(_));
-    let changes = matches!(call, Call::Post(_) | Call::Put(_) | Call::Delete(_));
+    let changes = matches!(call, Call::Post(_) | Call::Put(..) | Call::Delete(_));
     match fault {
         Fault::LoseRequest | Fault::Late => !reads,
         Fault::LoseAnswer | Fault::Slow => true,
@@ -225,13 +240,16 @@ fn fits(fault: Fault, call: &Call) -> bool {
 /// A change by a bare id that is on its way hits whatever has the id by then: the size of that gap is documented.
 fn is_written(world: &World, id: u8) -> bool {
     let writes = |call: &Call| match call {
-        Call::Put(other) => *other == id,
+        Call::Put(other, _) => *other == id,
         Call::Delete(row) => row.id == id,
         _ => false,
     };
     let flows = world.processes.iter().flatten().flat_map(|process| process.flows.iter().flatten());
     let late = world.late.iter().any(|late| matches!(&late.call, LateCall::One(call) if writes(call)));
-    late || flows.into_iter().any(|flow| writes(&flow.call))
+    // Between the check and the call, too.
+    let is_checked =
+        |flow: &Flow| matches!(&flow.call, Call::Read(row) if row.id == id && flow.answer.is_some());
+    late || flows.into_iter().any(|flow| writes(&flow.call) || is_checked(flow))
 }
 
 impl Exploration {
@@ -261,12 +279,12 @@ impl Exploration {
             Action::Do(p, slot) => self.carry_out(world, p, slot),
             Action::Read(p, slot) => self.read(world, p, slot),
             Action::List(p) => {
-                let rows = world.rows.clone();
-                world.take_list(p, rows, Vec::new(), 0);
+                let listing = Listing::of(&world.rows);
+                world.take_list(p, listing);
             }
             Action::ReadList(p) => {
-                if let Some(Listing { rows, written, age }) = world.process_at(p).listing.take() {
-                    world.take_list(p, rows, written, age);
+                if let Some(listing) = world.process_at(p).listing.take() {
+                    world.take_list(p, listing);
                 }
             }
             Action::Apply(p) => {
@@ -293,8 +311,14 @@ impl Exploration {
             }
             Action::Exit(p) => world.end(p),
             Action::DeleteObject(slot) => {
+                world.edits = world.edits.saturating_sub(1);
                 let object = world.store[slot].clone().filter(|object| object.finalizer);
                 world.set_object(slot, object.map(|object| Object { deleted: Some(0), ..object }));
+            }
+            Action::DisableObject(slot) => {
+                world.edits = world.edits.saturating_sub(1);
+                let object = world.store[slot].clone();
+                world.set_object(slot, object.map(|object| Object { disabled: true, ..object }));
             }
             Action::Call_(fault, p, slot) => {
                 spend(world, fault);
@@ -398,11 +422,11 @@ fn of_process(world: &mut World, fault: Fault, p: usize) {
     match fault {
         Fault::Crash => {
             world.end(p);
-            world.processes[p] = Some(Process::started(&world.store));
+            world.processes[p] = Some(Process::started(&world.store, world.pending));
         }
         Fault::FailOver => {
             world.process_at(p).may_act = false;
-            world.processes[1 - p] = Some(Process::started(&world.store));
+            world.processes[1 - p] = Some(Process::started(&world.store, world.pending));
         }
         Fault::Stop => world.process_at(p).stopped = true,
         Fault::Lag => world.process_at(p).lagging = true,
@@ -411,22 +435,18 @@ fn of_process(world: &mut World, fault: Fault, p: usize) {
 }
 
 fn of_list(world: &mut World, fault: Fault, p: usize) {
-    let rows = world.rows.clone();
     match fault {
         Fault::LoseAnswer => {
             let process = world.process_at(p);
             process.down = true;
-            process.confirming = 0;
+            let was_confirming = std::mem::take(&mut process.confirming) > 0;
             process.settling = [None; SLOTS];
+            process.inherited &= !was_confirming;
         }
         Fault::Slow => {
-            world.process_at(p).listing = Some(Listing {
-                rows: rows.into_iter().map(|row| Row { owner: None, ..row }).collect(),
-                written: Vec::new(),
-                age: 0,
-            });
+            world.process_at(p).listing = Some(Listing::of(&world.rows));
         }
-        Fault::ShortList => world.take_list(p, Vec::new(), Vec::new(), 0),
+        Fault::ShortList => world.take_list(p, Listing::of(&[])),
         _ => unreachable!("{fault:?} does not happen to a list"),
     }
 }
@@ -482,6 +502,7 @@ impl World {
             deleted: None,
             finalizer: false,
             orphan: false,
+            disabled: false,
             intent: None,
             status: Recorded::default(),
         }
@@ -496,6 +517,7 @@ impl World {
             processes: [None, None],
             late: Vec::new(),
             budget,
+            edits: scenario.edits,
             ghost: Ghost::default(),
             next_made: 0,
             next_uid: 0,
@@ -507,8 +529,26 @@ impl World {
             let row = world.new_row(scenario.servers[0], None);
             world.rows.push(row);
         }
-        world.processes[0] = Some(Process::started(&world.store));
+        if scenario.established {
+            (0..scenario.objects).for_each(|slot| world.establish(scenario, slot));
+        }
+        world.processes[0] = Some(Process::started(&world.store, false));
         world
+    }
+
+    /// An object has long had its broker; the first one's is disabled.
+    fn establish(&mut self, scenario: Scenario, slot: usize) {
+        let Some(mut object) = self.store[slot].clone() else { return };
+        let row = self.new_row(scenario.servers[slot], Some(object.uid));
+        let row = Row { enabled: slot > 0, serves: slot > 0, ..row };
+        let (lost, refused, recreated, replaces) = (false, false, false, None);
+        object.intent = Some(Intended { uid: object.uid, attempt: 1, lost, refused, recreated, replaces });
+        object.finalizer = true;
+        object.status =
+            Recorded { id: Some(row.id), made: Some(row.made), origin: Some(Made::Created), site: true };
+        self.ghost.surplus[usize::from(object.uid)] = 1;
+        self.rows.push(row);
+        self.store[slot] = Some(object);
     }
 
     /// Rows of a uid.
@@ -557,17 +597,10 @@ impl Model for Exploration {
                 world.rows.iter().filter_map(|row| row.owner).all(|uid| world.is_there(uid))
             }),
             Property::always("of two objects on one key one acts", one_acts),
+            Property::always("a site that is served stays served", stays_served),
             Property::always(settling::NAME, settling::settles),
-            Property::sometimes("a broker is there", |_, world: &World| {
-                world.rows.iter().any(|row| row.owner.is_some())
-            }),
-            Property::sometimes("everything is gone again", |_, world: &World| {
-                world.rows.iter().all(|row| row.owner.is_none())
-                    && world.store.iter().all(Option::is_none)
-                    && world.next_made > 0
-            }),
         ];
-        all.into()
+        all.into_iter().chain(reached(self)).collect()
     }
 }
 
@@ -575,6 +608,12 @@ fn one_acts(model: &Exploration, world: &World) -> bool {
     let [first, second] = model.scenario.servers;
     let owned = world.rows.iter().filter(|row| row.owner.is_some());
     first != second || owned.count() <= 1
+}
+
+/// What serves the site by its settings and serves it in the farm; nobody else changes it in this scenario.
+fn stays_served(model: &Exploration, world: &World) -> bool {
+    let serves = |row: &Row| row.serves && row.enabled && !row.marked;
+    !model.scenario.established || world.rows.iter().any(serves)
 }
 
 /// Whether a process would rest on the object in this state, and on what.

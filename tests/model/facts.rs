@@ -2,18 +2,18 @@
 //! product's: `plan`, `settle`, `rival`, `needs_delete`, `Batch`. Decisions are remembered by their inputs, since
 //! many states differ in what one decision does not look at.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ObjectMeta;
-use ras_operator::broker::desired::{Field, Value};
+use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::{Intent, quarantine_of};
 use ras_operator::broker::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, SentUpdate};
-use ras_operator::broker::plan::{FRESH, Plan, Released, Step, plan};
+use ras_operator::broker::plan::{
+    FRESH, Plan, Released, Step, deletion_of, may_raise, plan, raises, site_to_lower, update_of,
+};
 use ras_operator::broker::reconcile::needs_delete;
 use ras_operator::broker::rivals::rival;
 use ras_operator::clock::Now;
@@ -23,13 +23,17 @@ use ras_operator::crd::{
     RasBrokerStatus, annotation, finalizer,
 };
 use ras_operator::farm::batch::{Batch, Due, Pace};
+use ras_operator::farm::service::{Change, Kind, Service, Sites};
 use ras_operator::farm::snapshot::Snapshot;
 use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage, Unapplied};
+use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 
+use crate::memo::Memo;
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Gathered, Id, Intended, Listed, Made, Object, Recorded, Remembered, Row, SLOTS, Todo, Uid, Written,
+    Changed, Gathered, Id, Intended, Listed, Lowers, Made, Object, Recorded, Remembered, Row, SLOTS, Todo,
+    Written,
 };
 
 /// One tick is longer than the send deadline, so that whoever sleeps through one is too late.
@@ -67,7 +71,11 @@ pub struct Look {
     pub memory: Remembered,
     pub unapplied: Option<Written>,
     pub other_deleted: bool,
+    pub other_memory: Remembered,
+    pub other_unapplied: Option<Written>,
     pub sent: u8,
+    pub inherited: bool,
+    pub changes: Vec<Changed>,
 }
 
 /// What was decided.
@@ -84,18 +92,16 @@ pub struct Decision {
     pub waits: bool,
 }
 
-thread_local! {
-    static DECIDED: RefCell<HashMap<(Scenario, Look), Decision>> = RefCell::new(HashMap::new());
-}
+static DECIDED: Memo<(Scenario, Look), Decision> = Memo::new();
 
 /// The product's decision on this view.
 pub fn decide(scenario: Scenario, look: &Look) -> Decision {
     let key = (scenario, look.clone());
-    if let Some(known) = DECIDED.with_borrow(|decided| decided.get(&key).cloned()) {
+    if let Some(known) = DECIDED.get(&key) {
         return known;
     }
     let decision = decide_anew(scenario, look);
-    DECIDED.with_borrow_mut(|decided| decided.insert(key, decision.clone()));
+    DECIDED.insert(key, decision.clone());
     decision
 }
 
@@ -106,7 +112,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
     let broker = broker(scenario, look.slot, object);
     let facts = ObjectFacts::of(&broker);
     let view = farm_view(scenario, look);
-    let mut memory = memory(&look.memory);
+    let mut memory = memory(&look.memory, facts.generation);
     memory.deletion_seen = object.deleted.map(ago);
     memory.observe(&facts, &view, look.unapplied.map(unapplied), now());
     let other =
@@ -125,7 +131,8 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         .filter(|broker| ras_operator::broker::observe::has_finalizer(broker) && needs_delete(broker))
         .filter_map(|broker| broker.metadata.deletion_timestamp.as_ref().map(|time| time.0))
         .collect();
-    let remembered = remembered(object.uid, &memory);
+    let deletions: Vec<_> = deletions;
+    let remembered = remembered(object, &memory);
     if scenario.breaks(Rule::Quarantine) {
         memory.intent_seen = memory.intent_seen.map(|(attempt, _)| (attempt, ago(100)));
     }
@@ -135,6 +142,12 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
     if scenario.breaks(Rule::TwoLists) {
         memory.confirmed_gone = facts.status.id;
     }
+    let raising = match (&view, &other) {
+        (FarmView::Up(farm), Some(other)) => site_to_lower(&facts, farm).is_some_and(|site| {
+            may_raise(other, farm, site) && raises(&glance(scenario, look, (other, &broker), &view), now())
+        }),
+        _ => false,
+    };
     let vanished = usize::from(facts.owned_id().is_some());
     let observed = Observed {
         object: facts,
@@ -143,11 +156,95 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         rivals,
         deletions,
         vanished,
-        raising: false,
+        raising,
         crd: CrdState::Present,
         place: None,
     };
     decision(object, look, remembered, plan(&observed, now()))
+}
+
+/// `Context::glance`: what the next pass of the other object will look at.
+fn glance(
+    scenario: Scenario,
+    look: &Look,
+    (broker, other): (&RasBroker, &RasBroker),
+    view: &FarmView,
+) -> Observed {
+    let object = ObjectFacts::of(broker);
+    let mut memory = memory(&look.other_memory, object.generation);
+    memory.observe(&object, view, look.other_unapplied.map(unapplied), now());
+    let rivals = match view {
+        FarmView::Up(farm) if !scenario.breaks(Rule::Rivals) => {
+            rival(broker, other, farm).into_iter().collect()
+        }
+        _ => Vec::new(),
+    };
+    let vanished = usize::from(object.owned_id().is_some());
+    Observed {
+        object,
+        farm: view.clone(),
+        memory,
+        rivals,
+        deletions: Vec::new(),
+        vanished,
+        raising: false,
+        crd: CrdState::Present,
+        place: None,
+    }
+}
+
+/// Whether the farm lets go a change of what a row serves, and if so, whether it is one that others wait for.
+pub fn may_change(scenario: Scenario, look: &Look, id: Id, kind: Lowers) -> Option<bool> {
+    let FarmView::Up(farm) = farm_view(scenario, look) else { return None };
+    let object = look.objects[look.slot].as_ref()?;
+    let desired = ObjectFacts::of(&broker(scenario, look.slot, object)).desired;
+    let row = farm.snapshot.row(id.into())?;
+    let fields = [(Field::Enabled, Value::Flag(kind == Lowers::Enabled))].into();
+    let change = match kind {
+        Lowers::Enabled | Lowers::Disabled => update_of(&desired, row, &fields),
+        Lowers::Deleted => deletion_of(&desired, row),
+    };
+    let mut sites = sites(scenario, look);
+    let waits = sites.changes(look.inherited).wait(&farm.snapshot, &change).is_some();
+    (!waits).then(|| sites.begin(&key_of(look.slot), &farm.snapshot, change))
+}
+
+fn key_of(slot: usize) -> ObjectKey {
+    ObjectKey::new("default", format!("b{slot}"))
+}
+
+/// The real record of what was changed and is not applied, from the compact one.
+fn sites(scenario: Scenario, look: &Look) -> Sites {
+    let mut sites = Sites::default();
+    for Changed { slot, id, kind, is_on_its_way, applied: _ } in &look.changes {
+        let key = key_of(usize::from(*slot));
+        let before = Row {
+            id: *id,
+            made: 0,
+            server: scenario.servers[usize::from(*slot)],
+            by_us: true,
+            enabled: *kind != Lowers::Enabled,
+            marked: false,
+            serves: false,
+            owner: None,
+        };
+        let after = row(scenario, &Row { enabled: true, ..before.clone() });
+        let snapshot = Snapshot::default().next(vec![row(scenario, &before)], ago(OLD), None);
+        let kind = match kind {
+            Lowers::Enabled => {
+                sites.raised(&key, &snapshot, &after);
+                continue;
+            }
+            Lowers::Disabled => Kind::Update,
+            Lowers::Deleted => Kind::Delete,
+        };
+        let change = Change { site_id: SITE, id: (*id).into(), kind, to: Service::Off, insists: false };
+        sites.begin(&key, &snapshot, change);
+        if !is_on_its_way {
+            sites.end(&key, &change, true);
+        }
+    }
+    sites
 }
 
 fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
@@ -184,7 +281,9 @@ fn todo(look: &Look, step: Step) -> Todo {
         }),
         Step::Claim => Todo::Claim,
         Step::Record { row: found, origin } => Todo::Record(row(&found), made(origin)),
-        Step::Update { id: found, fields: _ } => Todo::Update(id(found)),
+        Step::Update { id: found, fields } => {
+            Todo::Update(id(found), fields.get(&Field::Enabled) == Some(&Value::Flag(true)))
+        }
         Step::Move { .. } => unreachable!("no object states a priority"),
         Step::Delete { row: found } => Todo::Delete(row(&found)),
         Step::ConfirmGone { id: found } => Todo::ConfirmGone(id(found)),
@@ -242,7 +341,7 @@ fn broker(scenario: Scenario, slot: usize, object: &Object) -> RasBroker {
     let spec: RasBrokerSpec = serde_json::from_value(serde_json::json!({
         "farmRef": {"name": FARM},
         "server": server(scenario.servers[slot]),
-        "enabled": true,
+        "enabled": !object.disabled,
     }))
     .unwrap_or_else(|_| unreachable!("this spec is valid"));
     let spec = RasBrokerSpec {
@@ -253,13 +352,15 @@ fn broker(scenario: Scenario, slot: usize, object: &Object) -> RasBroker {
     let note = object.intent.as_ref().map(|noted| intent(scenario, slot, noted));
     let note = note.and_then(|intent| serde_json::to_string(&intent).ok());
     let orphan = object.orphan.then(|| (annotation::FORCE_ORPHAN.to_owned(), "true".to_owned()));
+    let insists = scenario.breaks(Rule::Served);
+    let insists = insists.then(|| (annotation::SKIP_AVAILABILITY_CHECK.to_owned(), "true".to_owned()));
     let status = &object.status;
     RasBroker {
         metadata: ObjectMeta {
             name: Some(format!("b{slot}")),
             namespace: Some("default".into()),
             uid: Some(object.uid.to_string()),
-            generation: Some(1),
+            generation: Some(generation(object.disabled)),
             creation_timestamp: Some(Time(time_of(object.uid))),
             deletion_timestamp: object.deleted.map(|age| {
                 Time(now().wall - jiff::SignedDuration::try_from(TICK * u32::from(age)).unwrap_or_default())
@@ -269,6 +370,7 @@ fn broker(scenario: Scenario, slot: usize, object: &Object) -> RasBroker {
                 note.map(|note| (annotation::CREATE_INTENT.to_owned(), note))
                     .into_iter()
                     .chain(orphan)
+                    .chain(insists)
                     .collect(),
             ),
             ..ObjectMeta::default()
@@ -309,7 +411,11 @@ fn unapplied(written: Written) -> Unapplied {
     }
 }
 
-fn memory(known: &Remembered) -> Memory {
+fn generation(disabled: bool) -> i64 {
+    1 + i64::from(disabled)
+}
+
+fn memory(known: &Remembered, current: i64) -> Memory {
     let enabled = |enabled: bool| [(Field::Enabled, Value::Flag(enabled))].into();
     Memory {
         // Only an annotation that is taken off is remembered by it, and nobody takes one off here.
@@ -319,14 +425,14 @@ fn memory(known: &Remembered) -> Memory {
         // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
         deletion_seen: None,
         deleted: known.deleted.map(Into::into),
-        update: known.update.map(|settled| SentUpdate {
-            generation: 1,
-            fields: enabled(true),
+        update: known.update.map(|(sent, settled)| SentUpdate {
+            generation: generation(!sent),
+            fields: enabled(sent),
             settled: settled.map(enabled),
         }),
         moved: None,
         failure: known.failure.map(|left| Failure {
-            generation: 1,
+            generation: current,
             hold: Hold::new(Reason::WaitingForFarm, "It failed."),
             retry_at: now().boot + TICK * u32::from(left),
             count: 1,
@@ -334,12 +440,12 @@ fn memory(known: &Remembered) -> Memory {
         unapplied: None,
         asked: None,
         confirmed_gone: known.confirmed_gone.map(Into::into),
-        lowering_since: None,
+        lowering_since: known.lowering.map(ago),
         failures: 0,
     }
 }
 
-fn remembered(uid: Uid, memory: &Memory) -> Remembered {
+fn remembered(object: &Object, memory: &Memory) -> Remembered {
     let Memory {
         intent: _,
         intent_seen,
@@ -352,15 +458,16 @@ fn remembered(uid: Uid, memory: &Memory) -> Remembered {
         unapplied: _,
         asked: _,
         confirmed_gone,
-        lowering_since: _,
+        lowering_since,
         failures: _,
     } = memory;
     let id = |id: i64| Id::try_from(id).unwrap_or_default();
     let settled = |sent: &SentUpdate| {
-        sent.settled.as_ref().map(|fields| fields.get(&Field::Enabled) == Some(&Value::Flag(true)))
+        let is_on = |fields: &Fields| fields.get(&Field::Enabled) == Some(&Value::Flag(true));
+        (is_on(&sent.fields), sent.settled.as_ref().map(is_on))
     };
     Remembered {
-        uid,
+        uid: object.uid,
         intent_seen: intent_seen.map(|(attempt, at)| (u8::try_from(attempt).unwrap_or(u8::MAX), age_of(at))),
         delete_unanswered: delete_unanswered
             .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),
@@ -372,6 +479,8 @@ fn remembered(uid: Uid, memory: &Memory) -> Remembered {
             u8::try_from(left).unwrap_or(2).min(2)
         }),
         update: update.as_ref().map(settled),
+        // Only a change of `enabled` waits for what was applied together with it.
+        lowering: lowering_since.filter(|_| object.deleted.is_none()).map(|at| age_of(at).min(1)),
     }
 }
 
@@ -390,12 +499,12 @@ fn row(scenario: Scenario, row: &Row) -> ras::Broker {
     }
 }
 
-/// The primary, which is always there and nobody's concern.
-fn primary() -> ras::Broker {
+/// The primary, which is always there and nobody's concern; it is of another site where those matter that serve one.
+fn primary(scenario: Scenario) -> ras::Broker {
     ras::Broker {
         id: 99,
         server: "primary.example".into(),
-        site_id: SITE,
+        site_id: if scenario.established { SITE + 1 } else { SITE },
         enabled: Some(true),
         priority: Some(0),
         ..ras::Broker::default()
@@ -403,7 +512,9 @@ fn primary() -> ras::Broker {
 }
 
 fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
-    let with_primary = |rows: Vec<ras::Broker>| rows.into_iter().chain([primary()]).collect();
+    let believed = |age: u8| if scenario.breaks(Rule::FreshList) { 0 } else { age };
+    let previous_age = believed(listed.previous_age);
+    let with_primary = |rows: Vec<ras::Broker>| rows.into_iter().chain([primary(scenario)]).collect();
     let mut before = Snapshot::default();
     if listed.lists > 1 {
         let stand_ins = listed.previous.iter().enumerate().filter(|(_, there)| **there).map(|(server, _)| {
@@ -415,14 +526,15 @@ fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
                 by_us: false,
                 enabled: true,
                 marked: false,
+                serves: false,
                 owner: None,
             };
             self::row(scenario, &row)
         });
-        before = before.next(with_primary(stand_ins.collect()), ago(OLD), None);
+        before = before.next(with_primary(stand_ins.collect()), ago(previous_age), None);
     }
     let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
-    let age = if scenario.breaks(Rule::FreshList) { 0 } else { listed.age };
+    let age = believed(listed.age);
     let mut next = before.next(with_primary(rows), ago(age), None);
     if scenario.breaks(Rule::TwoLists) {
         let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
@@ -460,7 +572,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
-        service: Default::default(),
+        service: sites(scenario, look).changes(look.inherited),
         moves: Moves::default(),
     }))
 }

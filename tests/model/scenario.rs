@@ -11,6 +11,10 @@ pub struct Scenario {
     pub adopts: bool,
     /// Whether the farm refuses a second broker with the same key.
     pub unique: bool,
+    /// Each object has its broker, the first one disabled in the farm; no other broker serves their site.
+    pub established: bool,
+    /// How often the user may disable or delete one of the objects of such a site; elsewhere there is no limit.
+    pub edits: u8,
     /// `deletionProtection.threshold`.
     pub threshold: u8,
     /// The rule that is switched off.
@@ -19,10 +23,20 @@ pub struct Scenario {
 
 impl Scenario {
     /// One object, in a farm that would make two brokers of two POSTs.
-    pub const ONE: Self =
-        Self { objects: 1, servers: [0, 1], adopts: false, unique: false, threshold: 0, broken: None };
+    pub const ONE: Self = Self {
+        objects: 1,
+        servers: [0, 1],
+        adopts: false,
+        unique: false,
+        established: false,
+        edits: 0,
+        threshold: 0,
+        broken: None,
+    };
     /// Two objects that mean the same broker.
     pub const RIVALS: Self = Self { objects: 2, servers: [0, 0], ..Self::ONE };
+    /// Two brokers of one site, of which a user disables or deletes one.
+    pub const SITE: Self = Self { objects: 2, established: true, edits: 1, ..Self::ONE };
     /// An object that may adopt what it finds, and deletes it in the end.
     pub const ADOPTS: Self = Self { adopts: true, ..Self::ONE };
 
@@ -58,6 +72,8 @@ pub enum Rule {
     ReadBeforeDelete,
     /// Of two objects with one key only one acts.
     Rivals,
+    /// What lowers a site waits for its turn, and the last broker stays.
+    Served,
     /// Writes to the API server are fenced by the resource version.
     Fence,
     /// A POST is sent only by who may act, and in time.

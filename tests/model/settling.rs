@@ -2,23 +2,20 @@
 //! number of steps, and rest on something that is an end. What was shown of a state is remembered, so that the
 //! schedule is followed only up to a state that is known.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-
 use ras_operator::crd::condition::Reason;
 
 use crate::explore::{Action, Exploration, rest};
+use crate::memo::{Memo, fingerprint};
 use crate::scenario::Scenario;
-use crate::world::{Fault, SLOTS, World};
+use crate::world::{Fault, Row, SLOTS, World};
 
 /// The property's name.
 pub const NAME: &str = "settles once faults stop";
 /// More steps than any schedule needs; the longest that was met is printed.
 pub const MOST: u16 = 250;
 
-thread_local! {
-    static KNOWN: RefCell<HashMap<(Scenario, World), u16>> = RefCell::new(HashMap::new());
-}
+/// Steps to rest, by the fingerprints of scenario and world.
+static KNOWN: Memo<u64, u16> = Memo::new();
 pub static LONGEST: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
 
 /// Whether `world` settles.
@@ -28,25 +25,26 @@ pub fn settles(model: &Exploration, world: &World) -> bool {
 
 fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
     let scenario = model.scenario;
-    let mut world = World { budget: [0; Fault::COUNT], ghost: Default::default(), ..world.clone() };
+    let mut world = World { budget: [0; Fault::COUNT], edits: 0, ghost: Default::default(), ..world.clone() };
     let mut path = Vec::new();
     let rest = loop {
-        if let Some(known) = KNOWN.with_borrow(|known| known.get(&(scenario, world.clone())).copied()) {
+        let print = fingerprint(&(scenario, &world));
+        if let Some(known) = KNOWN.get(&print) {
             break Some(known);
         }
         if path.len() >= usize::from(MOST) {
             break None;
         }
-        path.push(world.clone());
+        path.push(print);
         match next(model, &world) {
             Some(after) => world = after,
             None => break is_end(scenario, &world).then_some(0),
         }
     }?;
     let mut steps = rest;
-    for world in path.into_iter().rev() {
+    for print in path.into_iter().rev() {
         steps += 1;
-        KNOWN.with_borrow_mut(|known| known.insert((scenario, world), steps));
+        KNOWN.insert(print, steps);
     }
     LONGEST.fetch_max(steps, std::sync::atomic::Ordering::Relaxed);
     Some(steps)
@@ -98,21 +96,31 @@ fn is_end(scenario: Scenario, world: &World) -> bool {
         let Some(decision) = rest(scenario, world, slot) else { return true };
         let ends = match decision.rests_on {
             None => true,
-            Some(reason) => matches!(
-                reason,
-                Reason::AlreadyExists
-                    | Reason::ResourceConflict
-                    | Reason::ExternallyDeleted
-                    | Reason::MassDeletionBreaker
-            ),
+            Some(reason) => {
+                matches!(
+                    reason,
+                    Reason::AlreadyExists
+                        | Reason::ResourceConflict
+                        | Reason::ExternallyDeleted
+                        | Reason::MassDeletionBreaker
+                ) || is_last(scenario, world, slot, reason)
+            }
         };
         ends && decision.todo.is_none()
     })
 }
 
+/// The last broker that serves its site waits for a person.
+fn is_last(scenario: Scenario, world: &World, slot: usize, reason: Reason) -> bool {
+    let serves = |row: &Row| row.enabled && !row.marked && row.server != scenario.servers[slot];
+    scenario.established
+        && matches!(reason, Reason::AvailabilityGuard | Reason::ReconcileError)
+        && !world.rows.iter().any(serves)
+}
+
 /// Prints where the schedule leads.
 pub fn tell(model: &Exploration, world: &World) {
-    let mut world = World { budget: [0; Fault::COUNT], ghost: Default::default(), ..world.clone() };
+    let mut world = World { budget: [0; Fault::COUNT], edits: 0, ghost: Default::default(), ..world.clone() };
     let mut count = 0;
     println!("{world:?}");
     while let Some(after) = next(model, &world) {

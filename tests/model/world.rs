@@ -19,8 +19,17 @@ pub struct Row {
     pub by_us: bool,
     pub enabled: bool,
     pub marked: bool,
+    /// Known to the model alone: whether it served its site when the farm last applied, where that matters.
+    pub serves: bool,
     /// Known to the model alone: whose POST made it, or who adopted it.
     pub owner: Option<Uid>,
+}
+
+impl Row {
+    /// What a process can know of it.
+    pub fn seen(&self) -> Self {
+        Self { owner: None, serves: false, ..self.clone() }
+    }
 }
 
 /// The create intent; its times are not kept, since all of them lie within the slack of clocks.
@@ -59,6 +68,8 @@ pub struct Object {
     pub finalizer: bool,
     /// `force-orphan`.
     pub orphan: bool,
+    /// `spec.enabled: false`, a second generation.
+    pub disabled: bool,
     pub intent: Option<Intended>,
     pub status: Recorded,
 }
@@ -81,8 +92,10 @@ pub struct Remembered {
     pub confirmed_gone: Option<Id>,
     /// Ticks until a failed step may be tried again.
     pub failure: Option<u8>,
-    /// A PUT was answered; inside, what the farm showed after the Apply.
-    pub update: Option<Option<bool>>,
+    /// `enabled` as a PUT of it was answered, and what the farm showed after the Apply.
+    pub update: Option<(bool, Option<bool>)>,
+    /// For how long a change of `enabled` is known that lowers the site.
+    pub lowering: Option<u8>,
 }
 
 /// What a process last listed, and wrote since.
@@ -91,6 +104,7 @@ pub struct Listed {
     pub rows: Vec<Row>,
     /// Which servers the list before had.
     pub previous: [bool; SLOTS],
+    pub previous_age: u8,
     pub lists: u8,
     pub age: u8,
 }
@@ -101,6 +115,15 @@ pub struct Listing {
     pub rows: Vec<Row>,
     pub written: Vec<Row>,
     pub age: u8,
+    /// An Apply was answered since it was taken.
+    pub overtaken: bool,
+}
+
+impl Listing {
+    /// What the farm answers now.
+    pub fn of(rows: &[Row]) -> Self {
+        Self { rows: rows.iter().map(Row::seen).collect(), written: Vec::new(), age: 0, overtaken: false }
+    }
 }
 
 /// The batch, reduced to what the real one is rebuilt from.
@@ -120,13 +143,31 @@ pub enum Written {
     Deleted,
 }
 
+/// `farm::service::Written`, which can be hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Changed {
+    pub slot: u8,
+    pub id: Id,
+    pub kind: Lowers,
+    pub is_on_its_way: bool,
+    pub applied: bool,
+}
+
+/// In which way a broker's service changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lowers {
+    Enabled,
+    Disabled,
+    Deleted,
+}
+
 /// One step, as the plan decided it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Todo {
     Create(Intended),
     Claim,
     Record(Row, Made),
-    Update(Id),
+    Update(Id, bool),
     Delete(Row),
     ConfirmGone(Id),
     Release { stays: bool },
@@ -147,7 +188,7 @@ pub enum Call {
     /// The refused intent.
     Refusal(Intended),
     Claim,
-    Put(Id),
+    Put(Id, bool),
     /// The read before a DELETE.
     Read(Row),
     Delete(Row),
@@ -218,6 +259,12 @@ pub struct Process {
     pub settling: [Option<Written>; SLOTS],
     /// Age of the last farm write without an answer.
     pub unanswered: Option<u8>,
+    /// Whose write it was.
+    pub unsure: [bool; SLOTS],
+    /// Something that an earlier process wrote is not applied.
+    pub inherited: bool,
+    /// What serves the sites and was changed.
+    pub changes: Vec<Changed>,
     pub own_deletes: bool,
     /// Lists that belong to the last Apply and are still to come.
     pub confirming: u8,
@@ -236,6 +283,8 @@ pub struct World {
     pub late: Vec<Late>,
     /// How often each fault may still happen.
     pub budget: [u8; Fault::COUNT],
+    /// What the user may still do.
+    pub edits: u8,
     pub ghost: Ghost,
     pub next_made: u8,
     pub next_uid: Uid,
@@ -246,6 +295,8 @@ pub struct World {
 pub struct Ghost {
     /// POSTs sent per uid, less those that were lost or refused, and removals by a person.
     pub surplus: [i8; 5],
+    /// A DELETE was given up on.
+    pub lost_delete: bool,
     pub broken: Option<Broken>,
 }
 

@@ -326,6 +326,7 @@ impl Farm {
         let FarmView::Up(facts) = &observed.farm else { unreachable!() };
         let Some(seen) = facts.snapshot.row(id).cloned() else { return };
         let change = update_of(&observed.object.desired, &seen, fields);
+        let lowers = self.sites.changes(false).lowers(&self.snapshot, &change);
         let Ok(change) = self.admitted(index, change) else { return };
         if self.fails(index, observed, change) {
             return;
@@ -339,7 +340,10 @@ impl Farm {
             }
         }
         if let Some(change) = change {
-            self.lower(change);
+            // What undoes a raise that is not seen yet is on record, and takes nothing away.
+            if lowers {
+                self.lower(change);
+            }
             self.sites.end(&key(index), &change, true);
         }
         self.sites.raised(&key(index), &self.snapshot, &shown);

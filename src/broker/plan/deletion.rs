@@ -227,10 +227,11 @@ pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration>
     end.checked_sub(now.boot).filter(|left| !left.is_zero())
 }
 
-/// The same, and a moment longer where no list is from after the end: what arrived last must be seen.
+/// The same, and a moment longer until two lists are from after the end: what arrived last must be seen, and one list
+/// may lack a row that is there.
 pub(super) fn in_doubt(observed: &Observed, facts: &FarmFacts, now: Now) -> Option<Duration> {
     let end = quarantine_end(observed, now)?;
-    let unseen = (facts.snapshot.listed_at < end).then_some(LISTED_WITHIN);
+    let unseen = (facts.snapshot.listed_before < end).then_some(LISTED_WITHIN);
     quarantine_left(observed, now).or(unseen)
 }
 

@@ -232,6 +232,11 @@ impl Case<'_> {
         if self.quarantine().is_some() {
             return self.in_quarantine();
         }
+        // After a lost answer one list that lacks the row is not enough, as for a broker that vanished.
+        let is_repeated = self.observed.object.unresolved_intent().is_some();
+        if is_repeated && !self.facts.snapshot.is_absent(&self.key) {
+            return Plan::silent().with_list();
+        }
         if self.desired.adoption == AdoptionPolicy::Required {
             return self.stalled(message::not_found(self.desired));
         }

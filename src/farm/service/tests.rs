@@ -135,9 +135,11 @@ fn what_was_raised_counts_once_it_is_applied_and_what_was_just_made_may_be_taken
     after.put(row(2, Service::Active));
     assert_eq!(wait(&sites, &after, disable(1)), Some(Wait::Raise));
     assert_eq!(wait(&sites, &after, disable(2)), None, "nobody had it yet");
-    assert!(!sites.begin(&key(2), &after, disable(2)), "so nobody waits for it");
+    assert!(sites.begin(&key(2), &after, disable(2)));
     sites.applied(Duration::ZERO, |_| false);
     sites.listed(Duration::ZERO);
+    assert_eq!(wait(&sites, &after, disable(1)), Some(Wait::Last), "the list shows what is being undone");
+    sites.end(&key(2), &disable(2), false);
     assert_eq!(wait(&sites, &after, disable(1)), None);
 }
 
