@@ -62,7 +62,7 @@ explore-model explore-promotion_model explore-simulation: explore-%: have-cargo
 	  $(CARGO) test $(FEATURES) --test $* -- --nocapture --test-threads=1
 
 explore-chaos explore-conformance explore-operations: explore-%: have-cargo $(GROUND)
-	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e $*:: -- --nocapture
+	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e $*:: -- --nocapture --include-ignored
 
 planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...'; hours)
 	@tests/planted/run $(ONLY)

@@ -79,7 +79,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     let identity = leader::identity(clock.now());
     let outside = Outside { kubernetes: client, connector: Arc::new(https), clock, identity };
     let namespaces = args.watch_namespaces.as_slice();
-    let controllers = |work| controllers(work, namespaces);
+    let controllers = |work| controllers(work, namespaces, control);
     let ended = Operator::new(outside, &args, metrics, stop).run(&args, &probes, controllers).await;
     draining.abort();
     servers_stop.cancel();
@@ -90,12 +90,16 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     ended
 }
 
-/// Runs both controllers until they are told to end, and lets both finish what is under way; ends with whichever ends
-/// before.
-async fn controllers(work: Work, namespaces: &[String]) {
+/// Runs the controller of promotions beside that of `brokers` until they are told to end, and lets both finish what is
+/// under way; ends with whichever ends before.
+pub async fn controllers<F: Future<Output = ()>>(
+    work: Work,
+    namespaces: &[String],
+    brokers: impl FnOnce(Work) -> F,
+) {
     let stop = work.stop.clone();
     let mut promotions = Box::pin(promotions::promote(&work, namespaces));
-    let mut brokers = Box::pin(control(work));
+    let mut brokers = Box::pin(brokers(work));
     tokio::select! {
         () = &mut brokers => if stop.is_cancelled() { promotions.await },
         () = &mut promotions => if stop.is_cancelled() { brokers.await },

@@ -25,6 +25,7 @@ struct Workflow {
     name: &'static str,
     before: Vec<Step>,
     steps: Vec<Step>,
+    promotes: bool,
 }
 
 fn planned(server: &str, spec: Value) -> Planned {
@@ -32,11 +33,15 @@ fn planned(server: &str, spec: Value) -> Planned {
     Planned { name, farm: 0, server: server.to_owned(), spec }
 }
 
-/// 0 is to be created, 1 is to be adopted.
+/// 0 is to be created, 1 is to be adopted; 2 is the second broker of the farm, which has an endpoint of its own; 3 is to
+/// come first; on the server of 4 an agent is installed.
 fn brokers() -> Vec<Planned> {
     vec![
         planned("new.corp.test", json!({"description": "one", "deletionPolicy": "Delete"})),
         planned("old-0.corp.test", json!({"adoptionPolicy": "Required", "enabled": true})),
+        planned("second.farm-0.test", json!({"adoptionPolicy": "Required"})),
+        planned("first.corp.test", json!({"deletionPolicy": "Delete"})),
+        planned("pushed.corp.test", json!({"install": {"agent": true}, "deletionPolicy": "Delete"})),
     ]
 }
 
@@ -44,8 +49,8 @@ fn workflows() -> Vec<Workflow> {
     let made = || vec![Step::Create(0)];
     let edited =
         ras_operator::simulator::Edit { description: Some("by hand".to_owned()), ..Default::default() };
-    let workflow = |name, before, steps| Workflow { name, before, steps };
-    vec![
+    let workflow = |name, before, steps| Workflow { name, before, steps, promotes: name == "promote" };
+    let mut all = vec![
         workflow("create", vec![], made()),
         workflow("update", made(), vec![Step::Edit(0, json!({"description": "two"}))]),
         workflow("delete", made(), vec![Step::Delete(0)]),
@@ -58,7 +63,17 @@ fn workflows() -> Vec<Workflow> {
         ),
         workflow("conflict", vec![], vec![Step::Create(0), Step::Twin(0, "twin")]),
         workflow("re-create", made(), vec![Step::PersonDeletes(0)]),
-    ]
+        workflow("install", vec![], vec![Step::Create(4)]),
+    ];
+    if is_full() {
+        all.push(workflow(
+            "order",
+            vec![Step::Create(0), Step::Create(3)],
+            vec![Step::Edit(0, json!({"priority": 2})), Step::Edit(3, json!({"priority": 1}))],
+        ));
+        all.push(workflow("promote", vec![Step::Create(2)], vec![Step::Promote(2)]));
+    }
+    all
 }
 
 /// Runs a workflow with these strikes; answers what came of it, and the calls that its steps took.
@@ -73,6 +88,7 @@ fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, std:
             threshold: 2,
             elects: false,
             replicas: 1,
+            promotes: workflow.promotes,
         };
         let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes);
         let mut stage = Stage::new(brokers(), &run.world);

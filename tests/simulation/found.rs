@@ -23,6 +23,7 @@ const SETTING: Setting = Setting {
     threshold: 2,
     elects: false,
     replicas: 1,
+    promotes: false,
 };
 
 /// A world with one broker that is planned.

@@ -104,7 +104,25 @@ fn unsettled(world: &World) -> Vec<String> {
             wrong.push(format!("farm {place} has pending changes"));
         }
     }
+    let promotions = world.api.list("RasBrokerPromotion");
+    wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, promotion)));
     wrong
+}
+
+/// What is wrong with a promotion: it is sent at most once, ends, and says what is the case.
+fn misjudged(world: &World, promotion: &Value) -> Option<String> {
+    let farm = &world.farms[0];
+    let sent = farm.counters().requests("POST", "/api/Broker/{id}/promote");
+    let object = world.brokers().into_iter().find(|object| name(object) == name(promotion))?;
+    let is_primary = farm.broker_named(text(&object, "/spec/server")).is_some_and(|row| row.is_primary());
+    let phase = text(promotion, "/status/phase");
+    let is_right = match phase {
+        "Succeeded" => is_primary,
+        "Failed" => !is_primary,
+        _ => false,
+    };
+    (sent > 1 || !is_right)
+        .then(|| format!("a promotion sent {sent} times is {phase:?}, primary: {is_primary}"))
 }
 
 /// Whether two objects may mean one machine.

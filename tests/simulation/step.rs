@@ -32,6 +32,8 @@ pub enum Step {
     LoseStatus(usize),
     Backup,
     Restore,
+    /// Somebody asks that the broker be made the primary.
+    Promote(usize),
     FarmSpec(usize, Value),
     RotateSecret(usize),
     WrongSecret(usize),
@@ -200,6 +202,7 @@ impl Stage {
                 let name = &self.brokers[*number].name;
                 world.person("lose status of", api.patch_status("RasBroker", NAMESPACE, name, &status));
             }
+            Step::Promote(number) => promote(world, &self.brokers[*number]),
             other => unreachable!("{other:?} is played elsewhere"),
         }
     }
@@ -252,6 +255,27 @@ impl Stage {
 fn create(world: &World, planned: &Planned) {
     let Planned { name, farm, server, spec } = planned;
     world.person("create", world.api.create(broker(name, *farm, server, spec)));
+}
+
+/// The request's name is that of its broker.
+fn promote(world: &World, planned: &Planned) {
+    let account = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "my-account", "namespace": NAMESPACE},
+        "stringData": {"email": "owner@corp.test", "password": PASSWORD},
+    });
+    let request = json!({
+        "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBrokerPromotion",
+        "metadata": {"name": planned.name, "namespace": NAMESPACE},
+        "spec": {
+            "brokerRef": {"name": planned.name},
+            "accountSecretRef": {"name": "my-account"},
+            "expectedPrimary": format!("primary.farm-{}.test", planned.farm),
+            "notAfter": (clock::world() + Duration::from_hours(1)).to_string(),
+        },
+    });
+    world.person("create", world.api.create(account));
+    world.person("create", world.api.create(request));
 }
 
 /// Deletes an object; without a finalizer it is gone at once.

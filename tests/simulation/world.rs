@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ras_operator::simulator::{Account, FarmConfig, FarmHandle, Rights, SecondaryEndpoint, SiteConfig};
-use ras_operator::simulator::{BrokerConfig, ClockConfig};
+use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, Switches};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
@@ -34,6 +34,8 @@ pub struct Setting {
     pub elects: bool,
     /// How many processes there are at a time.
     pub replicas: usize,
+    /// Whether promotions are worked on too. Their controller is kube's, which does not replay to the last call.
+    pub promotes: bool,
 }
 
 /// The world.
@@ -70,8 +72,17 @@ impl World {
     }
 
     fn farm_object(&self, place: usize) -> Value {
-        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _, replicas: _ } =
-            &self.setting;
+        let Setting {
+            farms: _,
+            period,
+            timeout,
+            mode,
+            old: _,
+            threshold,
+            elects: _,
+            replicas: _,
+            promotes: _,
+        } = &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
@@ -82,6 +93,7 @@ impl World {
                 "tls": {"pinnedSha256": ["ab".repeat(32)]},
                 "resyncPeriod": format!("{}s", period.as_secs()),
                 "requestTimeout": format!("{}s", timeout.as_secs()),
+                "installTimeout": format!("{}s", timeout.as_secs()),
                 "rateLimit": {"requests": 100, "window": "10s"},
                 "apply": {"mode": mode},
                 "deletionProtection": {"threshold": threshold, "window": "1m"},
@@ -197,6 +209,8 @@ fn farm(setting: &Setting, place: usize) -> FarmHandle {
         secondary_endpoints: vec![SecondaryEndpoint { server: format!("second.farm-{place}.test"), port: 0 }],
         rate_limit: None,
         clock: ClockConfig { start: Some(clock::world()), frozen: false },
+        install_seconds: 1,
+        switches: Switches { inferred_calls: InferredCalls::Present, ..Switches::default() },
         ..FarmConfig::default()
     };
     FarmHandle::in_process(&config, place)
