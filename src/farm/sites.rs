@@ -92,43 +92,53 @@ impl NoSite {
             SiteChoice::Id(_) => format!("{prefix}{id}{of}"),
             SiteChoice::Name(_) => format!("{prefix}{name}{of}"),
         };
-        let has = list(sites);
-        let (reason, text) = match self {
+        // What names the site of a broker cannot be changed once it is set: advice to edit it would be refused.
+        let (correct, instead) = match (whose, self) {
+            (_, Self::NoDefault) => (String::new(), String::new()),
+            (Whose::Own, Self::Unknown(choice) | Self::Ambiguous(choice) | Self::Unreadable(choice)) => (
+                format!(
+                    "{} cannot be changed: delete this object, and create it again with the right one",
+                    field(choice)
+                ),
+                format!("delete this object and create it again with {prefix}{id}"),
+            ),
+            (
+                Whose::Farm(_) | Whose::Entry,
+                Self::Unknown(choice) | Self::Ambiguous(choice) | Self::Unreadable(choice),
+            ) => (
+                format!("Correct {}", field(choice)),
+                format!("use {prefix}{id} instead of {}", field(choice)),
+            ),
+        };
+        self.told(&list(sites), &correct, &instead)
+    }
+
+    /// What is wrong, what the farm `has`, and what to do about it.
+    fn told(&self, has: &str, correct: &str, instead: &str) -> Hold {
+        let invalid = |text| Hold::new(Reason::InvalidSpec, text);
+        match self {
             Self::Unknown(choice) => {
                 let exactly = match choice {
                     SiteChoice::Id(_) => "",
                     SiteChoice::Name(_) => "; names are compared exactly, upper and lower case included",
                 };
-                let field = field(choice);
-                (
-                    Reason::InvalidSpec,
-                    format!("The farm has no site {choice}; it has {has}. Correct {field}{exactly}."),
-                )
+                invalid(format!("The farm has no site {choice}; it has {has}. {correct}{exactly}."))
             }
-            Self::Ambiguous(choice) => (
-                Reason::InvalidSpec,
-                format!(
-                    "The farm has more than one site {choice}; it has {has}. Rename one of them in the RAS Console, \
-                     or use {prefix}{id} instead of {}.",
-                    field(choice)
-                ),
-            ),
-            Self::Unreadable(choice) => (
+            Self::Ambiguous(choice) => invalid(format!(
+                "The farm has more than one site {choice}; it has {has}. Rename one of them in the RAS Console, or \
+                 {instead}."
+            )),
+            Self::Unreadable(choice) => Hold::new(
                 Reason::WaitingForFarm,
                 format!(
-                    "The farm's sites cannot be read, so {} cannot be looked up: check that the RAS account may view \
-                     the sites, or use {prefix}{id} instead.",
-                    field(choice)
+                    "The farm's sites cannot be read, so the site {choice} cannot be looked up: check that the RAS \
+                     account may view the sites, or {instead}."
                 ),
             ),
-            Self::NoDefault => (
-                Reason::InvalidSpec,
-                format!(
-                    "The farm does not say which of its sites is the licensing site: set spec.siteId. It has {has}."
-                ),
-            ),
-        };
-        Hold::new(reason, text)
+            Self::NoDefault => invalid(format!(
+                "The farm does not say which of its sites is the licensing site: set spec.siteId. It has {has}."
+            )),
+        }
     }
 }
 
@@ -187,12 +197,20 @@ mod tests {
         let all = "1 (Head office), 2 (Branch), 3 (Branch)";
         assert_eq!(
             said(SiteChoice::Id(7), Whose::Own),
-            format!("The farm has no site 7; it has {all}. Correct spec.siteId.")
+            format!(
+                "The farm has no site 7; it has {all}. spec.siteId cannot be changed: delete this object, and create it \
+                 again with the right one."
+            )
         );
         let unknown = said(name("Lab"), Whose::Farm("north"));
         assert!(unknown.contains(all) && unknown.contains("spec.siteName of RasFarm \"north\""), "{unknown}");
         let ambiguous = said(name("Branch"), Whose::Own);
-        assert!(ambiguous.contains(all) && ambiguous.contains("use spec.siteId"), "{ambiguous}");
+        assert!(ambiguous.contains(all) && ambiguous.contains("again with spec.siteId"), "{ambiguous}");
+        let of_farm = said(name("Branch"), Whose::Farm("north"));
+        assert!(
+            of_farm.contains("use spec.siteId instead of spec.siteName of RasFarm \"north\""),
+            "{of_farm}"
+        );
     }
 
     #[test]

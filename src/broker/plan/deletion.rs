@@ -81,10 +81,7 @@ fn waits_for(observed: &Observed) -> Result<(&Desired, &FarmFacts), Option<Hold>
         FarmView::Up(facts) => facts,
         FarmView::Starting => return Err(None),
         FarmView::Down(outage) => return Err(Some(message::deletion_waits(object, &outage.hold.message))),
-        FarmView::Missing => {
-            let hold = message::farm_missing(object);
-            return Err(Some(message::deletion_waits(object, &hold.message)));
-        }
+        FarmView::Missing => return Err(Some(message::deletion_without_farm(object))),
     };
     match &facts.hold {
         Some(hold) if hold.reason == Reason::Suspended => Err(Some(message::deletion_suspended(object))),

@@ -11,14 +11,22 @@ use crate::farm::view::{FarmFacts, Hold};
 use crate::ras;
 
 pub(super) fn farm_missing(object: &ObjectFacts) -> Hold {
-    let farm = &object.desired.farm;
-    let namespace = &object.namespace;
     Hold::new(
         Reason::WaitingForFarm,
         format!(
-            "RasFarm {farm:?} does not exist in namespace {namespace:?}: create it, or correct spec.farmRef.name."
+            "{}, or delete this object and create it again with the right spec.farmRef, which cannot be changed.",
+            no_farm(object)
         ),
     )
+}
+
+pub(super) fn deletion_without_farm(object: &ObjectFacts) -> Hold {
+    deletion_waits(object, &format!("{}.", no_farm(object)))
+}
+
+fn no_farm(object: &ObjectFacts) -> String {
+    let (farm, namespace) = (&object.desired.farm, &object.namespace);
+    format!("RasFarm {farm:?} does not exist in namespace {namespace:?}: create it")
 }
 
 pub(super) fn empty_list() -> Hold {
