@@ -311,7 +311,7 @@ pub struct Permit {
     on_its_way: Option<TaskTrackerToken>,
     pace: Pace,
     _worker: Option<OwnedSemaphorePermit>,
-    /// Calls that the limit has granted already.
+    /// Calls that the limit has reserved for it.
     calls: AtomicUsize,
     /// What it lowers, on record from before the call until it is applied, or certainly not made.
     change: Option<Change>,
@@ -393,8 +393,9 @@ impl Permit {
     pub(super) async fn turn(&self) {
         let spend = |calls: usize| calls.checked_sub(1);
         if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
-            self.farm.turn().await;
+            return self.farm.turn().await;
         }
+        self.farm.state.lock().limiter.spend(self.farm.clock.now().boot);
     }
 
     /// An Apply is due after a write, unless the farm certainly did not do it.
@@ -438,6 +439,7 @@ impl Drop for Permit {
         let now = self.farm.clock.now();
         let mut state = self.farm.state.lock();
         state.batch.end(now.boot, self.pace);
+        state.limiter.give_back(*self.calls.get_mut());
         if let Some(change) = &self.change {
             state.service.end(&self.broker, change, self.is_written.load(Ordering::Relaxed));
         }

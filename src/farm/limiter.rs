@@ -12,7 +12,7 @@ pub enum Take {
     WaitFor(Duration),
 }
 
-/// Remembers the grants of the last window, rather than a level that fills up: a bucket that starts full and is
+/// Remembers the calls of the last window, rather than a level that fills up: a bucket that starts full and is
 /// refilled meanwhile lets almost twice its size through in one window, and RAS counts per window.
 ///
 /// Times are durations since boot, from a clock that counts suspend.
@@ -21,6 +21,8 @@ pub struct RateLimiter {
     requests: usize,
     window: Duration,
     grants: VecDeque<Duration>,
+    /// Grants that somebody has in hand: the farm counts a call from when it arrives, and these may be used at any moment.
+    reserved: usize,
     blocked_until: Duration,
 }
 
@@ -31,6 +33,7 @@ impl RateLimiter {
             requests: at_least_one(requests),
             window,
             grants: VecDeque::new(),
+            reserved: 0,
             blocked_until: Duration::ZERO,
         }
     }
@@ -47,17 +50,42 @@ impl RateLimiter {
         if !wait.is_zero() {
             return Take::WaitFor(wait);
         }
+        self.count(now);
+        Take::Granted
+    }
+
+    /// Takes grants to be used later, of which so many must be [`Self::available`].
+    pub fn reserve(&mut self, grants: usize) {
+        self.reserved += grants;
+    }
+
+    /// A grant that was reserved is used.
+    pub fn spend(&mut self, now: Duration) {
+        self.give_back(1);
+        self.count(now);
+    }
+
+    /// Grants that were reserved are not needed.
+    pub fn give_back(&mut self, grants: usize) {
+        self.reserved = self.reserved.saturating_sub(grants);
+    }
+
+    fn count(&mut self, now: Duration) {
         // A clock that went back must not make the grants unordered.
         let granted = self.grants.back().map_or(now, |latest| now.max(*latest));
         self.grants.push_back(granted);
         let surplus = self.grants.len().saturating_sub(self.requests);
         self.grants.drain(..surplus);
-        Take::Granted
     }
 
-    /// How long until a grant could be taken; zero for now. Nothing is counted.
+    /// How long until a grant could be taken; zero for now. Where all are reserved nobody knows, and it is a window.
+    /// Nothing is counted.
     pub fn wait(&self, now: Duration) -> Duration {
-        let free_at = match self.grants.len().checked_sub(self.requests) {
+        let room = self.requests.saturating_sub(self.reserved);
+        if room == 0 {
+            return self.window.max(self.blocked_until.saturating_sub(now));
+        }
+        let free_at = match self.grants.len().checked_sub(room) {
             // The grant that leaves the window to make room.
             Some(index) => {
                 self.grants.get(index).map_or(Duration::ZERO, |grant| grant.saturating_add(self.window))
@@ -73,7 +101,7 @@ impl RateLimiter {
             return 0;
         }
         let counted = self.grants.iter().filter(|grant| **grant + self.window > now).count();
-        self.requests.saturating_sub(counted)
+        self.requests.saturating_sub(counted + self.reserved)
     }
 
     /// At most this many in any window.
@@ -146,6 +174,41 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is reserved and used later, or given back.
+        #[test]
+        fn no_window_sees_more_calls_than_allowed_however_late_a_grant_is_used(
+            requests in 1_u32..8,
+            window in 1_u64..200,
+            steps in proptest::collection::vec((0_u64..60, 0_u8..4), 1..300),
+        ) {
+            let mut limiter = RateLimiter::new(requests, ms(window));
+            let (mut now, mut in_hand, mut calls) = (0, 0, Vec::new());
+            for (step, act) in steps {
+                now += step;
+                match act {
+                    0 if limiter.available(ms(now)) > 0 => {
+                        limiter.reserve(1);
+                        in_hand += 1;
+                    }
+                    1 if in_hand > 0 => {
+                        limiter.spend(ms(now));
+                        in_hand -= 1;
+                        calls.push(now);
+                    }
+                    2 if in_hand > 0 => {
+                        limiter.give_back(1);
+                        in_hand -= 1;
+                    }
+                    3 if limiter.take(ms(now)) == Take::Granted => calls.push(now),
+                    _ => {}
+                }
+            }
+            for (index, start) in calls.iter().enumerate() {
+                let inside = calls[index..].iter().filter(|call| **call < start + window).count();
+                prop_assert!(inside <= requests as usize);
+            }
+        }
+
         #[test]
         fn no_window_sees_more_than_allowed(
             requests in 1_u32..8,

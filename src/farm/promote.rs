@@ -102,7 +102,7 @@ impl FarmState {
         if !(usable && decided_on_this && free && writable) {
             return false;
         }
-        self.limiter.take(now.boot);
+        self.limiter.reserve(1);
         self.batch.begin(Pace::Ordinary);
         self.promotions.asked = None;
         self.promotions.running = Some((promoting, now.boot + self.late_writes()));

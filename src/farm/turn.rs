@@ -265,9 +265,7 @@ impl FarmState {
         };
         let free = place && self.limiter.available(now.boot) >= calls;
         if usable && writable && fresh && free && self.queue.is_turn_of(key) {
-            for _ in 0..calls {
-                self.limiter.take(now.boot);
-            }
+            self.limiter.reserve(calls);
             self.queue.leave(key);
             self.batch.begin(need.pace);
             return true;
