@@ -6,7 +6,6 @@
 //! `RAS_OPERATOR_EXPLORE=full` a hundred. A seed determines what happens and when, not how the machine keeps up: the same
 //! seed may end otherwise on a second run.
 
-mod dice;
 mod oracle;
 mod scenario;
 mod stage;

@@ -4,7 +4,6 @@
 //! `RAS_OPERATOR_SEED=<n>` plays one sequence again and prints it; `RAS_OPERATOR_EXPLORE=full` plays many.
 
 mod compared;
-mod random;
 mod scripted;
 mod sequence;
 mod server;

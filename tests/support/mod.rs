@@ -27,6 +27,7 @@ pub(crate) mod objects;
 pub(crate) mod operator;
 pub(crate) mod plane;
 pub(crate) mod process;
+pub(crate) mod random;
 mod wait;
 
 #[allow(unused_imports, reason = "the tests and the demo each use a part")]

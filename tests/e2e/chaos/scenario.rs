@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ras_operator::simulator::{self, Effect};
 
-use super::dice::Dice;
 use crate::support::fault_proxy::{Fault, Rule};
+use crate::support::random::Random;
 
 /// The objects that users make. Two of them mean one server.
 pub(super) const NAMES: [&str; 4] = ["cb1", "cb2", "cb3", "twin"];
@@ -25,7 +25,7 @@ pub(super) enum Step {
     /// A user applies an object with this description and switch.
     Apply {
         name: &'static str,
-        description: u64,
+        description: usize,
         enabled: bool,
     },
     /// A user deletes an object.
@@ -60,7 +60,7 @@ pub(super) enum Step {
 impl Scenario {
     /// The scenario of this seed.
     pub(super) fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = Random::new(seed);
         let replicas = if dice.chance(35) { 2 } else { 1 };
         let mut steps = Vec::new();
         // There is always something to lose.
@@ -78,12 +78,12 @@ impl Scenario {
     }
 }
 
-fn apply(dice: &mut Dice, name: &'static str) -> Step {
+fn apply(dice: &mut Random, name: &'static str) -> Step {
     Step::Apply { name, description: dice.below(5), enabled: dice.chance(80) }
 }
 
-fn draw(dice: &mut Dice, replica: usize) -> Vec<Step> {
-    let name = dice.pick(&NAMES);
+fn draw(dice: &mut Random, replica: usize) -> Vec<Step> {
+    let name = dice.of(&NAMES);
     match dice.below(100) {
         0..22 => vec![apply(dice, name)],
         22..30 => vec![Step::Delete(name)],
@@ -98,7 +98,7 @@ fn draw(dice: &mut Dice, replica: usize) -> Vec<Step> {
         83..85 => vec![Step::CutWatches(replica)],
         85..87 => vec![Step::ExpireWatches(replica)],
         87..90 => {
-            let held = dice.pick(&["rasbrokers", "rasfarms"]);
+            let held = dice.of(&["rasbrokers", "rasfarms"]);
             vec![Step::HoldWatch(replica, held), apply(dice, name), Step::ReleaseWatches(replica)]
         }
         90..91 => vec![Step::RepeatEvents(replica)],
@@ -109,9 +109,9 @@ fn draw(dice: &mut Dice, replica: usize) -> Vec<Step> {
 
 /// Not among them are a logon that is refused, since two of these are all that is tried in a quarter of an hour, and a
 /// refusal of what was done all the same.
-fn farm_fault(dice: &mut Dice) -> simulator::Fault {
+fn farm_fault(dice: &mut Random) -> simulator::Fault {
     let logon = ("POST", "/api/Session/logon");
-    let (method, route) = dice.pick(&[
+    let (method, route) = dice.of(&[
         ("POST", "/api/Broker"),
         ("POST", "/api/Broker"),
         ("POST", "/api/Broker"),
@@ -134,20 +134,20 @@ fn farm_fault(dice: &mut Dice) -> simulator::Fault {
             simulator::Fault::new(Effect::Delay { millis: u64::try_from(pause).expect("a short pause") })
         }
         7 if (method, route) != logon && !after => simulator::Fault::new(Effect::Unauthorized),
-        _ => simulator::Fault::status(dice.pick(if after { &[500, 503] } else { &[503, 429] })),
+        _ => simulator::Fault::status(dice.of(if after { &[500, 503] } else { &[503, 429] })),
     };
     let fault = if after { fault.after_commit() } else { fault };
     fault.on(method, route).times(if dice.chance(30) { 2 } else { 1 })
 }
 
-fn rule(dice: &mut Dice, name: &str) -> Rule {
+fn rule(dice: &mut Random, name: &str) -> Rule {
     let fault = match dice.below(10) {
         0..3 => Fault::Lost,
         3 => Fault::Unsent,
         4 => Fault::Hung,
         5 => Fault::Late(dice.millis(200, 5_000)),
         6 => Fault::Slow(dice.millis(200, 4_000)),
-        _ => Fault::Refused(dice.pick(&[409, 422, 429, 500, 503, 504, 403, 401])),
+        _ => Fault::Refused(dice.of(&[409, 422, 429, 500, 503, 504, 403, 401])),
     };
     let rule = Rule::new(fault);
     match dice.below(10) {

@@ -169,7 +169,7 @@ impl Stage {
         texts
     }
 
-    async fn apply(&mut self, name: &'static str, description: u64, enabled: bool) {
+    async fn apply(&mut self, name: &'static str, description: usize, enabled: bool) {
         let now = self.brokers.get_opt(name).await.expect("an answer");
         if now.as_ref().is_some_and(|broker| broker.metadata.deletion_timestamp.is_some()) {
             return;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::random::Random;
+use crate::support::random::Random;
 
 /// A kind, as paths and manifests name it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::catalogue::{Choice, choices};
+use crate::support::random::Random;
 
 /// How many changes are made at once, without a look at what comes of the ones before.
 pub(super) const SEQUENCE: usize = 8;
@@ -24,32 +25,10 @@ pub(super) enum Deed {
     Rollback,
 }
 
-/// Numbers from a seed, by the generator that is known as `SplitMix64`.
-#[derive(Clone, Debug)]
-pub(super) struct Draw(u64);
-
-impl Draw {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(bound.max(1)).expect("a bound")).expect("a number")
-    }
-}
-
 /// Draws deeds, so that each valid and each refused choice comes before any comes again.
 #[derive(Debug)]
 pub(super) struct User {
-    draw: Draw,
+    random: Random,
     valid: Vec<Choice>,
     refused: Vec<Choice>,
     next_valid: usize,
@@ -62,7 +41,7 @@ impl User {
     pub(super) fn new(seed: u64) -> Self {
         let (valid, refused) = choices().into_iter().partition(|choice| choice.valid);
         let mut user = Self {
-            draw: Draw::new(seed),
+            random: Random::new(seed),
             valid,
             refused,
             next_valid: 0,
@@ -76,7 +55,7 @@ impl User {
     fn shuffle(&mut self) {
         for list in [&mut self.valid, &mut self.refused] {
             for place in (1..list.len()).rev() {
-                list.swap(place, self.draw.below(place + 1));
+                list.swap(place, self.random.below(place + 1));
             }
         }
     }
@@ -105,7 +84,7 @@ impl User {
 
     /// What to do with an object that is there; `owns` says whether a broker in the farm is its own.
     pub(super) fn deed(&mut self, owns: bool, may_delete: bool) -> Deed {
-        match self.draw.below(20) {
+        match self.random.below(20) {
             // One that lost its broker gets it back now and then, or there would be little to see.
             0..10 if !owns => {
                 Deed::Change(vec![json!({"managementPolicy": "Managed", "adoptionPolicy": "IfExists"})])
