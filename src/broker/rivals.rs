@@ -56,9 +56,9 @@ mod tests {
 
     use super::*;
     use crate::crd::ApplyMode;
-    use crate::farm::service::Changes;
+
     use crate::farm::snapshot::Snapshot;
-    use crate::farm::view::{DeletionLimits, Moves};
+
     use crate::ras;
 
     /// An object made at this minute, with an intent, and with an id that status names as ours.
@@ -95,20 +95,8 @@ mod tests {
             sites: vec![(1, Some("Head office".into())), (2, Some("Branch".into()))],
             snapshot: Arc::new(Snapshot::default().next(vec![row], Duration::ZERO, None)),
             account: "svc".into(),
-            learnt_account: None,
-            farm_time: jiff::Timestamp::UNIX_EPOCH,
-            quarantine: Duration::ZERO,
-            install_limit: Duration::ZERO,
-            separator: ',',
-            hold: None,
-            primary: Some(true),
-            promoting: None,
-            unapplied: false,
-            terminating: false,
             mode: ApplyMode::Auto,
-            deletions: DeletionLimits::default(),
-            service: Changes::default(),
-            moves: Moves::default(),
+            ..FarmFacts::default()
         }
     }
 

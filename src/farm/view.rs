@@ -112,6 +112,33 @@ pub struct Moves {
     pub not_before: Duration,
 }
 
+impl Default for FarmFacts {
+    /// A farm that answers, keeps nothing back, and of which nothing else is known.
+    fn default() -> Self {
+        Self {
+            identity: String::new(),
+            default_site: Err(NoSite::NoDefault),
+            sites: Vec::new(),
+            snapshot: Arc::default(),
+            account: String::new(),
+            learnt_account: None,
+            farm_time: Timestamp::UNIX_EPOCH,
+            quarantine: Duration::ZERO,
+            install_limit: Duration::ZERO,
+            separator: ',',
+            hold: None,
+            primary: Some(true),
+            promoting: None,
+            unapplied: false,
+            terminating: false,
+            mode: ApplyMode::default(),
+            deletions: DeletionLimits::default(),
+            service: Changes::default(),
+            moves: Moves::default(),
+        }
+    }
+}
+
 impl FarmFacts {
     /// How long a request may still take effect; one that `installs` or removes an agent takes longer.
     pub fn quarantine_of(&self, installs: bool) -> Duration {

@@ -25,7 +25,7 @@ use ras_operator::crd::{
 use ras_operator::farm::batch::{Batch, Due, Pace};
 use ras_operator::farm::service::{Change, Kind, Service, Sites};
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
 use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 
@@ -552,19 +552,12 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
     FarmView::Up(Arc::new(FarmFacts {
         identity: FARM.into(),
         default_site: Ok(SITE),
-        sites: Vec::new(),
         snapshot: Arc::new(snapshot(scenario, listed)),
         account: ACCOUNT.into(),
-        learnt_account: None,
         farm_time: now().wall,
         quarantine: quarantine_of(REQUEST_TIMEOUT),
         install_limit: REQUEST_TIMEOUT,
-        separator: ',',
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
-        primary: Some(true),
-        promoting: None,
-        unapplied: false,
-        terminating: false,
         mode: ApplyMode::Auto,
         deletions: DeletionLimits {
             threshold: scenario.threshold.into(),
@@ -573,7 +566,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             sent: vec![now().wall; look.sent.into()],
         },
         service: sites(scenario, look).changes(look.inherited),
-        moves: Moves::default(),
+        ..FarmFacts::default()
     }))
 }
 

@@ -108,7 +108,8 @@ fn deleting() -> (Observed, Now) {
     (observed, now)
 }
 
-fn facts(observed: &mut Observed, change: impl FnOnce(&mut FarmFacts)) {
+/// Changes what is seen of the farm.
+pub(crate) fn facts(observed: &mut Observed, change: impl FnOnce(&mut FarmFacts)) {
     let FarmView::Up(facts) = &observed.farm else { panic!("the farm is up") };
     let mut changed = facts.as_ref().clone();
     change(&mut changed);

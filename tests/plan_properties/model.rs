@@ -17,9 +17,8 @@ use ras_operator::broker::plan::{Plan, Released, Step, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::ConditionType;
 use ras_operator::crd::{ApplyMode, MoveForm, Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
-use ras_operator::farm::service::Changes;
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
 use ras_operator::ras;
 
 use crate::laws;
@@ -343,25 +342,11 @@ pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
         sites: vec![(1, Some("Site".into())), (2, None)],
         snapshot: Arc::new(snapshot.clone()),
         account: ACCOUNT.into(),
-        learnt_account: None,
         farm_time: now.wall,
         quarantine: Duration::from_secs(45),
         install_limit: Duration::from_mins(15),
-        separator: ',',
-        hold: None,
-        primary: Some(true),
-        promoting: None,
-        unapplied: false,
-        terminating: false,
-        mode: ApplyMode::Guarded,
-        deletions: DeletionLimits {
-            threshold: 0,
-            window: Duration::from_mins(10),
-            allowed_before: None,
-            sent: Vec::new(),
-        },
-        moves: Moves::default(),
-        service: Changes::default(),
+        deletions: DeletionLimits { window: Duration::from_mins(10), ..DeletionLimits::default() },
+        ..FarmFacts::default()
     }
 }
 

@@ -11,11 +11,12 @@ use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason, Status, Verdict, merge};
 use ras_operator::crd::{MoveForm, Origin, RasBrokerStatus};
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{FarmFacts, FarmView, Hold, Unapplied};
+use ras_operator::farm::view::{Hold, Unapplied};
 use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 use serde_json::json;
 
+use crate::decisions::facts;
 use crate::model::GUID;
 use crate::start::{example, primary};
 
@@ -61,13 +62,6 @@ fn seen(id: i64, rows: &[ras::Broker], stated: &[Stated], form: MoveForm) -> (Ob
         facts.moves.form = form;
     });
     (observed, now)
-}
-
-fn facts(observed: &mut Observed, change: impl FnOnce(&mut FarmFacts)) {
-    let FarmView::Up(facts) = &observed.farm else { panic!("the farm is up") };
-    let mut changed = facts.as_ref().clone();
-    change(&mut changed);
-    observed.farm = FarmView::Up(changed.into());
 }
 
 /// 2 and 3 are the wrong way round; this is what `id` sees of it.

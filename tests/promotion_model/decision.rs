@@ -13,7 +13,7 @@ use ras_operator::crd::{
     ApplyMode, PromotionAttempt, PromotionPhase, RasBroker, RasBrokerPromotion, RasBrokerPromotionStatus,
 };
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves};
+use ras_operator::farm::view::{FarmFacts, FarmView, Hold};
 use ras_operator::promotion::observe::{self, Candidate, Memory, Observed, Request};
 use ras_operator::promotion::plan::{Plan, plan};
 use ras_operator::ras;
@@ -206,24 +206,14 @@ fn facts(at: u8, promoted: bool) -> FarmFacts {
     };
     let rows = vec![row(1, "cb1", !promoted), row(2, "cb2", promoted)];
     FarmFacts {
-        service: ras_operator::farm::service::Changes::default(),
         identity: "farm".into(),
         default_site: Ok(1),
-        sites: Vec::new(),
         snapshot: Arc::new(Snapshot::default().next(rows, ago(at), None)),
         account: "svc".into(),
-        learnt_account: None,
         farm_time: Timestamp::constant(1_800_000_000, 0),
         quarantine: quarantine_of(REQUEST_TIMEOUT),
         install_limit: REQUEST_TIMEOUT,
-        moves: Moves::default(),
-        separator: ',',
-        hold: None,
-        primary: Some(true),
-        promoting: None,
-        unapplied: false,
-        terminating: false,
         mode: ApplyMode::Auto,
-        deletions: DeletionLimits::default(),
+        ..FarmFacts::default()
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::crd::{ApplyMode, RasBroker, RasBrokerPromotion};
 use crate::farm::service::Sites;
 use crate::farm::snapshot::Snapshot;
-use crate::farm::view::{DeletionLimits, Moves, Outage};
+use crate::farm::view::Outage;
 use crate::kubernetes::ObjectKey;
 use crate::promotion::observe::Memory;
 use crate::ras::{AgentState, Error, ErrorKind, Refusal, Route};
@@ -42,25 +42,15 @@ fn agent(server: &str, state: i64) -> ras::Agent {
 /// A farm of a primary and a secondary, listed now.
 fn facts() -> FarmFacts {
     FarmFacts {
-        service: crate::farm::service::Changes::default(),
         identity: "farm".into(),
         default_site: Ok(1),
-        sites: vec![],
         snapshot: listed(vec![row(1, "cb1", 0), row(2, "cb2", 1)], BOOT),
         account: "svc".into(),
-        learnt_account: None,
         farm_time: now().wall,
         quarantine: QUARANTINE,
         install_limit: Duration::from_mins(15),
-        moves: Moves::default(),
-        separator: ',',
-        hold: None,
-        primary: Some(true),
-        promoting: None,
-        unapplied: false,
-        terminating: false,
         mode: ApplyMode::Auto,
-        deletions: DeletionLimits::default(),
+        ..FarmFacts::default()
     }
 }
 
