@@ -92,6 +92,8 @@ pub struct Rival {
 /// What this process remembers of one uid; lost with the process, and safe to lose.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    /// When this process first looked at the object. What an earlier one sent for it was sent before.
+    pub known_since: Option<Duration>,
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
     /// The last intent itself: a POST is on its way whoever takes the annotation off.
@@ -127,6 +129,8 @@ pub struct SentUpdate {
     pub generation: i64,
     /// What was sent.
     pub fields: Fields,
+    /// Whether an earlier change might still arrive after it.
+    pub in_doubt: bool,
     /// What the farm showed once it was applied; unset until then.
     pub settled: Option<Fields>,
 }
@@ -215,6 +219,14 @@ impl ObjectFacts {
         conditions.find(same).map(|shown| shown.message.as_str())
     }
 
+    /// Whether the deletion was begun, by whichever process: each shows so before its first DELETE, and from then on
+    /// either that it works on it or what it waits for.
+    pub fn shows_deletion(&self) -> bool {
+        let told = [ConditionType::DeletionHeld.as_str(), ConditionType::Reconciling.as_str()];
+        let shows = |shown: &Condition| told.contains(&shown.type_.as_str()) && shown.status == "True";
+        self.deleted.is_some() && self.status.conditions.iter().any(shows)
+    }
+
     /// The id that is ours: one that a status with an origin names. An id alone owns nothing.
     pub fn owned_id(&self) -> Option<i64> {
         self.status.origin.and(self.status.id)
@@ -224,6 +236,7 @@ impl ObjectFacts {
 impl Memory {
     /// Takes in what the object and its farm show by now.
     pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
+        self.known_since.get_or_insert(now.boot);
         self.unapplied = unapplied;
         if object.deleted.is_some() {
             self.deletion_seen.get_or_insert(now.boot);
@@ -269,7 +282,14 @@ impl Memory {
         if let (Some(update), Some(row)) = (&mut self.update, row)
             && update.settled.is_none()
         {
-            update.settled = Some(row_fields(row));
+            let shown = row_fields(row);
+            let is_kept = update.fields.iter().all(|(field, value)| shown.get(field) == Some(value));
+            if is_kept || !update.in_doubt {
+                update.settled = Some(shown);
+            } else {
+                // An earlier change arrived after it: it is sent again.
+                self.update = None;
+            }
         }
         self.moved = self.moved.take().zip(row).and_then(|(moved, row)| moved.after_apply(row.priority));
         if self.deleted.is_some() && self.deleted == row.map(|row| row.id) {

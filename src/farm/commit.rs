@@ -11,7 +11,7 @@ use super::connect::{self, NotConnected};
 use super::report;
 use super::state::FarmState;
 use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
-use crate::kubernetes::{self, CallError, MetadataChange};
+use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::metrics::ApplyOutcome;
 use crate::ras::{self, Outcome};
 
@@ -199,8 +199,9 @@ impl Actor {
             // What is written from now on belongs to the next Apply.
             let written = state.take_applied();
             state.settling.extend(written);
-            let FarmState { service, unanswered, unapplied, .. } = &mut *state;
-            service.applied(now.boot, |broker| unanswered.contains(broker) || unapplied.contains_key(broker));
+            let FarmState { service, pending, unanswered, unapplied, .. } = &mut *state;
+            let is_late = |broker: &ObjectKey| unanswered.contains(broker) || unapplied.contains_key(broker);
+            service.applied(now.boot, pending.is_none(), is_late);
             std::mem::take(&mut state.deletes_to_confirm)
         };
         if self.list().await && deletes {

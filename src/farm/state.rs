@@ -212,7 +212,7 @@ impl FarmState {
             unanswered: HashSet::new(),
             inherited: status.pending_apply.is_some(),
             settling: BTreeMap::new(),
-            service: Sites::default(),
+            service: Sites::new(status.pending_apply.is_some()),
             own_deletes: HashSet::new(),
             deletes_to_confirm: false,
             written: Vec::new(),
@@ -409,8 +409,11 @@ impl FarmState {
         self.own_deletes.retain(|id| next.row(*id).is_some());
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
-        self.snapshot = Arc::new(next);
         self.service.listed(asked);
+        if self.pending.is_some() && self.is_listed() {
+            next.rows().for_each(|row| self.service.seen(&self.snapshot, row));
+        }
+        self.snapshot = Arc::new(next);
         if !changed.is_empty() {
             self.service.moved();
         }
@@ -435,7 +438,15 @@ impl FarmState {
         shown(&self.snapshot) == Some(said) && shown(next) == Some(!said)
     }
 
-    /// Takes over a row that a write or a read by id was answered with.
+    /// Takes over a row that a read by id was answered with.
+    pub(super) fn take_row(&mut self, row: ras::Broker, now: Now) {
+        if self.pending.is_some() {
+            self.service.seen(&self.snapshot, &row);
+        }
+        self.put_row(row, now);
+    }
+
+    /// Takes over a row that a write was answered with.
     pub(super) fn put_row(&mut self, row: ras::Broker, now: Now) {
         self.written.push((now.boot, row.clone()));
         Arc::make_mut(&mut self.snapshot).put(row);

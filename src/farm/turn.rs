@@ -170,6 +170,7 @@ impl FarmState {
     fn close_batch(&mut self) {
         self.batch.close();
         self.pending = None;
+        self.service.nothing_written();
         self.unreported = true;
     }
 

@@ -8,8 +8,8 @@ use crate::reached::reached;
 use crate::scenario::Scenario;
 use crate::settling;
 use crate::world::{
-    Call, Fault, Flow, Gathered, Ghost, Intended, Late, LateCall, Listing, Made, Object, Process, Recorded,
-    Row, SLOTS, World,
+    Broken, Call, Fault, Flow, Gathered, Ghost, Intended, Late, LateCall, Listing, Made, Object, Process,
+    Recorded, Row, SLOTS, World,
 };
 
 /// A scenario with its budget of faults.
@@ -346,12 +346,13 @@ impl Exploration {
                 of_row(world, Fault::PersonDeletes, id);
                 let server = if same { old.server } else { 1 - old.server };
                 let row = world.new_row(server, None);
-                world.rows.push(Row { id, ..row });
+                // Whoever adds a broker by hand applies it.
+                world.rows.push(Row { id, serves: true, ..row });
             }
             Action::Add(server) => {
                 spend(world, Fault::PersonAdds);
                 let row = world.new_row(server, None);
-                world.rows.push(row);
+                world.rows.push(Row { serves: true, ..row });
             }
             Action::Orphan(slot) => {
                 spend(world, Fault::Orphan);
@@ -544,8 +545,13 @@ impl World {
         let (lost, refused, recreated, replaces) = (false, false, false, None);
         object.intent = Some(Intended { uid: object.uid, attempt: 1, lost, refused, recreated, replaces });
         object.finalizer = true;
-        object.status =
-            Recorded { id: Some(row.id), made: Some(row.made), origin: Some(Made::Created), site: true };
+        object.status = Recorded {
+            id: Some(row.id),
+            made: Some(row.made),
+            origin: Some(Made::Created),
+            site: true,
+            deleting: false,
+        };
         self.ghost.surplus[usize::from(object.uid)] = 1;
         self.rows.push(row);
         self.store[slot] = Some(object);
@@ -591,13 +597,13 @@ impl Model for Exploration {
             ),
             Property::always(
                 "no write to a row that is not ours, and no finalizer off too early",
-                |_, world: &World| world.ghost.broken.is_none(),
+                |_, world: &World| world.ghost.broken.is_none_or(|broken| broken == Broken::TookServiceAway),
             ),
+            Property::always("a site that is served stays served", stays_served),
             Property::always("an object that is gone left no row", |_, world: &World| {
                 world.rows.iter().filter_map(|row| row.owner).all(|uid| world.is_there(uid))
             }),
             Property::always("of two objects on one key one acts", one_acts),
-            Property::always("a site that is served stays served", stays_served),
             Property::always(settling::NAME, settling::settles),
         ];
         all.into_iter().chain(reached(self)).collect()
@@ -610,10 +616,11 @@ fn one_acts(model: &Exploration, world: &World) -> bool {
     first != second || owned.count() <= 1
 }
 
-/// What serves the site by its settings and serves it in the farm; nobody else changes it in this scenario.
+/// What a person does at the same moment is seen with the next list only.
 fn stays_served(model: &Exploration, world: &World) -> bool {
-    let serves = |row: &Row| row.serves && row.enabled && !row.marked;
-    !model.scenario.established || world.rows.iter().any(serves)
+    let by_person = [Fault::PersonDeletes, Fault::PersonEdits, Fault::PersonReplaces];
+    let may_be = by_person.iter().any(|fault| model.budget[*fault as usize] > 0);
+    may_be || world.ghost.broken != Some(Broken::TookServiceAway)
 }
 
 /// Whether a process would rest on the object in this state, and on what.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ObjectMeta;
 use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::{Intent, quarantine_of};
@@ -17,7 +17,7 @@ use ras_operator::broker::plan::{
 use ras_operator::broker::reconcile::needs_delete;
 use ras_operator::broker::rivals::rival;
 use ras_operator::clock::Now;
-use ras_operator::crd::condition::Reason;
+use ras_operator::crd::condition::{ConditionType, Reason};
 use ras_operator::crd::{
     AdoptionPolicy, ApplyMode, DeletionPolicy, ObservedBroker, Origin, RasBroker, RasBrokerSpec,
     RasBrokerStatus, annotation, finalizer,
@@ -32,8 +32,8 @@ use ras_operator::ras;
 use crate::memo::Memo;
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Changed, Gathered, Id, Intended, Listed, Lowers, Made, Object, Recorded, Remembered, Row, SLOTS, Todo,
-    Written,
+    Changed, Gathered, Id, Intended, Listed, Lowers, Made, Object, Recorded, Remembered, Row, SLOTS, Sent,
+    Todo, Written,
 };
 
 /// One tick is longer than the send deadline, so that whoever sleeps through one is too late.
@@ -74,7 +74,7 @@ pub struct Look {
     pub other_memory: Remembered,
     pub other_unapplied: Option<Written>,
     pub sent: u8,
-    pub inherited: bool,
+    pub inherits: bool,
     pub changes: Vec<Changed>,
 }
 
@@ -160,7 +160,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         crd: CrdState::Present,
         place: None,
     };
-    decision(object, look, remembered, plan(&observed, now()))
+    decision(object, &observed.object, look, remembered, plan(&observed, now()))
 }
 
 /// `Context::glance`: what the next pass of the other object will look at.
@@ -201,11 +201,11 @@ pub fn may_change(scenario: Scenario, look: &Look, id: Id, kind: Lowers) -> Opti
     let row = farm.snapshot.row(id.into())?;
     let fields = [(Field::Enabled, Value::Flag(kind == Lowers::Enabled))].into();
     let change = match kind {
-        Lowers::Enabled | Lowers::Disabled => update_of(&desired, row, &fields),
+        Lowers::Enabled | Lowers::Seen | Lowers::Disabled => update_of(&desired, row, &fields),
         Lowers::Deleted => deletion_of(&desired, row),
     };
     let mut sites = sites(scenario, look);
-    let waits = sites.changes(look.inherited).wait(&farm.snapshot, &change).is_some();
+    let waits = sites.changes().wait(&farm.snapshot, &change).is_some();
     (!waits).then(|| sites.begin(&key_of(look.slot), &farm.snapshot, change))
 }
 
@@ -215,7 +215,7 @@ fn key_of(slot: usize) -> ObjectKey {
 
 /// The real record of what was changed and is not applied, from the compact one.
 fn sites(scenario: Scenario, look: &Look) -> Sites {
-    let mut sites = Sites::default();
+    let mut sites = Sites::new(look.inherits);
     for Changed { slot, id, kind, is_on_its_way, applied: _ } in &look.changes {
         let key = key_of(usize::from(*slot));
         let before = Row {
@@ -223,7 +223,7 @@ fn sites(scenario: Scenario, look: &Look) -> Sites {
             made: 0,
             server: scenario.servers[usize::from(*slot)],
             by_us: true,
-            enabled: *kind != Lowers::Enabled,
+            enabled: !matches!(kind, Lowers::Enabled | Lowers::Seen),
             marked: false,
             serves: false,
             owner: None,
@@ -233,6 +233,10 @@ fn sites(scenario: Scenario, look: &Look) -> Sites {
         let kind = match kind {
             Lowers::Enabled => {
                 sites.raised(&key, &snapshot, &after);
+                continue;
+            }
+            Lowers::Seen => {
+                sites.seen(&snapshot, &after);
                 continue;
             }
             Lowers::Disabled => Kind::Update,
@@ -247,11 +251,11 @@ fn sites(scenario: Scenario, look: &Look) -> Sites {
     sites
 }
 
-fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
+fn decision(object: &Object, facts: &ObjectFacts, look: &Look, memory: Remembered, plan: Plan) -> Decision {
     let Plan { step, status, findings, requeue: _, needs_list, waits_for_others: _ } = plan;
     let strongest = findings.held.or(findings.stalled).or(findings.reconciling).or(findings.unsynced);
     let rests_on = strongest.map(|hold| hold.reason);
-    let shown = status.map(|status| recorded(&status)).filter(|status| *status != object.status);
+    let shown = status.map(|status| recorded(facts, status)).filter(|status| *status != object.status);
     Decision {
         memory,
         report: shown,
@@ -298,13 +302,16 @@ fn made(origin: Origin) -> Made {
     }
 }
 
-fn recorded(status: &RasBrokerStatus) -> Recorded {
+fn recorded(facts: &ObjectFacts, status: RasBrokerStatus) -> Recorded {
+    let facts = ObjectFacts { status, ..facts.clone() };
+    let status = &facts.status;
     let time = status.observed.as_ref().and_then(|observed| observed.time_create.as_deref());
     Recorded {
         id: status.id.map(|id| Id::try_from(id).unwrap_or_default()),
         made: time.and_then(|time| time.parse::<Timestamp>().ok()).map(made_at),
         origin: status.origin.map(made),
         site: status.site_id.is_some(),
+        deleting: facts.shows_deletion(),
     }
 }
 
@@ -398,8 +405,25 @@ fn broker(scenario: Scenario, slot: usize, object: &Object) -> RasBroker {
                 admin_last_mod: None,
             }),
             observed_generation: 1,
+            conditions: status
+                .deleting
+                .then(|| reconciling(generation(object.disabled)))
+                .into_iter()
+                .collect(),
             ..RasBrokerStatus::default()
         }),
+    }
+}
+
+/// How a status shows that the object's deletion was begun.
+fn reconciling(generation: i64) -> Condition {
+    Condition {
+        type_: ConditionType::Reconciling.as_str().into(),
+        status: "True".into(),
+        reason: Reason::Deleting.as_str().into(),
+        message: String::new(),
+        observed_generation: Some(generation),
+        last_transition_time: Time(now().wall),
     }
 }
 
@@ -418,6 +442,7 @@ fn generation(disabled: bool) -> i64 {
 fn memory(known: &Remembered, current: i64) -> Memory {
     let enabled = |enabled: bool| [(Field::Enabled, Value::Flag(enabled))].into();
     Memory {
+        known_since: known.known.map(ago),
         // Only an annotation that is taken off is remembered by it, and nobody takes one off here.
         intent: None,
         intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
@@ -425,10 +450,11 @@ fn memory(known: &Remembered, current: i64) -> Memory {
         // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
         deletion_seen: None,
         deleted: known.deleted.map(Into::into),
-        update: known.update.map(|(sent, settled)| SentUpdate {
-            generation: generation(!sent),
-            fields: enabled(sent),
-            settled: settled.map(enabled),
+        update: known.update.map(|sent| SentUpdate {
+            generation: generation(!sent.enabled),
+            fields: enabled(sent.enabled),
+            in_doubt: sent.in_doubt,
+            settled: sent.settled.map(enabled),
         }),
         moved: None,
         failure: known.failure.map(|left| Failure {
@@ -447,6 +473,7 @@ fn memory(known: &Remembered, current: i64) -> Memory {
 
 fn remembered(object: &Object, memory: &Memory) -> Remembered {
     let Memory {
+        known_since,
         intent: _,
         intent_seen,
         delete_unanswered,
@@ -464,10 +491,12 @@ fn remembered(object: &Object, memory: &Memory) -> Remembered {
     let id = |id: i64| Id::try_from(id).unwrap_or_default();
     let settled = |sent: &SentUpdate| {
         let is_on = |fields: &Fields| fields.get(&Field::Enabled) == Some(&Value::Flag(true));
-        (is_on(&sent.fields), sent.settled.as_ref().map(is_on))
+        let (enabled, settled) = (is_on(&sent.fields), sent.settled.as_ref().map(is_on));
+        Sent { enabled, in_doubt: sent.in_doubt, settled }
     };
     Remembered {
         uid: object.uid,
+        known: known_since.map(age_of),
         intent_seen: intent_seen.map(|(attempt, at)| (u8::try_from(attempt).unwrap_or(u8::MAX), age_of(at))),
         delete_unanswered: delete_unanswered
             .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),
@@ -547,7 +576,12 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
     let Some(listed) = &look.listed else { return FarmView::Starting };
     if look.down {
         let hold = Hold::new(Reason::FarmUnreachable, "It does not answer.");
-        return FarmView::Down(Outage { hold, overdue: false });
+        return FarmView::Down(Outage {
+            hold,
+            overdue: false,
+            quarantine: quarantine_of(REQUEST_TIMEOUT),
+            install_quarantine: quarantine_of(REQUEST_TIMEOUT),
+        });
     }
     FarmView::Up(Arc::new(FarmFacts {
         identity: FARM.into(),
@@ -565,7 +599,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
-        service: sites(scenario, look).changes(look.inherited),
+        service: sites(scenario, look).changes(),
         ..FarmFacts::default()
     }))
 }

@@ -7,8 +7,9 @@
 use crate::facts::{Decision, LATEST, Look, OLD, admits, decide, is_fresh, may_change};
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Answer, Broken, Call, Changed, Flow, Gathered, Intended, Known, Late, LateCall, Listed, Listing, Lowers,
-    Made, Object, Process, Recorded, Remembered, Row, SLOTS, Todo, Uid, World, Written,
+    Answer, Broken, Call, Changed, Fault, Flow, Gathered, Inheritance, Intended, Known, Late, LateCall,
+    Listed, Listing, Lowers, Made, Object, Process, Recorded, Remembered, Row, SLOTS, Sent, Todo, Uid, World,
+    Written,
 };
 
 /// Quarantine in ticks: 18 s.
@@ -33,11 +34,21 @@ impl Process {
             unanswered: None,
             unsure: [false; SLOTS],
             inherited: pending,
+            inheritance: if pending { Inheritance::Open } else { Inheritance::Nothing },
             changes: Vec::new(),
             own_deletes: false,
             confirming: 0,
             sent: 0,
             flows: Default::default(),
+        }
+    }
+
+    /// `Sites::seen`: what serves more than was known while something of ours is not applied.
+    fn see(&mut self, rows: &[Row]) {
+        let known = self.listed.iter().flat_map(|listed| &listed.rows);
+        let served: Vec<u8> = known.filter(|row| serves(row)).map(|row| row.id).collect();
+        for row in rows.iter().filter(|row| serves(row) && !served.contains(&row.id)) {
+            self.note(0, row.id, Lowers::Seen, false);
         }
     }
 
@@ -73,7 +84,11 @@ impl Process {
     /// `Sites::note`.
     fn note(&mut self, slot: usize, id: u8, kind: Lowers, is_on_its_way: bool) {
         let slot = u8::try_from(slot).unwrap_or_default();
-        self.changes.push(Changed { slot, id, kind, is_on_its_way, applied: false });
+        let change = Changed { slot, id, kind, is_on_its_way, applied: false };
+        // Twice the same says nothing more.
+        if is_on_its_way || !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
     }
 
     /// `Sites::end`, as the permit of a step is given back.
@@ -105,6 +120,10 @@ impl Process {
         };
         self.flows.iter().flatten().filter(holds).count()
     }
+}
+
+fn serves(row: &Row) -> bool {
+    row.enabled && !row.marked
 }
 
 fn overlay(rows: &mut Vec<Row>, row: Row) {
@@ -140,7 +159,7 @@ impl World {
             unapplied: process.unapplied[slot].or(process.settling[slot]),
             other_deleted: process.known[1 - slot].as_ref().is_some_and(is_other),
             sent: process.sent,
-            inherited: process.inherited,
+            inherits: process.inheritance != Inheritance::Nothing,
             changes: process.changes.clone(),
             other_memory: other.clone(),
             other_unapplied: process.unapplied[1 - slot].or(process.settling[1 - slot]),
@@ -271,6 +290,20 @@ impl World {
         call: &Call,
         current: bool,
     ) -> Answer {
+        let was_served = self.is_served();
+        let answer = self.carry_out(scenario, slot, uid, call, current);
+        if scenario.established && was_served && !self.is_served() {
+            self.ghost.broken = Some(Broken::TookServiceAway);
+        }
+        answer
+    }
+
+    /// Whether anything serves the site by its settings and serves it in the farm.
+    fn is_served(&self) -> bool {
+        self.rows.iter().any(|row| row.serves && serves(row))
+    }
+
+    fn carry_out(&mut self, scenario: Scenario, slot: usize, uid: Uid, call: &Call, current: bool) -> Answer {
         match call {
             Call::Report(..)
             | Call::Intent(_)
@@ -334,8 +367,9 @@ impl World {
                 object.finalizer |= !scenario.breaks(Rule::FinalizerFirst);
             }
             Call::Identity(row, made) => {
-                object.status =
-                    Recorded { id: Some(row.id), made: Some(row.made), origin: Some(*made), site: true };
+                let Recorded { deleting, .. } = object.status;
+                let (id, origin) = (Some(row.id), Some(*made));
+                object.status = Recorded { id, made: Some(row.made), origin, site: true, deleting };
                 self.claim_row(object.uid, row, *made);
                 object.finalizer |= scenario.breaks(Rule::FinalizerFirst);
             }
@@ -450,6 +484,7 @@ impl World {
             (Call::Post(_), Answer::Row(Some(row))) => {
                 let process = self.process(p);
                 process.touch();
+                process.note(slot, row.id, Lowers::Enabled, false);
                 process.put_row(&row);
                 process.wrote(slot, Written::Created);
                 process.flows[slot] = next(Call::Identity(row.seen(), Made::Created));
@@ -478,8 +513,11 @@ impl World {
                     }
                     process.put_row(&Row { enabled: to, ..row });
                 }
+                let written = process.unapplied[slot].or(process.settling[slot]);
+                let in_doubt =
+                    process.inheritance != Inheritance::Nothing || written == Some(Written::Updated);
                 process.wrote(slot, Written::Updated);
-                process.memory[slot].update = Some((to, None));
+                process.memory[slot].update = Some(Sent { enabled: to, in_doubt, settled: None });
                 process.change_is_over(slot, true);
             }
             (Call::Read(wanted), Answer::Row(found)) => {
@@ -535,7 +573,14 @@ impl World {
 
     fn take_read(&mut self, p: usize, id: u8, found: Option<&Row>) {
         match found {
-            Some(row) => self.process(p).put_row(row),
+            Some(row) => {
+                let pending = self.pending;
+                let process = self.process(p);
+                if pending {
+                    process.see(std::slice::from_ref(row));
+                }
+                process.put_row(row);
+            }
             None => self.process(p).remove_row(id),
         }
     }
@@ -580,25 +625,31 @@ impl World {
         let pending = self.pending;
         let process = self.process(p);
         let Listing { rows, written, age, overtaken } = listing;
-        let old = process.listed.take();
-        let mut previous = [false; SLOTS];
-        for row in old.iter().flat_map(|old| &old.rows) {
-            previous[usize::from(row.server)] = true;
-        }
         let mut rows: Vec<Row> = rows.iter().map(Row::seen).collect();
         for row in written {
             overlay(&mut rows, row);
         }
         rows.sort();
+        if !overtaken {
+            process.changes.retain(|change| !change.applied);
+            if process.inheritance == Inheritance::Applied {
+                process.inheritance = Inheritance::Nothing;
+            }
+        }
+        if pending && process.listed.is_some() {
+            process.see(&rows);
+        }
+        let old = process.listed.take();
+        let mut previous = [false; SLOTS];
+        for row in old.iter().flat_map(|old| &old.rows) {
+            previous[usize::from(row.server)] = true;
+        }
         let previous_age = old.as_ref().map_or(0, |old| old.age);
         let lists = old.as_ref().map_or(1, |_| 2);
         if old.is_none() && (pending || process.inherited) && process.batch == Gathered::Closed {
             // Written before a restart and not applied yet: it is ours.
             process.batch = Gathered::Open { dirty: true, wait: 0 };
             process.unanswered = Some(0);
-        }
-        if !overtaken {
-            process.changes.retain(|change| !change.applied);
         }
         process.listed = Some(Listed { rows, previous, previous_age, lists, age });
         process.list_asked = false;
@@ -629,6 +680,9 @@ impl World {
             Some(_) | None => {
                 process.batch = Gathered::Closed;
                 process.unsure = [false; SLOTS];
+                if process.inheritance == Inheritance::Open {
+                    process.inheritance = Inheritance::Applied;
+                }
                 self.pending = false;
             }
         }
@@ -638,8 +692,8 @@ impl World {
         }
         for change in &mut process.changes {
             let slot = usize::from(change.slot);
-            change.applied |=
-                !change.is_on_its_way && !process.unsure[slot] && process.unapplied[slot].is_none();
+            let is_late = process.unsure[slot] || process.unapplied[slot].is_some();
+            change.applied |= change.kind == Lowers::Seen || !(change.is_on_its_way || is_late);
         }
         process.listing.iter_mut().for_each(|listing| listing.overtaken = true);
         process.confirming = if process.own_deletes { 2 } else { 1 };
@@ -679,8 +733,12 @@ impl World {
         if !scenario.established {
             // The site's primary serves it in any case.
             self.rows.iter_mut().for_each(|row| row.serves = false);
-            self.processes.iter_mut().flatten().for_each(|process| process.changes.clear());
+            for process in self.processes.iter_mut().flatten() {
+                process.changes.clear();
+                process.inheritance = Inheritance::Nothing;
+            }
         }
+        self.forget_what_does_not_matter();
         self.late.retain(matters);
         self.late.sort();
         self.rows.sort();
@@ -696,6 +754,28 @@ impl World {
         }
         if self.processes[0].is_none() {
             self.processes.swap(0, 1);
+        }
+    }
+
+    /// The age of an intent that is settled, and how long an object is known that nobody lets go.
+    fn forget_what_does_not_matter(&mut self) {
+        let may_be_orphaned = self.budget[Fault::Orphan as usize] > 0;
+        let lets_go = may_be_orphaned || self.store.iter().flatten().any(|object| object.orphan);
+        for process in self.processes.iter_mut().flatten() {
+            for (known, memory) in process.known.iter().zip(&mut process.memory) {
+                if !lets_go {
+                    memory.known = None;
+                }
+                let is_settled = |object: &Object| {
+                    let replaces = object.intent.as_ref().and_then(|intent| intent.replaces);
+                    object.status.id.is_some()
+                        && object.status.origin.is_some()
+                        && object.status.id != replaces
+                };
+                if known.as_ref().is_some_and(|known| is_settled(&known.object)) {
+                    memory.intent_seen.iter_mut().for_each(|(_, age)| *age = OLD);
+                }
+            }
         }
     }
 
@@ -726,6 +806,7 @@ impl World {
                 known.object.deleted.iter_mut().for_each(|age| older(age, 2));
             }
             for memory in &mut process.memory {
+                memory.known.iter_mut().for_each(|age| older(age, OLD));
                 memory.intent_seen.iter_mut().for_each(|(_, age)| older(age, OLD));
                 memory.delete_unanswered.iter_mut().for_each(|age| older(age, OLD));
                 memory.delete_unanswered = memory.delete_unanswered.filter(|age| *age < OLD);
@@ -751,6 +832,8 @@ impl World {
                 // Nothing reached the farm: there is nothing to apply.
                 Gathered::Open { dirty: false, .. } if idle => {
                     process.batch = Gathered::Closed;
+                    // `Sites::nothing_written`.
+                    process.changes.retain(|change| change.kind != Lowers::Seen);
                     closes = true;
                 }
                 Gathered::Open { wait, .. } => *wait = wait.saturating_sub(1),

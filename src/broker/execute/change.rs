@@ -10,7 +10,7 @@ use crate::farm::handle::{Admission, Permit};
 use crate::farm::queue::Need;
 use crate::farm::service::Change;
 use crate::farm::snapshot::RowKey;
-use crate::farm::view::FarmView;
+use crate::farm::view::{FarmView, Unapplied};
 use crate::ras::{self, BrokerChange, Outcome};
 
 impl Executor<'_> {
@@ -42,6 +42,8 @@ impl Executor<'_> {
         memory.update = Some(SentUpdate {
             generation: self.observed.object.generation,
             fields: fields.clone(),
+            in_doubt: facts.service.may_inherit()
+                || self.observed.memory.unapplied == Some(Unapplied::Updated),
             settled: None,
         });
         memory.failure = None;
