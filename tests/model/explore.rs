@@ -440,9 +440,8 @@ fn of_list(world: &mut World, fault: Fault, p: usize) {
         Fault::LoseAnswer => {
             let process = world.process_at(p);
             process.down = true;
-            let was_confirming = std::mem::take(&mut process.confirming) > 0;
+            process.confirming = 0;
             process.settling = [None; SLOTS];
-            process.inherited &= !was_confirming;
         }
         Fault::Slow => {
             world.process_at(p).listing = Some(Listing::of(&world.rows));

@@ -33,7 +33,6 @@ impl Process {
             settling: [None; SLOTS],
             unanswered: None,
             unsure: [false; SLOTS],
-            inherited: pending,
             inheritance: if pending { Inheritance::Open } else { Inheritance::Nothing },
             changes: Vec::new(),
             own_deletes: false,
@@ -132,6 +131,16 @@ fn overlay(rows: &mut Vec<Row>, row: Row) {
     rows.sort();
 }
 
+impl Object {
+    /// Whether no POST of it is in doubt.
+    fn has_settled_intent(&self) -> bool {
+        let Recorded { id, origin, .. } = self.status;
+        let resolves =
+            |intent: &Intended| intent.refused || (id.is_some() && origin.is_some() && id != intent.replaces);
+        self.intent.as_ref().is_none_or(resolves)
+    }
+}
+
 impl World {
     fn process(&mut self, p: usize) -> &mut Process {
         self.processes[p].as_mut().unwrap_or_else(|| unreachable!("a process that is gone does nothing"))
@@ -215,7 +224,7 @@ impl World {
                     return;
                 }
                 if scenario.breaks(Rule::ReadBeforeDelete) {
-                    self.delete(p, slot, row);
+                    self.delete(scenario, p, slot, row);
                 } else {
                     self.send(p, slot, Call::Read(row));
                 }
@@ -261,12 +270,12 @@ impl World {
         self.process(p).flows[slot] = Some(Flow { uid, call: Call::Post(intent), current, answer: None });
     }
 
-    fn delete(&mut self, p: usize, slot: usize, row: Row) {
+    fn delete(&mut self, scenario: Scenario, p: usize, slot: usize, row: Row) {
         self.send(p, slot, Call::Delete(row));
         let process = self.process(p);
         process.unapplied[slot] = Some(Written::Deleted);
         process.own_deletes = true;
-        process.sent += 1;
+        process.sent += u8::from(scenario.threshold > 0);
     }
 
     /// Resumed between the intent's answer and its POST.
@@ -524,7 +533,7 @@ impl World {
                 self.take_read(p, wanted.id, found.as_ref());
                 let is_same = |row: &Row| row.server == wanted.server && row.made == wanted.made;
                 if found.as_ref().is_some_and(is_same) {
-                    self.delete(p, slot, wanted);
+                    self.delete(scenario, p, slot, wanted);
                 } else {
                     self.process(p).change_is_over(slot, false);
                 }
@@ -646,7 +655,10 @@ impl World {
         }
         let previous_age = old.as_ref().map_or(0, |old| old.age);
         let lists = old.as_ref().map_or(1, |_| 2);
-        if old.is_none() && (pending || process.inherited) && process.batch == Gathered::Closed {
+        if old.is_none()
+            && (pending || process.inheritance != Inheritance::Nothing)
+            && process.batch == Gathered::Closed
+        {
             // Written before a restart and not applied yet: it is ours.
             process.batch = Gathered::Open { dirty: true, wait: 0 };
             process.unanswered = Some(0);
@@ -658,7 +670,6 @@ impl World {
             process.confirming -= 1;
             if process.confirming == 0 {
                 process.settling = [None; SLOTS];
-                process.inherited = false;
             }
         }
     }
@@ -735,7 +746,9 @@ impl World {
             self.rows.iter_mut().for_each(|row| row.serves = false);
             for process in self.processes.iter_mut().flatten() {
                 process.changes.clear();
-                process.inheritance = Inheritance::Nothing;
+                if process.listed.is_some() {
+                    process.inheritance = Inheritance::Nothing;
+                }
             }
         }
         self.forget_what_does_not_matter();
@@ -757,24 +770,28 @@ impl World {
         }
     }
 
-    /// The age of an intent that is settled, and how long an object is known that nobody lets go.
+    /// What no decision looks at any more: how old an intent is that is settled, for how long an object is known that
+    /// nobody lets go, which list was before the last where nothing is in doubt, whether a change that is settled was.
     fn forget_what_does_not_matter(&mut self) {
         let may_be_orphaned = self.budget[Fault::Orphan as usize] > 0;
         let lets_go = may_be_orphaned || self.store.iter().flatten().any(|object| object.orphan);
         for process in self.processes.iter_mut().flatten() {
+            let mut is_in_doubt = false;
             for (known, memory) in process.known.iter().zip(&mut process.memory) {
                 if !lets_go {
                     memory.known = None;
                 }
-                let is_settled = |object: &Object| {
-                    let replaces = object.intent.as_ref().and_then(|intent| intent.replaces);
-                    object.status.id.is_some()
-                        && object.status.origin.is_some()
-                        && object.status.id != replaces
-                };
-                if known.as_ref().is_some_and(|known| is_settled(&known.object)) {
+                if known.as_ref().is_none_or(|known| known.object.has_settled_intent()) {
                     memory.intent_seen.iter_mut().for_each(|(_, age)| *age = OLD);
+                } else {
+                    is_in_doubt = true;
                 }
+                is_in_doubt |= memory.delete_unanswered.is_some();
+                let settled = memory.update.iter_mut().filter(|sent| sent.settled.is_some());
+                settled.for_each(|sent| sent.in_doubt = false);
+            }
+            if !is_in_doubt && let Some(listed) = &mut process.listed {
+                listed.previous_age = OLD;
             }
         }
     }
@@ -815,7 +832,7 @@ impl World {
             }
             if let Some(listed) = &mut process.listed {
                 older(&mut listed.age, 2);
-                older(&mut listed.previous_age, 2);
+                older(&mut listed.previous_age, OLD);
             }
             process.listing.iter_mut().for_each(|listing| older(&mut listing.age, 2));
             process.unanswered.iter_mut().for_each(|age| older(age, OLD));

@@ -284,8 +284,6 @@ pub struct Process {
     pub unanswered: Option<u8>,
     /// Whose write it was.
     pub unsure: [bool; SLOTS],
-    /// Something that an earlier process wrote is not applied.
-    pub inherited: bool,
     pub inheritance: Inheritance,
     /// What serves the sites and was changed.
     pub changes: Vec<Changed>,
