@@ -94,6 +94,8 @@ pub struct Rival {
 pub struct Memory {
     /// When this process first looked at the object. What an earlier one sent for it was sent before.
     pub known_since: Option<Duration>,
+    /// Whether this process was the first to show that the object is being deleted, so that it knows of each DELETE.
+    pub began_deletion: bool,
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
     /// The last intent itself: a POST is on its way whoever takes the annotation off.

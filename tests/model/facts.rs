@@ -443,6 +443,7 @@ fn memory(known: &Remembered, current: i64) -> Memory {
     let enabled = |enabled: bool| [(Field::Enabled, Value::Flag(enabled))].into();
     Memory {
         known_since: known.known.map(ago),
+        began_deletion: known.began_deletion,
         // Only an annotation that is taken off is remembered by it, and nobody takes one off here.
         intent: None,
         intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
@@ -474,6 +475,7 @@ fn memory(known: &Remembered, current: i64) -> Memory {
 fn remembered(object: &Object, memory: &Memory) -> Remembered {
     let Memory {
         known_since,
+        began_deletion,
         intent: _,
         intent_seen,
         delete_unanswered,
@@ -497,6 +499,7 @@ fn remembered(object: &Object, memory: &Memory) -> Remembered {
     Remembered {
         uid: object.uid,
         known: known_since.map(age_of),
+        began_deletion: *began_deletion,
         intent_seen: intent_seen.map(|(attempt, at)| (u8::try_from(attempt).unwrap_or(u8::MAX), age_of(at))),
         delete_unanswered: delete_unanswered
             .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),

@@ -177,12 +177,16 @@ impl World {
 
     /// One pass: observe, plan, report, and the first call of the step.
     pub fn reconcile(&mut self, scenario: Scenario, p: usize, slot: usize) -> Option<Decision> {
-        let decision = decide(scenario, &self.look(p, slot)?);
+        let look = self.look(p, slot)?;
+        let decision = decide(scenario, &look);
+        let shows = look.objects[slot].as_ref().is_some_and(|object| object.status.deleting);
         let process = self.process(p);
         process.memory[slot] = decision.memory.clone();
         process.list_asked |= decision.needs_list;
         match (decision.report, decision.todo.clone()) {
-            (Some(status), todo) => self.send(p, slot, Call::Report(status, todo)),
+            (Some(status), todo) => {
+                self.send(p, slot, Call::Report(status, status.deleting && !shows, todo));
+            }
             (None, Some(todo)) => self.begin(scenario, p, slot, todo),
             (None, None) => {}
         }
@@ -370,7 +374,7 @@ impl World {
         let fenced = current || scenario.breaks(Rule::Fence);
         let Some(mut object) = self.store[slot].clone().filter(|_| fenced) else { return Answer::Conflict };
         match call {
-            Call::Report(status, _) => object.status = *status,
+            Call::Report(status, ..) => object.status = *status,
             Call::Intent(intent) => {
                 object.intent = Some(intent.clone());
                 object.finalizer |= !scenario.breaks(Rule::FinalizerFirst);
@@ -465,11 +469,14 @@ impl World {
             self.process(p).known[slot] = known;
         }
         self.process(p).memory[slot].failure = None;
+        if matches!((&flow.call, &answer), (Call::Report(_, true, _), Answer::Written(_))) {
+            self.process(p).memory[slot].began_deletion = true;
+        }
         let may_act = self.process(p).may_act;
         let uid = flow.uid;
         let next = |call| Some(Flow { uid, call, current: flow.current, answer: None });
         match (flow.call.clone(), answer) {
-            (Call::Report(_, Some(todo)), Answer::Written(Some(_))) => {
+            (Call::Report(_, _, Some(todo)), Answer::Written(Some(_))) => {
                 self.begin(scenario, p, slot, todo);
                 // Fenced by the version that the report made.
                 if let Some(next) = &mut self.process(p).flows[slot] {
@@ -780,6 +787,7 @@ impl World {
             for (known, memory) in process.known.iter().zip(&mut process.memory) {
                 if !lets_go {
                     memory.known = None;
+                    memory.began_deletion = false;
                 }
                 if known.as_ref().is_none_or(|known| known.object.has_settled_intent()) {
                     memory.intent_seen.iter_mut().for_each(|(_, age)| *age = OLD);

@@ -90,6 +90,7 @@ pub struct Remembered {
     pub uid: Uid,
     /// For how long the object is known, where that matters.
     pub known: Option<u8>,
+    pub began_deletion: bool,
     pub intent_seen: Option<(u8, u8)>,
     pub delete_unanswered: Option<u8>,
     pub deleted: Option<Id>,
@@ -199,8 +200,8 @@ pub enum Todo {
 /// A call that is on its way: to the API server, or to the farm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call {
-    /// Status as reported; the step that follows.
-    Report(Recorded, Option<Todo>),
+    /// Status as reported, whether it is the first to show a deletion, and the step that follows.
+    Report(Recorded, bool, Option<Todo>),
     /// Finalizer and intent.
     Intent(Intended),
     /// An answered intent on whose strength nothing was sent yet: the process was stopped there, so long ago.

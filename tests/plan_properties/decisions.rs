@@ -306,6 +306,13 @@ fn a_delete_of_an_earlier_process_holds_the_finalizer_as_its_own_does() {
 
     observed.object.status = sent.status.expect("what is shown before the DELETE");
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
+    observed.memory.began_deletion = true;
+    assert_eq!(
+        plan(&observed, now).step,
+        released,
+        "nobody has begun but this process, which has sent nothing"
+    );
+    observed.memory.began_deletion = false;
     let later = Now { boot: now.boot + Duration::from_secs(45), ..now };
     assert_eq!(plan(&observed, later).step, released, "what an earlier process sent has arrived by now");
 

@@ -227,12 +227,12 @@ pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration>
     end.checked_sub(now.boot).filter(|left| !left.is_zero())
 }
 
-/// How long a DELETE of an earlier process may still take effect, where the object shows that one was decided.
+/// How long a DELETE of an earlier process may still take effect, where the object shows that one began to delete it.
 fn earlier_delete_left(observed: &Observed, now: Now) -> Option<Duration> {
     let object = &observed.object;
     let installs = object.desired.uninstall.agent;
     let quarantine = match &observed.farm {
-        _ if !object.shows_deletion() => return None,
+        _ if observed.memory.began_deletion || !object.shows_deletion() => return None,
         FarmView::Up(facts) => facts.quarantine_of(installs),
         FarmView::Down(outage) if installs => outage.install_quarantine,
         FarmView::Down(outage) => outage.quarantine,
