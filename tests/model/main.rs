@@ -20,10 +20,15 @@
 
 mod explore;
 mod facts;
+mod faults;
+mod forms;
 mod interpreter;
 mod memo;
+mod passing;
+mod process;
 mod reached;
 mod scenario;
+mod servers;
 mod settling;
 mod world;
 
