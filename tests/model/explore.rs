@@ -115,12 +115,13 @@ impl Exploration {
     }
 }
 
-/// A list costs nothing and is taken when asked for, and once per tick.
+/// A list costs nothing and is taken when asked for, and once per tick. The actor does one thing at a time.
 pub fn may_list(process: &Process) -> bool {
     let old = process.listed.as_ref().is_none_or(|listed| listed.age > 0);
     process.may_act
         && !process.stopped
         && process.listing.is_none()
+        && process.batch != Gathered::Applying
         && (process.list_asked || process.down || process.confirming > 0 || old)
 }
 
@@ -129,6 +130,7 @@ pub fn may_apply(process: &Process) -> bool {
         && !process.stopped
         && !process.down
         && process.listed.is_some()
+        && process.listing.is_none()
         && process.confirming == 0
         && due(process.batch, process.in_flight()) == Due::Apply
 }

@@ -39,9 +39,7 @@ impl World {
             Call::Put(id, to) => match self.rows.iter_mut().find(|row| row.id == *id) {
                 Some(row) => {
                     row.enabled = *to;
-                    // One that its object has let go may still become what was last asked for: that gap is documented.
-                    let was_let_go = row.owner.is_none() && row.by_us;
-                    if row.owner != Some(uid) && !was_let_go {
+                    if row.owner != Some(uid) {
                         self.ghost.broken = Some(Broken::ChangedForeign);
                     }
                     Answer::Done
