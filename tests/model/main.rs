@@ -131,9 +131,10 @@ fn pairs_of_one() -> Vec<(Fault, Fault)> {
 type Space = (String, Exploration);
 
 fn space(name: &str, scenario: Scenario, faults: &[Fault]) -> Space {
-    let told: String = faults.iter().map(|fault| format!(", {fault:?}")).collect();
+    let told: Vec<String> =
+        [name.to_owned()].into_iter().chain(faults.iter().map(|fault| format!("{fault:?}"))).collect();
     let budget: Vec<_> = faults.iter().map(|fault| (*fault, 1)).collect();
-    (format!("{name}{told}"), Exploration::new(scenario, &budget))
+    (told.join(", "), Exploration::new(scenario, &budget))
 }
 
 fn spaces_of_one() -> Vec<Space> {
