@@ -379,26 +379,19 @@ impl Context {
             }
             Err(error) => {
                 let key = ObjectKey::of(broker.as_ref());
-                if error.is_not_found() {
-                    self.brokers.remove(broker);
-                    return Ok(None);
-                }
                 self.refresh(&key, broker, error).await.map(|_| None)
             }
         }
     }
 
-    /// After a conflict the object is read again; work goes on only if it is still the same one.
+    /// After a conflict, or where there is no such object any more, it is read again; work goes on only if it is there.
     async fn refresh(
         &self,
         key: &ObjectKey,
         broker: &RasBroker,
         error: CallError,
     ) -> Result<Again, ReconcileError> {
-        if error.is_not_found() {
-            return Ok(None);
-        }
-        if !error.is_conflict() {
+        if !error.is_conflict() && !error.is_not_found() {
             return Err(error.into());
         }
         match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
@@ -406,7 +399,8 @@ impl Context {
                 found.metadata.managed_fields = None;
                 self.brokers.correct(Arc::new(found));
             }
-            None => self.brokers.remove(broker),
+            // That may have been told before the answer to a write brought it back.
+            None => self.lose(broker),
         }
         Ok(Some(Duration::from_millis(10)))
     }

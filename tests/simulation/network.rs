@@ -58,6 +58,10 @@ pub enum Strike {
     Crash,
     /// The machine sleeps for so long; what is on its way arrives meanwhile.
     Sleep(Duration),
+    /// A user deletes this object.
+    Delete(&'static str),
+    /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
+    SweepAway(&'static str),
 }
 
 /// A point of a run: the so-manieth call, and a moment of it.
