@@ -20,28 +20,17 @@ impl Executor<'_> {
     /// The row that was just made goes as well, before anybody counts on it: there is no object that could say later
     /// whose it was.
     pub(super) async fn take_back(&self, permit: &Permit, row: &ras::Broker) -> Progress {
+        tracing::warn!(broker = %self.key, id = row.id, "an object went while its broker was being created");
         let what = format!("Connection Broker {:?} (id {})", row.server, row.id);
         let gone = "was created for this object, which was deleted in the same moment";
-        let event = if may_take_back(self.observed) {
-            match self.delete_just_made(permit, row).await {
-                Ok(()) => {
-                    let note = format!("{what} {gone}: it is deleted again.");
-                    Event::normal(Kind::DeletedExternalResource, note)
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        broker = %self.key,
-                        id = row.id,
-                        error = telemetry::chain(&error),
-                        "a broker may be left whose object is gone"
-                    );
-                    let note =
-                        format!("{what} {gone}. It could not be deleted again: delete it in the console.");
-                    Event::warning(Kind::OrphanedExternalResource, note)
-                }
-            }
-        } else {
+        let event = if !may_take_back(self.observed) {
             Event::normal(Kind::OrphanedExternalResource, format!("{what} {gone}: it stays in the farm."))
+        } else if let Err(error) = self.delete_just_made(permit, row).await {
+            tracing::warn!(broker = %self.key, id = row.id, error = telemetry::chain(&error), "its broker may be left");
+            let note = format!("{what} {gone}. It could not be deleted again: delete it in the RAS console.");
+            Event::warning(Kind::OrphanedExternalResource, note)
+        } else {
+            Event::normal(Kind::DeletedExternalResource, format!("{what} {gone}: it is deleted again."))
         };
         self.events.publish(self.broker.as_ref(), &event);
         self.brokers.remove(self.broker);
