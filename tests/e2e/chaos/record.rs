@@ -8,28 +8,40 @@ use std::{fs, io};
 use futures::TryStreamExt as _;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
+use ras_operator::broker::observe::has_finalizer;
 use ras_operator::clock::Clock;
 use ras_operator::crd::RasBroker;
 use tokio::task::JoinHandle;
 
 use super::stage::Stage;
 
+const SWEPT_AWAY: &str = "swept away";
+
 /// Every version of the objects, as a watch of its own tells them.
 #[derive(Debug)]
 pub(super) struct History {
-    told: Arc<Mutex<Vec<String>>>,
+    told: Told,
     watch: JoinHandle<()>,
 }
 
+type Told = Arc<Mutex<Vec<String>>>;
+
 impl History {
     pub(super) fn begin(brokers: Api<RasBroker>) -> Self {
-        let told = Arc::<Mutex<Vec<String>>>::default();
+        let told = Told::default();
         let watch = tokio::spawn(watch(brokers, Arc::clone(&told)));
         Self { told, watch }
     }
 
-    fn lines(&self) -> String {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    fn lines(&self) -> Vec<String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether an object for this server went in spite of its finalizer, which its deletion crossed.
+    pub(super) fn has_swept_away(&self, server: &str) -> bool {
+        let server = format!("\"server\":\"{server}\"");
+        let is_it = |line: &String| line.contains(SWEPT_AWAY) && line.contains(&server);
+        self.lines().iter().any(is_it)
     }
 }
 
@@ -39,19 +51,17 @@ impl Drop for History {
     }
 }
 
-async fn watch(brokers: Api<RasBroker>, told: Arc<Mutex<Vec<String>>>) {
+async fn watch(brokers: Api<RasBroker>, told: Told) {
     let tell = |text: String| told.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-    // Longer than any scenario, and the longest that is allowed.
+    // Longer than any scenario, and nearly the longest that is allowed.
     let params = WatchParams { timeout: Some(290), ..WatchParams::default() };
     match brokers.watch(&params, "0").await {
         Ok(events) => {
-            let ended = events
-                .try_for_each(|event| {
-                    tell(line(event));
-                    std::future::ready(Ok(()))
-                })
-                .await;
-            tell(format!("the watch ended: {ended:?}"));
+            let ended = events.try_for_each(async |event| {
+                tell(line(event));
+                Ok(())
+            });
+            tell(format!("the watch ended: {:?}", ended.await));
         }
         Err(error) => tell(format!("no watch: {error}")),
     }
@@ -61,22 +71,27 @@ fn line(event: WatchEvent<RasBroker>) -> String {
     let (what, mut broker) = match event {
         WatchEvent::Added(broker) => ("added", broker),
         WatchEvent::Modified(broker) => ("modified", broker),
-        WatchEvent::Deleted(broker) => ("deleted", broker),
-        WatchEvent::Bookmark(_) => return "bookmark".to_owned(),
+        WatchEvent::Deleted(broker) => (how_it_went(&broker), broker),
+        WatchEvent::Bookmark(_) => return "a bookmark".to_owned(),
         WatchEvent::Error(error) => return format!("{error:?}"),
     };
     broker.metadata.managed_fields = None;
-    format!(
-        "{} {what} {}",
-        Clock::MACHINE.now().wall,
-        serde_json::to_string(&broker).expect("an object as JSON")
-    )
+    let object = serde_json::to_string(&broker).expect("an object as JSON");
+    format!("{} {what} {object}", Clock::MACHINE.now().wall)
+}
+
+fn how_it_went(broker: &RasBroker) -> &'static str {
+    let is_marked = broker.metadata.deletion_timestamp.is_some();
+    if has_finalizer(broker) && !is_marked { SWEPT_AWAY } else { "deleted" }
 }
 
 /// Writes down everything that there is; answers where.
 pub(super) fn keep(stage: &Stage, seed: u64) -> io::Result<PathBuf> {
-    let mut text =
-        format!("what was expected: {:#?}\n\nobjects:\n{}\n\nfarm:\n", stage.wanted, stage.history.lines());
+    let mut text = format!(
+        "what was expected: {:#?}\n\nobjects:\n{}\n\nfarm:\n",
+        stage.wanted,
+        stage.history.lines().join("\n")
+    );
     for entry in stage.world.farm().journal() {
         // Writing to a text does not fail.
         writeln!(text, "{entry:?}").unwrap_or_default();
