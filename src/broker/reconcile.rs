@@ -1,6 +1,7 @@
 //! One reconcile: a table of contents.
 
 mod others;
+mod swept;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Context {
     pub clock: Clock,
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
+    /// Objects that went past their finalizers, and whose rows have not been deleted yet.
+    pub swept: Mutex<HashMap<ObjectKey, Arc<RasBroker>>>,
     /// What the API server last refused, by object.
     pub troubles: Mutex<HashMap<ObjectKey, Trouble>>,
     /// The last reading of the CRD.
@@ -72,8 +75,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Brings one broker nearer to its spec.
+    /// Brings one broker nearer to its spec, after what another one under its name has left.
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
+        let left = self.clear_up(key).await;
+        let again = self.reconcile_object(key).await?;
+        Ok(left.into_iter().chain(again).min())
+    }
+
+    async fn reconcile_object(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         let Some(uid) = self.brokers.get(key).and_then(|broker| broker.uid()) else {
             return Ok(None);
         };

@@ -9,7 +9,6 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 use tokio::sync::oneshot;
 
-use crate::broker::observe::has_finalizer;
 use crate::broker::reconcile::Context;
 use crate::crd::{RasBroker, RasFarm};
 use crate::farm::registry::Farms;
@@ -62,11 +61,10 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
             vec![Ok(event(metadata))]
         }
         Change::Gone(broker) => {
-            if context.farms.may_act() && was_swept_away(&broker) {
-                let (broker, server) = (ObjectKey::of(&broker), &broker.spec.server);
-                tracing::warn!(%broker, server, "an object went in spite of its finalizer, and may leave its broker");
+            if context.lose_watched(&broker) {
+                // The controller works on what is in its store alone.
+                return Vec::new();
             }
-            context.lose(&broker);
             vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
         }
         Change::Listed(scope, listed) => {
@@ -77,12 +75,6 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
             gone.iter().map(|broker| Ok(watcher::Event::Delete(metadata_of(broker.as_ref())))).collect()
         }
     }
-}
-
-/// Whether the API server took an object away as one without a finalizer, although ours was on it: whoever is held by a
-/// finalizer is marked first.
-fn was_swept_away(broker: &RasBroker) -> bool {
-    has_finalizer(broker) && broker.metadata.deletion_timestamp.is_none()
 }
 
 fn announce(synced: &mut Option<oneshot::Sender<()>>) {

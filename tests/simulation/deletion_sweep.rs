@@ -123,20 +123,17 @@ fn call_with(lines: &[String], text: &str) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("a number in {line}"))
 }
 
-/// From the moment in which the finalizer stands until the id is recorded: the API server may take the object away under
-/// it, and the row must not stay.
+/// From the moment in which the finalizer stands the API server may take the object away under it, and the row must not
+/// stay.
 #[test]
-fn swept_away_past_its_finalizer_before_the_id_is_recorded_it_leaves_no_row() {
-    let (_, lines) = undisturbed(1);
-    let intent = call_with(&lines, "PATCH namespaces/default/rasbrokers/new");
-    let identity = call_with(&lines, "PATCH namespaces/default/rasbrokers/new/status");
-    assert!(call_with(&lines, "POST /api/Broker?") < identity, "the id follows the POST");
-    let within = (intent, Moment::AfterCommit)..=(identity, Moment::BeforeSend);
-    let jobs: Vec<_> = points(intent..identity + 1)
+fn swept_away_past_its_finalizer_at_any_moment_it_leaves_no_row() {
+    let (calls, lines) = undisturbed(1);
+    let intent = (call_with(&lines, "PATCH namespaces/default/rasbrokers/new"), Moment::AfterCommit);
+    let jobs: Vec<_> = points(calls)
         .into_iter()
-        .filter(|point| within.contains(point))
+        .filter(|point| *point >= intent)
         .map(|point| (1, [(point, Strike::SweepAway(NAME))].into()))
         .collect();
-    assert!(jobs.len() > 4, "{jobs:?}");
+    println!("{} deletions past the finalizer", jobs.len());
     sweep(&jobs);
 }
