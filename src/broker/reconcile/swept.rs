@@ -54,10 +54,10 @@ impl Context {
         }
         let mut memory = observed.memory.clone();
         let waits = match &plan.step {
+            // Nobody can lift what was put on the object.
+            _ if !may_take_back(&observed) => false,
             None => memory.deleted.is_none(),
-            Some(step @ Step::Delete { row })
-                if may_take_back(&observed) && !self.is_owned(&observed, row.id) =>
-            {
+            Some(step @ Step::Delete { row }) if !self.is_owned(&observed, row.id) => {
                 let executor = Executor {
                     kubernetes: &self.kubernetes,
                     brokers: &self.brokers,
