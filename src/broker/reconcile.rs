@@ -109,6 +109,10 @@ impl Context {
                 return Ok(None);
             }
             let Some(broker) = self.brokers.get(key) else { return Ok(None) };
+            if self.brokers.is_doubted(key) {
+                self.read_again(key, &broker).await?;
+                continue;
+            }
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
@@ -252,6 +256,13 @@ impl Context {
         }
         self.wake_restated();
         self.touch(&farm);
+    }
+
+    /// A list has this version: one that is older than what is known is looked into.
+    pub fn doubt(&self, listed: &RasBroker) {
+        if self.brokers.doubt(listed) {
+            self.farms.wake(ObjectKey::of(listed));
+        }
     }
 
     /// Forgets an object that is gone.
@@ -401,6 +412,12 @@ impl Context {
         if !error.is_conflict() {
             return Err(error.into());
         }
+        self.read_again(key, broker).await?;
+        Ok(Some(Duration::from_millis(10)))
+    }
+
+    /// What is known of the object is not to be relied on.
+    async fn read_again(&self, key: &ObjectKey, broker: &RasBroker) -> Result<(), CallError> {
         match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
             Some(mut found) => {
                 found.metadata.managed_fields = None;
@@ -408,7 +425,7 @@ impl Context {
             }
             None => self.brokers.remove(broker),
         }
-        Ok(Some(Duration::from_millis(10)))
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ impl Actor {
             self.farm.state.lock().unreported = true;
             return self.kubernetes_failed(&error).await;
         }
-        match self.write_status().await {
+        match self.write_current_status().await {
             Ok(()) => {}
             Err(error) if error.is_not_found() => self.farm.state.lock().unreported = false,
             Err(error) => self.kubernetes_failed(&error).await,
@@ -73,6 +73,14 @@ impl Actor {
             }
             answered => answered,
         }
+    }
+
+    async fn write_current_status(&self) -> Result<(), CallError> {
+        let is_doubted = self.farm.state.lock().doubted;
+        if is_doubted {
+            self.read_again().await?;
+        }
+        self.write_status().await
     }
 
     /// Writes the status where it is not what it was.

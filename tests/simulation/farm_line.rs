@@ -60,7 +60,7 @@ async fn call(
                 Outcome::Answer(reply) if matches!(fate, Fate::Shortened) => {
                     Reached::Answer((without_last_row(reply), false))
                 }
-                Outcome::Answer(reply) => Reached::Answer((reply, false)),
+                Outcome::Answer(reply) => Reached::Answer((world.delayed(farm, &seen, reply), false)),
                 Outcome::Truncated(reply) => Reached::Answer((reply, true)),
                 Outcome::Reset => Reached::Broken,
                 Outcome::Hang => Reached::Silent,

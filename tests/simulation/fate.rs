@@ -81,6 +81,8 @@ pub struct Weather {
     pub unreachable: bool,
     /// Every write to the API server is forbidden.
     pub forbidden: bool,
+    /// How long a list takes to show that a row is new, or that it is gone.
+    pub lag: Duration,
     /// How many times as likely writes to farms go wrong: they are few.
     pub writes: u64,
     /// What does not happen to calls, a bit for each kind.

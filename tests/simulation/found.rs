@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use ras_operator::simulator::Fault;
 use serde_json::json;
 
+use crate::fate::Weather;
 use crate::objects::is_true;
 use crate::run::Run;
 use crate::seeds::in_runtime;
@@ -107,5 +108,40 @@ fn a_deletion_does_not_wait_for_a_wall_clock_that_is_behind() {
         run.rest(Duration::from_secs(30)).await;
         assert!(run.world.brokers().is_empty());
         assert!(run.world.farms[0].broker_named("b0.corp.test").is_none());
+    });
+}
+
+#[test]
+fn after_a_restore_an_object_that_needs_no_write_is_read_again() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        // Made, and nothing was said of it yet.
+        stage.play(&mut run, &Step::Backup).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::Restore).await;
+        run.rest(Duration::from_mins(2)).await;
+        assert!(is_true(&run.world.brokers()[0], "Ready"));
+        assert!(is_true(&run.world.api.list("RasFarm")[0], "Ready"));
+    });
+}
+
+#[test]
+fn an_endpoint_that_changes_under_a_write_of_the_farms_status_is_gone_to() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        // Both are on their way at once: the write of status meets another version, and the object is read again.
+        run.world.network.set_weather(Weather {
+            watch: 1_000,
+            timeout: SETTING.timeout,
+            ..Weather::default()
+        });
+        let elsewhere = json!({"spec": {"endpoint": "https://farm-0-b.test", "fallbackEndpoints": []}});
+        stage.play(&mut run, &Step::FarmSpec(0, elsewhere)).await;
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_mins(3)).await;
+        let reached = &run.world.api.list("RasFarm")[0]["status"]["connectedServer"];
+        assert_eq!(reached, "second.farm-0.test");
     });
 }

@@ -17,6 +17,7 @@ mod crash_sweep;
 mod farm_line;
 mod fate;
 mod found;
+mod lag;
 mod mix;
 mod network;
 mod objects;

@@ -146,8 +146,16 @@ impl Mix {
     pub fn weather(&self, random: &mut fastrand::Rng) -> Step {
         let fair = self.weather;
         let degrees = if self.is_stormy { [30, 100, 100, 300] } else { [0, 30, 100, 300] };
-        let mut often = || degrees[random.usize(..4)];
-        let stormy = Weather { kubernetes: often(), farm: often(), watch: often(), slow: often(), ..fair };
+        let often = |random: &mut fastrand::Rng| degrees[random.usize(..4)];
+        let lag = Duration::from_secs([0, 0, 2, 12][random.usize(..4)]);
+        let stormy = Weather {
+            kubernetes: often(random),
+            farm: often(random),
+            watch: often(random),
+            slow: often(random),
+            lag,
+            ..fair
+        };
         Step::Weather(match random.u8(..8) {
             0 => Weather { unreachable: true, ..fair },
             1 => Weather { forbidden: true, ..fair },

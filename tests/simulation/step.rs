@@ -121,6 +121,8 @@ impl Stage {
                 let farm = format!("farm-{farm}");
                 world.person("edit", world.api.patch("RasFarm", NAMESPACE, &farm, patch.clone()));
             }
+            // A farm that is first met under another GUID is that farm from then on.
+            Step::Guid(farm, _) if recorded_guid(world, *farm).is_none() => {}
             Step::Guid(farm, is_other) => {
                 let guid = if *is_other { "0ther" } else { &self.guids[*farm] };
                 world.farms[*farm].set_guid(guid);
@@ -233,13 +235,14 @@ impl Stage {
         world.network.set_weather(Weather { timeout: world.setting.timeout, ..Weather::default() });
         for (place, farm) in world.farms.iter().enumerate() {
             farm.clear_faults();
-            farm.set_guid(&self.guids[place]);
+            let name = format!("farm-{place}");
+            farm.set_guid(&recorded_guid(world, place).unwrap_or_else(|| self.guids[place].clone()));
             for row in farm.brokers() {
                 farm.unlock_broker(row.id);
             }
             self.rotate(world, place);
             let resumed = json!({"spec": {"suspend": false}});
-            world.person("resume", world.api.patch("RasFarm", NAMESPACE, &format!("farm-{place}"), resumed));
+            world.person("resume", world.api.patch("RasFarm", NAMESPACE, &name, resumed));
             farm.apply_as_person("console");
             world.look(place);
         }
@@ -250,6 +253,11 @@ impl Stage {
             }
         }
     }
+}
+
+fn recorded_guid(world: &World, farm: usize) -> Option<String> {
+    let object = world.api.get("RasFarm", NAMESPACE, &format!("farm-{farm}"))?;
+    Some(object["status"]["farmGUID"].as_str()?.to_owned())
 }
 
 fn create(world: &World, planned: &Planned) {
