@@ -145,3 +145,30 @@ fn an_endpoint_that_changes_under_a_write_of_the_farms_status_is_gone_to() {
         assert_eq!(reached, "second.farm-0.test");
     });
 }
+
+#[test]
+fn while_the_api_server_takes_no_write_the_farm_is_looked_at_all_the_same() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        let refuses = Weather { forbidden: true, timeout: SETTING.timeout, ..Weather::default() };
+        run.world.network.set_weather(refuses);
+        // Neither the farm's status nor the broker's intent can be written.
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_mins(2)).await;
+        let lists = calls(&run, "GET /api/Broker");
+        assert!(lists >= 6, "{lists} lists in two minutes with a period of ten seconds");
+    });
+}
+
+#[test]
+fn what_somebody_else_writes_into_a_status_that_lacks_it_is_taken_out_once() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.brokers[0].spec = json!({"adoptionPolicy": "Required"});
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::ForgeId(0)).await;
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert!(run.world.brokers()[0]["status"]["id"].is_null());
+    });
+}

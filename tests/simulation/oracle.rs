@@ -23,8 +23,8 @@ struct Life {
     gone: bool,
     /// A person took its finalizer off: whatever it owned is theirs to look after.
     stripped: bool,
-    /// Intents that were written and not sent yet.
-    unsent: usize,
+    /// When an intent was written that was not sent yet.
+    unsent: Option<Duration>,
     /// When the last POST was sent of which nothing certain is known.
     in_doubt: Option<Duration>,
     /// POSTs that were answered with 201.
@@ -86,7 +86,7 @@ impl Oracle {
         let had = before.as_ref().and_then(intent);
         if let Some(text) = intent(object).filter(|text| by_operator && Some(text) != had.as_ref()) {
             // A refusal is written over the intent that it refuses.
-            life.unsent = usize::from(!text.contains("\"refused\""));
+            life.unsent = (!text.contains("\"refused\"")).then(clock::elapsed);
         }
         life.versions.push((clock::elapsed(), object.clone()));
         let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
@@ -209,12 +209,13 @@ impl Oracle {
                     && text(object, "/spec/farmRef/name") == format!("farm-{farm}")
             })
         };
-        let Some((maker, life)) = self.lives.iter_mut().find(|(_, life)| life.unsent > 0 && fits(life))
-        else {
+        // One that was written and never sent may be there too, of an object that is gone.
+        let unsent = self.lives.iter_mut().filter(|(_, life)| life.unsent.is_some() && fits(life));
+        let Some((maker, life)) = unsent.max_by_key(|(_, life)| life.unsent) else {
             self.accuse(&format!("a POST of {server} without an intent that was not sent yet"));
             return None;
         };
-        life.unsent -= 1;
+        life.unsent = None;
         let maker = maker.clone();
         let may_arrive = life.in_doubt.replace(now).map(|sent| sent + self.lateness);
         if may_arrive.is_some_and(|until| now < until) {
