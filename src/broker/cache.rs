@@ -55,11 +55,16 @@ impl Brokers {
         self.inner.read().doubted.contains(key)
     }
 
-    /// Takes over what was read because a write met another version, or a list had an older one: whatever is known is not
-    /// it. An API server that was restored has versions from before it, which no comparison would ever let in.
-    pub fn correct(&self, broker: Arc<RasBroker>) {
+    /// Takes over what was read because `doubted` met another version, or a list had an older one: whatever is known is not
+    /// it. An API server that was restored has versions from before it, which no comparison would ever let in. What was
+    /// watched while the object was read is compared as ever.
+    pub fn correct(&self, doubted: &RasBroker, broker: Arc<RasBroker>) {
         let mut inner = self.inner.write();
-        inner.forget(&ObjectKey::of(broker.as_ref()));
+        let key = ObjectKey::of(broker.as_ref());
+        if inner.objects.get(&key).is_some_and(|known| version(known) == version(doubted)) {
+            inner.forget(&key);
+        }
+        inner.doubted.remove(&key);
         inner.put(broker);
     }
 

@@ -421,7 +421,7 @@ impl Context {
         match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
             Some(mut found) => {
                 found.metadata.managed_fields = None;
-                self.brokers.correct(Arc::new(found));
+                self.brokers.correct(broker, Arc::new(found));
             }
             None => self.brokers.remove(broker),
         }

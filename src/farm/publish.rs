@@ -157,9 +157,15 @@ impl Actor {
 
     /// Takes over the object as it is now, and answers whether it is still the same one.
     async fn read_again(&self) -> Result<bool, CallError> {
+        let before = self.object();
         match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await? {
             Some(object) if object.uid().as_deref() == Some(&self.farm.uid) => {
-                self.take_object(object);
+                if Arc::ptr_eq(&before, &self.object()) {
+                    // An API server that was restored has older versions than are known: this one is true all the same.
+                    self.farm.state.lock().set_object(Arc::new(object));
+                } else {
+                    self.take_object(object);
+                }
                 Ok(true)
             }
             // The watch will say so.

@@ -218,7 +218,8 @@ impl Farm {
     }
 }
 
-fn version(object: &RasFarm) -> u64 {
+/// Which of two versions of one object is newer.
+pub(super) fn version(object: &RasFarm) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 

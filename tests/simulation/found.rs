@@ -8,7 +8,7 @@ use ras_operator::simulator::Fault;
 use serde_json::json;
 
 use crate::fate::Weather;
-use crate::objects::is_true;
+use crate::objects::{is_current, is_true};
 use crate::run::Run;
 use crate::seeds::in_runtime;
 use crate::settling::settle;
@@ -164,11 +164,36 @@ fn while_the_api_server_takes_no_write_the_farm_is_looked_at_all_the_same() {
 fn what_somebody_else_writes_into_a_status_that_lacks_it_is_taken_out_once() {
     in_runtime(async {
         let (mut run, mut stage) = begin();
-        stage.brokers[0].spec = json!({"adoptionPolicy": "Required"});
+        stage.brokers[0].spec = json!({"managementPolicy": "ObserveOnly"});
         stage.play(&mut run, &Step::Create(0)).await;
         run.rest(Duration::from_secs(20)).await;
         stage.play(&mut run, &Step::ForgeId(0)).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());
         assert!(run.world.brokers()[0]["status"]["id"].is_null());
+    });
+}
+
+#[test]
+fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        let suspend = |suspend: bool| Step::FarmSpec(0, json!({"spec": {"suspend": suspend}}));
+        let written = calls(&run, "PATCH namespaces/default/rasfarms/farm-0/status");
+        stage.play(&mut run, &suspend(true)).await;
+        run.world.network.set_weather(Weather {
+            slow: 1_000,
+            timeout: SETTING.timeout,
+            ..Weather::default()
+        });
+        // The farm's status is written, and before that is answered the farm is resumed.
+        let answers = calls(&run, "  200 ");
+        while calls(&run, "  200 ") == answers {
+            run.rest(Duration::from_millis(10)).await;
+        }
+        assert!(calls(&run, "PATCH namespaces/default/rasfarms/farm-0/status") > written);
+        stage.play(&mut run, &suspend(false)).await;
+        run.rest(Duration::from_mins(1)).await;
+        assert!(is_current(&run.world.api.list("RasFarm")[0]));
     });
 }

@@ -12,6 +12,7 @@ use crate::objects::{
     FORCE_ORPHAN, INTENT, annotation, has_finalizer, is_current, is_going, is_observer, is_suspended,
     is_true, name, owned_id, summary, takes_broker_along, text, uid,
 };
+use crate::world::ACCOUNT;
 
 /// How long a call may be on its way that was decided on what was true then.
 const ON_ITS_WAY: Duration = Duration::from_secs(90);
@@ -56,17 +57,16 @@ pub struct Oracle {
     period: Duration,
     /// How long after it was sent a call may take effect.
     lateness: Duration,
-    account: &'static str,
     pub wrong: Vec<String>,
 }
 
 impl Oracle {
     /// An oracle that has seen nothing.
-    pub fn new(farms: usize, period: Duration, timeout: Duration, account: &'static str) -> Self {
+    pub fn new(farms: usize, period: Duration, timeout: Duration) -> Self {
         let farms = (0..farms).map(|_| Seen::default()).collect();
         // As the protocol has it: the request's time limit, and ten seconds for a farm that is slow.
         let lateness = timeout + Duration::from_secs(10);
-        Self { lives: BTreeMap::new(), farms, period, lateness, account, wrong: Vec::new() }
+        Self { lives: BTreeMap::new(), farms, period, lateness, wrong: Vec::new() }
     }
 
     fn accuse(&mut self, what: &str) {
@@ -175,12 +175,11 @@ impl Oracle {
 
     /// The rows of a farm after something may have changed them.
     pub fn look(&mut self, farm: usize, rows: Vec<Row>) {
-        let account = self.account;
         let seen = &mut self.farms[farm];
         if seen.history.back().is_some_and(|(_, last)| *last == rows) {
             return;
         }
-        for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == account) {
+        for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == ACCOUNT) {
             if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
                 seen.made.insert(row.id, maker.clone());
             }
@@ -354,10 +353,13 @@ pub fn matches(object: &Value, row: &Row) -> bool {
         .filter(|part| !part.is_empty())
         .map(str::to_lowercase)
         .collect();
-    let applied = row.applied.as_ref().is_some_and(|applied| {
-        spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)
-            && spec["standby"].as_bool().is_none_or(|wanted| applied.standby == wanted)
-    });
+    // The farm does not show which row it is that a person changed and did not apply.
+    let is_persons = row.admin_last_mod != ACCOUNT;
+    let applied = is_persons
+        || row.applied.as_ref().is_some_and(|applied| {
+            spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)
+                && spec["standby"].as_bool().is_none_or(|wanted| applied.standby == wanted)
+        });
     applied
         && row.server.eq_ignore_ascii_case(text(object, "/spec/server"))
         && flag("enabled", row.enabled)

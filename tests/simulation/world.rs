@@ -56,7 +56,7 @@ impl World {
     pub fn new(setting: Setting, network: Network) -> Arc<Self> {
         let api = ApiServer::new(clock::world);
         let farms = (0..setting.farms).map(|place| farm(&setting, place)).collect();
-        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout, ACCOUNT));
+        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout));
         let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
         let world = Self { api, farms, network: Arc::new(network), oracle, lags, setting };
         for place in 0..world.setting.farms {
