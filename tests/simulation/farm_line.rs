@@ -45,6 +45,7 @@ async fn call(
         .to_owned();
     let maker = if is_post && line.is_open() { world.oracle.lock().sending(farm, &server) } else { None };
     let (seen, heard) = (call.clone(), Arc::clone(&world));
+    let sent = Sent::new(&world, &line, &call);
     let post = maker.clone().map(|maker| (server.clone(), maker));
     let deliver = move |fate: Fate| {
         async move {
@@ -68,7 +69,10 @@ async fn call(
         }
         .boxed()
     };
-    let passage = line.pass(call, deliver).await;
+    let passage = Arc::clone(&line).pass(call, deliver).await;
+    if let Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status) = &passage {
+        line.order.lock().answered(farm, &sent.call, *status);
+    }
     if let Some(maker) = &maker {
         let mut oracle = heard.oracle.lock();
         match &passage {
@@ -90,6 +94,30 @@ async fn call(
         Passage::Refused(status) => Ok(response(&refusal(status), false)),
         Passage::Broken => Err(interrupted().await),
         Passage::NotConnected => Err(not_connected().await),
+    }
+}
+
+/// A call that has left, until its sender hears of it or does not wait any more.
+struct Sent {
+    line: Arc<Line>,
+    call: Call,
+}
+
+impl Sent {
+    fn new(world: &World, line: &Arc<Line>, call: &Call) -> Self {
+        let farm = call.farm.unwrap_or_default();
+        if line.is_open()
+            && let Some(wrong) = line.order.lock().leaves(farm, call, world)
+        {
+            world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
+        }
+        Self { line: Arc::clone(line), call: call.clone() }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.line.order.lock().ends(self.call.farm.unwrap_or_default(), &self.call);
     }
 }
 

@@ -22,6 +22,7 @@ mod mix;
 mod network;
 mod objects;
 mod oracle;
+mod order;
 mod process;
 mod queue;
 mod run;

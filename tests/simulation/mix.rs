@@ -156,7 +156,7 @@ impl Mix {
             lag,
             ..fair
         };
-        Step::Weather(match random.u8(..8) {
+        Step::Weather(match random.u8(..16) {
             0 => Weather { unreachable: true, ..fair },
             1 => Weather { forbidden: true, ..fair },
             2 if !self.is_stormy => fair,

@@ -57,6 +57,7 @@ pub struct Oracle {
     period: Duration,
     /// How long after it was sent a call may take effect.
     lateness: Duration,
+    pub was_restored: bool,
     pub wrong: Vec<String>,
 }
 
@@ -66,10 +67,11 @@ impl Oracle {
         let farms = (0..farms).map(|_| Seen::default()).collect();
         // As the protocol has it: the request's time limit, and ten seconds for a farm that is slow.
         let lateness = timeout + Duration::from_secs(10);
-        Self { lives: BTreeMap::new(), farms, period, lateness, wrong: Vec::new() }
+        Self { lives: BTreeMap::new(), farms, period, lateness, was_restored: false, wrong: Vec::new() }
     }
 
-    fn accuse(&mut self, what: &str) {
+    /// Something was wrong.
+    pub fn accuse(&mut self, what: &str) {
         let at = clock::elapsed();
         self.wrong.push(format!("at {:.3}: {what}", at.as_secs_f64()));
     }
@@ -113,6 +115,7 @@ impl Oracle {
 
     /// The API server was restored: objects made since are gone, and the others are as they were.
     pub fn restored(&mut self, lost: &[&str], there: &[Value]) {
+        self.was_restored = true;
         for uid in lost {
             let life = self.lives.entry((*uid).to_owned()).or_default();
             life.gone = true;
@@ -128,6 +131,10 @@ impl Oracle {
     }
 
     fn check_release(&mut self, uid: &str, object: &Value) {
+        let life = self.lives.get(uid).filter(|life| !life.stripped);
+        if life.and_then(|life| life.in_doubt).is_some_and(|sent| clock::elapsed() < sent + self.lateness) {
+            self.accuse(&format!("released while a POST may still arrive: {}", summary(object)));
+        }
         if !takes_broker_along(object) {
             return;
         }

@@ -173,6 +173,11 @@ impl World {
         }
     }
 
+    /// Whether the API server forgot what it had been told.
+    pub fn was_restored(&self) -> bool {
+        self.oracle.lock().was_restored
+    }
+
     /// A person does something to a broker object.
     pub fn person(&self, what: &str, answer: Result<Value, crate::api_server::Refusal>) {
         match answer {
