@@ -197,3 +197,24 @@ fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() 
         assert!(is_current(&run.world.api.list("RasFarm")[0]));
     });
 }
+
+#[test]
+fn a_change_that_arrives_after_a_later_one_does_not_stand() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        // Every write is late, and nothing else happens.
+        let fair = Weather { timeout: SETTING.timeout, ..Weather::default() };
+        run.world.network.set_weather(Weather { farm: 1_000, writes: 1, left_out: !(1 << 5), ..fair });
+        let sent = calls(&run, "PUT /api/Broker/");
+        stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
+        while calls(&run, "PUT /api/Broker/") == sent {
+            run.rest(Duration::from_millis(10)).await;
+        }
+        run.world.network.set_weather(fair);
+        stage.play(&mut run, &Step::Edit(0, json!({"description": "three"}))).await;
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert_eq!(run.world.farms[0].broker_named("b0.corp.test").unwrap().description, "three");
+    });
+}
