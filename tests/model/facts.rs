@@ -452,6 +452,8 @@ fn remembered(object: &Object, memory: &Memory) -> Remembered {
         intent: _,
         intent_seen,
         delete_unanswered,
+        // Changes that arrive after later ones are not in the model.
+        update_unanswered: _,
         deletion_seen: _,
         deleted,
         update,
