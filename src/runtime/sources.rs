@@ -56,9 +56,9 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
         Change::Listing => Vec::new(),
         Change::InList(broker) => {
             context.doubt(&broker);
-            vec![seen(context, broker, was_complete)]
+            vec![Ok(seen(context, broker, was_complete))]
         }
-        Change::Seen(broker) => vec![seen(context, broker, was_complete)],
+        Change::Seen(broker) => vec![Ok(seen(context, broker, was_complete))],
         Change::Gone(broker) => {
             context.lose(&broker);
             vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
@@ -73,10 +73,14 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
     }
 }
 
-fn seen(context: &Context, broker: RasBroker, was_complete: bool) -> Trigger {
+fn seen(
+    context: &Context,
+    broker: RasBroker,
+    was_complete: bool,
+) -> watcher::Event<PartialObjectMeta<RasBroker>> {
     let metadata = metadata_of(&broker);
     context.see(broker);
-    Ok(if was_complete { watcher::Event::Apply(metadata) } else { watcher::Event::InitApply(metadata) })
+    if was_complete { watcher::Event::Apply(metadata) } else { watcher::Event::InitApply(metadata) }
 }
 
 fn announce(synced: &mut Option<oneshot::Sender<()>>) {

@@ -74,26 +74,31 @@ async fn call(
         line.order.lock().answered(farm, &sent.call, *status);
     }
     if let Some(maker) = &maker {
-        let mut oracle = heard.oracle.lock();
-        match &passage {
-            Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
-                oracle.certain(maker);
-                oracle.created(farm, &server);
-            }
-            Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
-                if (400..500).contains(status) && *status != 408 =>
-            {
-                oracle.certain(maker);
-            }
-            Passage::NotConnected => oracle.certain(maker),
-            Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
-        }
+        learn(&heard, farm, &server, maker, &passage);
     }
     match passage {
         Passage::Answered((reply, is_cut)) => Ok(response(&reply, is_cut)),
         Passage::Refused(status) => Ok(response(&refusal(status), false)),
         Passage::Broken => Err(interrupted().await),
         Passage::NotConnected => Err(not_connected().await),
+    }
+}
+
+/// The oracle learns what the sender of a POST knows of it.
+fn learn(world: &World, farm: usize, server: &str, maker: &str, passage: &Passage<(Reply, bool)>) {
+    let mut oracle = world.oracle.lock();
+    match passage {
+        Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
+            oracle.certain(maker);
+            oracle.created(farm, server);
+        }
+        Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
+            if (400..500).contains(status) && *status != 408 =>
+        {
+            oracle.certain(maker);
+        }
+        Passage::NotConnected => oracle.certain(maker),
+        Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
     }
 }
 

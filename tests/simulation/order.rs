@@ -118,7 +118,7 @@ impl Order {
         if !is_claimed && !world.was_restored() {
             return Some("an intent for a farm that does not carry the finalizer");
         }
-        let is_fresh = self.listed.get(&farm).is_some_and(|at| clock::elapsed() - *at <= FRESH);
+        let is_fresh = self.listed.get(&farm).is_some_and(|at| clock::elapsed().saturating_sub(*at) <= FRESH);
         (!is_fresh).then_some("an intent on a list that is too old")
     }
 }
