@@ -118,6 +118,10 @@ impl Context {
                 return Ok(None);
             }
             let Some(broker) = self.brokers.get(key) else { return Ok(None) };
+            if self.brokers.is_doubted(key) {
+                self.read_again(key, &broker).await?;
+                continue;
+            }
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let observed = self.observe(key, &broker, farm.as_ref()).await;
@@ -263,6 +267,13 @@ impl Context {
         self.touch(&farm);
     }
 
+    /// A list has this version: one that is older than what is known is looked into.
+    pub fn doubt(&self, listed: &RasBroker) {
+        if self.brokers.doubt(listed) {
+            self.farms.wake(ObjectKey::of(listed));
+        }
+    }
+
     /// Forgets an object that is gone.
     pub fn lose(&self, broker: &RasBroker) {
         self.brokers.remove(broker);
@@ -403,15 +414,21 @@ impl Context {
         if !error.is_conflict() && !error.is_not_found() {
             return Err(error.into());
         }
+        self.read_again(key, broker).await?;
+        Ok(Some(Duration::from_millis(10)))
+    }
+
+    /// What is known of the object is not to be relied on.
+    async fn read_again(&self, key: &ObjectKey, broker: &RasBroker) -> Result<(), CallError> {
         match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
             Some(mut found) => {
                 found.metadata.managed_fields = None;
-                self.brokers.correct(Arc::new(found));
+                self.brokers.correct(broker, Arc::new(found));
             }
             // That may have been told before the answer to a write brought it back.
             None => self.lose(broker),
         }
-        Ok(Some(Duration::from_millis(10)))
+        Ok(())
     }
 }
 

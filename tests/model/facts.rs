@@ -422,12 +422,14 @@ fn memory(known: &Remembered, current: i64) -> Memory {
         intent: None,
         intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
         delete_unanswered: known.delete_unanswered.map(|age| ago(age) + quarantine_of(REQUEST_TIMEOUT)),
+        update_unanswered: None,
         // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
         deletion_seen: None,
         deleted: known.deleted.map(Into::into),
         update: known.update.map(|(sent, settled)| SentUpdate {
             generation: generation(!sent),
             fields: enabled(sent),
+            in_doubt: false,
             settled: settled.map(enabled),
         }),
         moved: None,
@@ -450,6 +452,8 @@ fn remembered(object: &Object, memory: &Memory) -> Remembered {
         intent: _,
         intent_seen,
         delete_unanswered,
+        // Changes that arrive after later ones are not in the model.
+        update_unanswered: _,
         deletion_seen: _,
         deleted,
         update,

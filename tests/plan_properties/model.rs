@@ -279,6 +279,7 @@ impl World {
         self.memory.update = Some(SentUpdate {
             generation: observed.object.generation,
             fields: fields.clone(),
+            in_doubt: false,
             settled: None,
         });
     }

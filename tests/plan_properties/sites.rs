@@ -352,6 +352,7 @@ impl Farm {
         self.memories[index].update = Some(SentUpdate {
             generation: observed.object.generation,
             fields: fields.clone(),
+            in_doubt: false,
             settled: None,
         });
         self.memories[index].failure = None;

@@ -38,10 +38,16 @@ impl Executor<'_> {
             Err(progress) => return Ok(progress),
         };
         let change = change_of(fields, facts.separator);
-        permit.update(changed_row(row, &change), &change).await?;
+        if let Err(error) = permit.update(changed_row(row, &change), &change).await {
+            if error.outcome() == Outcome::Unknown {
+                memory.update_unanswered = Some(self.clock.now().boot + facts.quarantine_of(false));
+            }
+            return Err(error.into());
+        }
         memory.update = Some(SentUpdate {
             generation: self.observed.object.generation,
             fields: fields.clone(),
+            in_doubt: memory.update_unanswered.is_some_and(|until| self.clock.now().boot < until),
             settled: None,
         });
         memory.failure = None;
