@@ -51,6 +51,9 @@ pub fn scopes(namespaces: &[String]) -> Vec<Scope> {
 pub enum Change<K> {
     /// The object is there, in this version.
     Seen(K),
+    /// The same, by a list: whatever newer version is known, from before it, is one that never was. An API server that
+    /// was restored from a backup has such lists.
+    InList(K),
     /// The object is gone.
     Gone(K),
     /// A scope was listed: whatever else is known in it is gone.
@@ -87,7 +90,7 @@ impl Lists {
             }
             watcher::Event::InitApply(object) => {
                 self.listing.entry(scope).or_default().insert(ObjectKey::of(&object));
-                Change::Seen(object)
+                Change::InList(object)
             }
             watcher::Event::InitDone => {
                 self.missing.remove(&scope);
@@ -133,7 +136,7 @@ impl<K: Namespaced> Merged<K> {
         let change = self.lists.take(scope, event);
         let events = match change {
             Change::Listing => Vec::new(),
-            Change::Seen(object) => {
+            Change::Seen(object) | Change::InList(object) => {
                 self.known.insert(ObjectKey::of(&object), object.clone());
                 vec![watcher::Event::Apply(object)]
             }

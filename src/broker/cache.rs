@@ -28,6 +28,8 @@ struct Inner {
     new: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// Sites where what is stated has changed since somebody asked.
     restated: BTreeSet<SiteKey>,
+    /// Those of which a list had an older version than is known.
+    doubted: BTreeSet<ObjectKey>,
 }
 
 impl Brokers {
@@ -36,11 +38,33 @@ impl Brokers {
         self.inner.write().put(broker);
     }
 
-    /// Takes over what was read because a write met another version: whatever is known is not it. An API server that was
-    /// restored has versions from before it, which no comparison would ever let in.
-    pub fn correct(&self, broker: Arc<RasBroker>) {
+    /// A list has this version. Where a newer one is known, either the list was on its way when that was answered, or the
+    /// API server was restored: only reading the object tells. Answers whether that is so.
+    pub fn doubt(&self, listed: &RasBroker) -> bool {
         let mut inner = self.inner.write();
-        inner.forget(&ObjectKey::of(broker.as_ref()));
+        let key = ObjectKey::of(listed);
+        let is_older = inner.objects.get(&key).is_some_and(|known| version(known) > version(listed));
+        if is_older {
+            inner.doubted.insert(key);
+        }
+        is_older
+    }
+
+    /// Whether the object is to be read before anything is decided on what is known of it.
+    pub fn is_doubted(&self, key: &ObjectKey) -> bool {
+        self.inner.read().doubted.contains(key)
+    }
+
+    /// Takes over what was read because `doubted` met another version, or a list had an older one: whatever is known is not
+    /// it. An API server that was restored has versions from before it, which no comparison would ever let in. What was
+    /// watched while the object was read is compared as ever.
+    pub fn correct(&self, doubted: &RasBroker, broker: Arc<RasBroker>) {
+        let mut inner = self.inner.write();
+        let key = ObjectKey::of(broker.as_ref());
+        if inner.objects.get(&key).is_some_and(|known| version(known) == version(doubted)) {
+            inner.forget(&key);
+        }
+        inner.doubted.remove(&key);
         inner.put(broker);
     }
 
@@ -145,6 +169,7 @@ impl Inner {
     }
 
     fn forget(&mut self, key: &ObjectKey) {
+        self.doubted.remove(key);
         let Some(broker) = self.objects.remove(key) else { return };
         unlink(&mut self.by_farm, &farm_of(&broker), key);
         unlink(&mut self.new, &farm_of(&broker), key);

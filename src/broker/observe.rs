@@ -102,6 +102,8 @@ pub struct Memory {
     pub intent: Option<Intent>,
     /// Until when a DELETE whose answer did not come may still take effect.
     pub delete_unanswered: Option<Duration>,
+    /// The same of a change.
+    pub update_unanswered: Option<Duration>,
     /// When the deletion mark was first seen: the API server's clock and ours may differ by any time.
     pub deletion_seen: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
@@ -131,7 +133,7 @@ pub struct SentUpdate {
     pub generation: i64,
     /// What was sent.
     pub fields: Fields,
-    /// Whether an earlier change might still arrive after it.
+    /// Whether an earlier change, whose answer did not come or is not known of, may have arrived after it.
     pub in_doubt: bool,
     /// What the farm showed once it was applied; unset until then.
     pub settled: Option<Fields>,
@@ -284,15 +286,10 @@ impl Memory {
         if let (Some(update), Some(row)) = (&mut self.update, row)
             && update.settled.is_none()
         {
-            let shown = row_fields(row);
-            let is_kept = update.fields.iter().all(|(field, value)| shown.get(field) == Some(value));
-            if is_kept || !update.in_doubt {
-                update.settled = Some(shown);
-            } else {
-                // An earlier change arrived after it: it is sent again.
-                self.update = None;
-            }
+            update.settled = Some(row_fields(row));
         }
+        // What the row shows may be of the earlier change: that proves nothing, and what differs is sent again.
+        self.update.take_if(|update| update.in_doubt && update.settled.is_some());
         self.moved = self.moved.take().zip(row).and_then(|(moved, row)| moved.after_apply(row.priority));
         if self.deleted.is_some() && self.deleted == row.map(|row| row.id) {
             self.deleted = None;

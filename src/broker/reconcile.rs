@@ -1,6 +1,7 @@
 //! One reconcile: a table of contents.
 
 mod others;
+mod swept;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Context {
     pub clock: Clock,
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
+    /// Objects that went past their finalizers, and whose rows have not been deleted yet.
+    pub swept: Mutex<HashMap<ObjectKey, Arc<RasBroker>>>,
     /// What the API server last refused, by object.
     pub troubles: Mutex<HashMap<ObjectKey, Trouble>>,
     /// The last reading of the CRD.
@@ -72,8 +75,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Brings one broker nearer to its spec.
+    /// Brings one broker nearer to its spec, after what another one under its name has left.
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
+        let left = self.clear_up(key).await;
+        let again = self.reconcile_object(key).await?;
+        Ok(left.into_iter().chain(again).min())
+    }
+
+    async fn reconcile_object(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         let Some(uid) = self.brokers.get(key).and_then(|broker| broker.uid()) else {
             return Ok(None);
         };
@@ -109,6 +118,10 @@ impl Context {
                 return Ok(None);
             }
             let Some(broker) = self.brokers.get(key) else { return Ok(None) };
+            if self.brokers.is_doubted(key) {
+                self.read_again(key, &broker).await?;
+                continue;
+            }
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let mut observed = self.observe(key, &broker, farm.as_ref()).await;
@@ -265,6 +278,13 @@ impl Context {
         self.touch(&farm);
     }
 
+    /// A list has this version: one that is older than what is known is looked into.
+    pub fn doubt(&self, listed: &RasBroker) {
+        if self.brokers.doubt(listed) {
+            self.farms.wake(ObjectKey::of(listed));
+        }
+    }
+
     /// Forgets an object that is gone.
     pub fn lose(&self, broker: &RasBroker) {
         self.brokers.remove(broker);
@@ -390,36 +410,36 @@ impl Context {
             }
             Err(error) => {
                 let key = ObjectKey::of(broker.as_ref());
-                if error.is_not_found() {
-                    self.brokers.remove(broker);
-                    return Ok(None);
-                }
                 self.refresh(&key, broker, error).await.map(|_| None)
             }
         }
     }
 
-    /// After a conflict the object is read again; work goes on only if it is still the same one.
+    /// After a conflict, or where there is no such object any more, it is read again; work goes on only if it is there.
     async fn refresh(
         &self,
         key: &ObjectKey,
         broker: &RasBroker,
         error: CallError,
     ) -> Result<Again, ReconcileError> {
-        if error.is_not_found() {
-            return Ok(None);
-        }
-        if !error.is_conflict() {
+        if !error.is_conflict() && !error.is_not_found() {
             return Err(error.into());
         }
+        self.read_again(key, broker).await?;
+        Ok(Some(Duration::from_millis(10)))
+    }
+
+    /// What is known of the object is not to be relied on.
+    async fn read_again(&self, key: &ObjectKey, broker: &RasBroker) -> Result<(), CallError> {
         match kubernetes::get::<RasBroker>(&self.kubernetes, key).await? {
             Some(mut found) => {
                 found.metadata.managed_fields = None;
-                self.brokers.correct(Arc::new(found));
+                self.brokers.correct(broker, Arc::new(found));
             }
-            None => self.brokers.remove(broker),
+            // That may have been told before the answer to a write brought it back.
+            None => self.lose(broker),
         }
-        Ok(Some(Duration::from_millis(10)))
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{Farm, Wake};
+use super::registry::version;
 use super::settings::FarmPolicy;
 use super::snapshot::RowKey;
 use super::state::{Link, Task};
@@ -172,8 +173,12 @@ impl Actor {
         self.wake_misplaced(changed);
     }
 
+    /// Takes over what a write was answered with, unless a newer version was watched before the answer came.
     pub(super) fn take_object(&self, object: RasFarm) {
-        self.farm.state.lock().set_object(Arc::new(object));
+        let mut state = self.farm.state.lock();
+        if version(&object) >= version(&state.object) {
+            state.set_object(Arc::new(object));
+        }
     }
 
     pub(super) fn object(&self) -> Arc<RasFarm> {

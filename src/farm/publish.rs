@@ -21,14 +21,27 @@ impl Actor {
         if self.object().metadata.deletion_timestamp.is_some()
             && let Err(error) = self.let_go_of_farm().await
         {
-            self.farm.state.lock().unreported = true;
-            return self.kubernetes_failed(&error).await;
+            return self.report_failed(&error).await;
         }
-        match self.write_status().await {
+        match self.write_current_status().await {
             Ok(()) => {}
             Err(error) if error.is_not_found() => self.farm.state.lock().unreported = false,
-            Err(error) => self.kubernetes_failed(&error).await,
+            Err(error) => self.report_failed(&error).await,
         }
+    }
+
+    /// A report that failed is tried again after a pause, in which the farm is looked at as ever.
+    async fn report_failed(&self, error: &CallError) {
+        let now = self.farm.clock.now();
+        {
+            let mut state = self.farm.state.lock();
+            state.unreported = true;
+            state.reported_at = Some(now.boot);
+        }
+        if error.is_conflict() && self.read_again().await.is_ok_and(|same| same) {
+            return;
+        }
+        self.note_trouble(error);
     }
 
     /// The farm's finalizer goes when no broker that carries ours names it. The last word has the API server: what
@@ -75,6 +88,14 @@ impl Actor {
         }
     }
 
+    async fn write_current_status(&self) -> Result<(), CallError> {
+        let is_doubted = self.farm.state.lock().doubted;
+        if is_doubted {
+            self.read_again().await?;
+        }
+        self.write_status().await
+    }
+
     /// Writes the status where it is not what it was.
     pub(super) async fn write_status(&self) -> Result<(), CallError> {
         let now = self.farm.clock.now();
@@ -103,15 +124,19 @@ impl Actor {
         if error.is_conflict() && self.read_again().await.is_ok_and(|same| same) {
             return self.farm.touch();
         }
-        let text = crate::telemetry::chain(error);
-        if self.farm.state.lock().kubernetes_trouble.is_news(&text) {
-            tracing::warn!(farm = %self.farm.key, error = text, "a call to the API server failed, trying again");
-        }
+        self.note_trouble(error);
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
+        }
+    }
+
+    fn note_trouble(&self, error: &CallError) {
+        let text = crate::telemetry::chain(error);
+        if self.farm.state.lock().kubernetes_trouble.is_news(&text) {
+            tracing::warn!(farm = %self.farm.key, error = text, "a call to the API server failed, trying again");
         }
     }
 
@@ -132,9 +157,15 @@ impl Actor {
 
     /// Takes over the object as it is now, and answers whether it is still the same one.
     async fn read_again(&self) -> Result<bool, CallError> {
+        let before = self.object();
         match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await? {
             Some(object) if object.uid().as_deref() == Some(&self.farm.uid) => {
-                self.take_object(object);
+                if Arc::ptr_eq(&before, &self.object()) {
+                    // An API server that was restored has older versions than are known: this one is true all the same.
+                    self.farm.state.lock().set_object(Arc::new(object));
+                } else {
+                    self.take_object(object);
+                }
                 Ok(true)
             }
             // The watch will say so.

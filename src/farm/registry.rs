@@ -154,6 +154,22 @@ impl Farms {
         Running { farm, stop }
     }
 
+    /// A list has this version. Where a newer one is known, either the list was on its way when that was answered, or the
+    /// API server was restored: the object is read again.
+    pub fn doubt(&self, listed: &RasFarm) {
+        let Some(farm) = self.get(&ObjectKey::of(listed)) else { return };
+        let is_older = {
+            let mut state = farm.state.lock();
+            let is_older = version(listed) < version(&state.object);
+            state.doubted |= is_older;
+            state.unreported |= is_older;
+            is_older
+        };
+        if is_older {
+            farm.changed.notify_one();
+        }
+    }
+
     /// Ends the farms whose object `is_gone`, by key and uid; answers which.
     pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
         let ended = self
@@ -196,32 +212,14 @@ impl Farm {
             if insecure {
                 warn_of_insecure_transport(events, &object);
             }
-            let connection_changed = connection(&state.object) != connection(&object);
             state.set_object(object);
-            if connection_changed {
-                state.start_over();
-            }
         }
         self.changed.notify_one();
     }
 }
 
-/// What a session depends on.
-fn connection(object: &RasFarm) -> impl PartialEq + use<> {
-    let spec = &object.spec;
-    (
-        spec.endpoint.clone(),
-        spec.fallback_endpoints.clone(),
-        spec.credentials_secret_ref.clone(),
-        spec.tls.clone(),
-        spec.request_timeout,
-        spec.install_limit(),
-        spec.api.clone(),
-        object.annotations().get(crate::crd::annotation::ACCEPT_FARM_GUID).cloned(),
-    )
-}
-
-fn version(object: &RasFarm) -> u64 {
+/// Which of two versions of one object is newer.
+pub(super) fn version(object: &RasFarm) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 

@@ -11,9 +11,24 @@ use secrecy::SecretString;
 use super::actor::Actor;
 use super::view::Hold;
 use crate::crd::condition::Reason;
-use crate::crd::{ApiCall, ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls};
+use crate::crd::{ApiCall, ApiMethod, CaRef, CaRefKind, RasFarm, RasFarmSpec, Tls, annotation};
 use crate::kubernetes::{self, CallError, ObjectKey};
 use crate::ras::{self, ApiPaths, ClientConfig, Credentials, HostPolicy, TlsConfig};
+
+/// What a session depends on.
+pub(super) fn connection(object: &RasFarm) -> impl PartialEq + use<> {
+    let spec = &object.spec;
+    (
+        spec.endpoint.clone(),
+        spec.fallback_endpoints.clone(),
+        spec.credentials_secret_ref.clone(),
+        spec.tls.clone(),
+        spec.request_timeout,
+        spec.install_limit(),
+        spec.api.clone(),
+        object.annotations().get(annotation::ACCEPT_FARM_GUID).cloned(),
+    )
+}
 
 /// What the process allows its farms.
 #[derive(Clone)]

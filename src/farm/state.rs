@@ -18,6 +18,7 @@ use super::moves::MovesState;
 use super::promote::Promotions;
 use super::queue::Queue;
 use super::service::Sites;
+use super::settings::connection;
 use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::Hold;
@@ -155,6 +156,8 @@ pub(super) struct FarmState {
     pub(super) refusals: u32,
     pub(super) date: Option<(Timestamp, Duration)>,
     pub(super) unreported: bool,
+    /// Whether a list had an older version of the object than is known: it is read before it is written.
+    pub(super) doubted: bool,
     pub(super) reported_at: Option<Duration>,
 }
 
@@ -206,6 +209,7 @@ impl FarmState {
             refusals: 0,
             date: None,
             unreported: true,
+            doubted: false,
             reported_at: None,
             object,
         }
@@ -227,13 +231,18 @@ impl FarmState {
         self.unreported |= self.object.metadata.generation != object.metadata.generation
             || self.object.metadata.annotations != object.metadata.annotations
             || self.object.metadata.deletion_timestamp != object.metadata.deletion_timestamp;
+        let is_elsewhere = connection(&self.object) != connection(&object);
         self.object = object;
+        self.doubted = false;
         let (requests, window) = rate_limit(&self.object);
         self.limiter.configure(requests, window);
+        if is_elsewhere {
+            self.start_over();
+        }
     }
 
-    /// What a session depended on has changed: another is opened at once, whatever the pauses were.
-    pub(super) fn start_over(&mut self) {
+    /// What a session depends on has changed: another is opened at once, whatever the pauses were.
+    fn start_over(&mut self) {
         self.session_expired = true;
         self.starting_over = true;
         self.try_lacks_again();

@@ -64,6 +64,9 @@ impl FarmState {
         if !self.is_connected() {
             return self.granted(Task::Connect, now);
         }
+        if self.is_neglected(now) {
+            return self.granted(Task::Poll, now);
+        }
         let rest = match self.next_of_batch(now) {
             Ok(task) => return task,
             Err(rest) => rest,
@@ -106,6 +109,13 @@ impl FarmState {
 
     pub(super) fn is_connected(&self) -> bool {
         self.link.is_some() && !self.session_expired
+    }
+
+    /// A batch that cannot be opened, because the API server takes no write, is tried again and again: that must not keep
+    /// the farm from being looked at. Writes come first for one period, and no longer.
+    fn is_neglected(&self, now: Now) -> bool {
+        let period = self.object.spec.resync_period.get();
+        self.polled_at.is_some_and(|at| at + period * 2 <= now.boot)
     }
 
     fn poll_in(&self, now: Now) -> Duration {

@@ -160,8 +160,9 @@ pub async fn patch_metadata<K: Namespaced>(
     limited("patch", K::kind(&()), api.patch(&object.name_any(), &params, &patch)).await
 }
 
-/// Replaces the status, fenced: server-side apply drops what this manager set before and leaves out now.
-pub async fn apply_status<K: Namespaced>(
+/// Replaces the status, fenced: server-side apply drops what this manager set before and leaves out now. What somebody
+/// else has put there stays, and would be found at each look: it is taken out by a write of its own.
+pub async fn apply_status<K: Namespaced + Serialize>(
     client: &Client,
     object: &K,
     status: &impl Serialize,
@@ -173,13 +174,43 @@ pub async fn apply_status<K: Namespaced>(
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
+    let answered: K = write_status(client, object, &params, &Patch::Apply(body)).await?;
+    let left = excess(&json!(answered)["status"], &json!(status));
+    if left.is_null() {
+        return Ok(answered);
+    }
+    let metadata = json!({ "resourceVersion": answered.resource_version() });
+    let patch = Patch::Merge(json!({ "metadata": metadata, "status": left }));
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    write_status(client, object, &params, &patch).await
+}
+
+async fn write_status<K: Namespaced>(
+    client: &Client,
+    object: &K,
+    params: &PatchParams,
+    patch: &Patch<Value>,
+) -> Result<K, CallError> {
     let api = api_of(client, object);
-    limited(
-        "update the status of",
-        K::kind(&()),
-        api.patch_status(&object.name_any(), &params, &Patch::Apply(body)),
-    )
-    .await
+    limited("update the status of", K::kind(&()), api.patch_status(&object.name_any(), params, patch)).await
+}
+
+/// What a merge patch must say to take out of `shown` what `wanted` does not have; null for nothing.
+fn excess(shown: &Value, wanted: &Value) -> Value {
+    match (shown, wanted) {
+        (Value::Object(shown), Value::Object(wanted)) => {
+            let more = shown.iter().filter_map(|(name, shown)| match wanted.get(name) {
+                None | Some(Value::Null) => (!shown.is_null()).then(|| (name.clone(), Value::Null)),
+                Some(wanted) => {
+                    Some((name.clone(), excess(shown, wanted))).filter(|(_, left)| !left.is_null())
+                }
+            });
+            let more: serde_json::Map<String, Value> = more.collect();
+            if more.is_empty() { Value::Null } else { Value::Object(more) }
+        }
+        (Value::Array(shown), Value::Array(wanted)) if shown.len() > wanted.len() => json!(wanted),
+        _ => Value::Null,
+    }
 }
 
 fn api_of<K: Namespaced>(client: &Client, object: &K) -> Api<K> {

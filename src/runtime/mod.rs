@@ -191,6 +191,7 @@ impl Operator {
             events,
             clock: *clock,
             memories: Mutex::new(HashMap::new()),
+            swept: Mutex::new(HashMap::new()),
             troubles: Mutex::new(HashMap::new()),
             crd: tokio::sync::Mutex::new(None),
         };

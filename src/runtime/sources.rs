@@ -54,14 +54,16 @@ type Trigger = Result<watcher::Event<PartialObjectMeta<RasBroker>>, watcher::Err
 fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: bool) -> Vec<Trigger> {
     match change {
         Change::Listing => Vec::new(),
-        Change::Seen(broker) => {
-            let metadata = metadata_of(&broker);
-            context.see(broker);
-            let event = if was_complete { watcher::Event::Apply } else { watcher::Event::InitApply };
-            vec![Ok(event(metadata))]
+        Change::InList(broker) => {
+            context.doubt(&broker);
+            vec![Ok(seen(context, broker, was_complete))]
         }
+        Change::Seen(broker) => vec![Ok(seen(context, broker, was_complete))],
         Change::Gone(broker) => {
-            context.lose(&broker);
+            if context.lose_watched(&broker) {
+                // The controller works on what is in its store alone.
+                return Vec::new();
+            }
             vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
         }
         Change::Listed(scope, listed) => {
@@ -72,6 +74,16 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
             gone.iter().map(|broker| Ok(watcher::Event::Delete(metadata_of(broker.as_ref())))).collect()
         }
     }
+}
+
+fn seen(
+    context: &Context,
+    broker: RasBroker,
+    was_complete: bool,
+) -> watcher::Event<PartialObjectMeta<RasBroker>> {
+    let metadata = metadata_of(&broker);
+    context.see(broker);
+    if was_complete { watcher::Event::Apply(metadata) } else { watcher::Event::InitApply(metadata) }
 }
 
 fn announce(synced: &mut Option<oneshot::Sender<()>>) {
@@ -119,6 +131,11 @@ pub(super) async fn watch_farms(
         };
         let gone = match change {
             Change::Listing => Vec::new(),
+            Change::InList(farm) => {
+                farms.doubt(&farm);
+                farms.put(Arc::new(farm));
+                Vec::new()
+            }
             Change::Seen(farm) => {
                 farms.put(Arc::new(farm));
                 Vec::new()

@@ -172,6 +172,7 @@ pub fn memory(known: &Remembered, current: i64) -> Memory {
         intent: None,
         intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
         delete_unanswered: known.delete_unanswered.map(|age| ago(age) + quarantine_of(REQUEST_TIMEOUT)),
+        update_unanswered: known.update_unanswered.map(|age| ago(age) + quarantine_of(REQUEST_TIMEOUT)),
         // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
         deletion_seen: None,
         deleted: known.deleted.map(Into::into),
@@ -203,6 +204,7 @@ pub fn remembered(object: &Object, memory: &Memory) -> Remembered {
         intent: _,
         intent_seen,
         delete_unanswered,
+        update_unanswered,
         deletion_seen: _,
         deleted,
         update,
@@ -226,6 +228,8 @@ pub fn remembered(object: &Object, memory: &Memory) -> Remembered {
         began_deletion: *began_deletion,
         intent_seen: intent_seen.map(|(attempt, at)| (u8::try_from(attempt).unwrap_or(u8::MAX), age_of(at))),
         delete_unanswered: delete_unanswered
+            .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),
+        update_unanswered: update_unanswered
             .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),
         deleted: deleted.map(id),
         confirmed_gone: confirmed_gone.map(id),

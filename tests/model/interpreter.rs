@@ -267,9 +267,8 @@ impl World {
                     }
                     process.put_row(&Row { enabled: to, ..row });
                 }
-                let written = process.unapplied[slot].or(process.settling[slot]);
-                let in_doubt =
-                    process.inheritance != Inheritance::Nothing || written == Some(Written::Updated);
+                let may_be_late = process.memory[slot].update_unanswered.is_some();
+                let in_doubt = process.inheritance != Inheritance::Nothing || may_be_late;
                 process.wrote(slot, Written::Updated);
                 process.memory[slot].update = Some(Sent { enabled: to, in_doubt, settled: None });
                 process.change_is_over(slot, true);
@@ -359,7 +358,10 @@ impl World {
                 self.process(p).memory[slot].delete_unanswered = Some(0);
                 Some(Written::Deleted)
             }
-            Call::Put(..) => Some(Written::Updated),
+            Call::Put(..) => {
+                self.process(p).memory[slot].update_unanswered = Some(0);
+                Some(Written::Updated)
+            }
             Call::Read(_) | Call::Gone(_) => None,
         };
         let process = self.process(p);

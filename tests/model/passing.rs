@@ -1,6 +1,7 @@
 //! The end of a process, the passing of time, and what makes equal worlds look equal.
 
 use crate::facts::{LATEST, OLD};
+use crate::process::QUARANTINE;
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
     Answer, Call, Fault, Flow, Gathered, Inheritance, Intended, Late, LateCall, Lowers, Object, Recorded,
@@ -134,6 +135,8 @@ impl World {
                 memory.intent_seen.iter_mut().for_each(|(_, age)| older(age, OLD));
                 memory.delete_unanswered.iter_mut().for_each(|age| older(age, OLD));
                 memory.delete_unanswered = memory.delete_unanswered.filter(|age| *age < OLD);
+                memory.update_unanswered.iter_mut().for_each(|age| older(age, OLD));
+                memory.update_unanswered = memory.update_unanswered.filter(|age| *age < QUARANTINE);
                 memory.lowering.iter_mut().for_each(|age| older(age, 1));
                 memory.failure = memory.failure.map(|left| left.saturating_sub(1));
             }

@@ -6,7 +6,7 @@ use crate::world::{
 };
 
 /// Quarantine in ticks: 18 s.
-const QUARANTINE: u8 = 3;
+pub const QUARANTINE: u8 = 3;
 
 impl Process {
     /// A process that has just started: its caches are in step, and it remembers nothing.

@@ -93,6 +93,7 @@ pub struct Remembered {
     pub began_deletion: bool,
     pub intent_seen: Option<(u8, u8)>,
     pub delete_unanswered: Option<u8>,
+    pub update_unanswered: Option<u8>,
     pub deleted: Option<Id>,
     pub confirmed_gone: Option<Id>,
     /// Ticks until a failed step may be tried again.

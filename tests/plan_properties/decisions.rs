@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ras_operator::broker::intent::Intent;
 use ras_operator::broker::observe::{CrdState, Observed, observed_row};
-use ras_operator::broker::plan::{Clearance, GATHERING, Plan, Released, Step, clearance, plan};
+use ras_operator::broker::plan::{
+    Clearance, GATHERING, Plan, Released, Step, clearance, may_take_back, plan,
+};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason};
 use ras_operator::crd::{Origin, RasBrokerStatus, annotation};
@@ -445,4 +447,21 @@ fn a_row_that_the_farm_hides_is_gone_only_once_its_deletion_is_applied() {
     assert_waits(&plan(&observed, now), ConditionType::Reconciling, Reason::Deleting);
     observed.memory.unapplied = None;
     assert_eq!(plan(&observed, now).step, Some(Step::Release { outcome: Released::Deleted }));
+}
+
+/// An object that went while its broker was being created, in spite of its finalizer, cannot be asked any more.
+#[test]
+fn a_row_that_was_just_made_goes_with_its_object_unless_something_on_it_said_otherwise() {
+    let judged = |spec: &Value, notes: &[(&str, &str)]| {
+        let mut world = example(spec, vec![primary()]);
+        let mut broker = world.broker.clone().expect("an object");
+        let notes = notes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        broker.metadata.annotations.get_or_insert_default().extend(notes);
+        may_take_back(&world.observe(&broker))
+    };
+    assert!(judged(&json!({}), &[]) && judged(&json!({"deletionPolicy": "Delete"}), &[]));
+    assert!(!judged(&json!({"deletionPolicy": "Orphan"}), &[]));
+    assert!(!judged(&json!({"suspend": true}), &[]));
+    assert!(!judged(&json!({}), &[(annotation::FORCE_ORPHAN, "true")]));
+    assert!(!judged(&json!({}), &[(annotation::DELETION_PROTECTION, "true")]));
 }

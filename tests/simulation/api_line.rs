@@ -14,7 +14,7 @@ use kube::client::Body as Asked;
 use kube::client::ClientBuilder;
 use ras_operator::kubernetes::client::Guarded;
 use ras_operator::metrics::Metrics;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::api_server::ApiServer;
@@ -38,6 +38,12 @@ async fn call(
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let call = Call { farm: None, method: parts.method.to_string(), path };
     let is_watch = call.path.contains("watch=true");
+    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if line.is_open()
+        && let Some(wrong) = line.order.lock().tells(&call, &told, &world)
+    {
+        world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
+    }
     let seen = call.clone();
     let watched = Arc::clone(&line);
     let deliver = move |_| {

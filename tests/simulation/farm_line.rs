@@ -45,6 +45,7 @@ async fn call(
         .to_owned();
     let maker = if is_post && line.is_open() { world.oracle.lock().sending(farm, &server) } else { None };
     let (seen, heard) = (call.clone(), Arc::clone(&world));
+    let sent = Sent::new(&world, &line, &call);
     let post = maker.clone().map(|maker| (server.clone(), maker));
     let deliver = move |fate: Fate| {
         async move {
@@ -60,7 +61,7 @@ async fn call(
                 Outcome::Answer(reply) if matches!(fate, Fate::Shortened) => {
                     Reached::Answer((without_last_row(reply), false))
                 }
-                Outcome::Answer(reply) => Reached::Answer((reply, false)),
+                Outcome::Answer(reply) => Reached::Answer((world.delayed(farm, &seen, reply), false)),
                 Outcome::Truncated(reply) => Reached::Answer((reply, true)),
                 Outcome::Reset => Reached::Broken,
                 Outcome::Hang => Reached::Silent,
@@ -68,28 +69,60 @@ async fn call(
         }
         .boxed()
     };
-    let passage = line.pass(call, deliver).await;
+    let passage = Arc::clone(&line).pass(call, deliver).await;
+    if let Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status) = &passage {
+        line.order.lock().answered(farm, &sent.call, *status);
+    }
     if let Some(maker) = &maker {
-        let mut oracle = heard.oracle.lock();
-        match &passage {
-            Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
-                oracle.certain(maker);
-                oracle.created(farm, &server);
-            }
-            Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
-                if (400..500).contains(status) && *status != 408 =>
-            {
-                oracle.certain(maker);
-            }
-            Passage::NotConnected => oracle.certain(maker),
-            Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
-        }
+        learn(&heard, farm, &server, maker, &passage);
     }
     match passage {
         Passage::Answered((reply, is_cut)) => Ok(response(&reply, is_cut)),
         Passage::Refused(status) => Ok(response(&refusal(status), false)),
         Passage::Broken => Err(interrupted().await),
         Passage::NotConnected => Err(not_connected().await),
+    }
+}
+
+/// The oracle learns what the sender of a POST knows of it.
+fn learn(world: &World, farm: usize, server: &str, maker: &str, passage: &Passage<(Reply, bool)>) {
+    let mut oracle = world.oracle.lock();
+    match passage {
+        Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
+            oracle.certain(maker);
+            oracle.created(farm, server);
+        }
+        Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
+            if (400..500).contains(status) && *status != 408 =>
+        {
+            oracle.certain(maker);
+        }
+        Passage::NotConnected => oracle.certain(maker),
+        Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
+    }
+}
+
+/// A call that has left, until its sender hears of it or does not wait any more.
+struct Sent {
+    line: Arc<Line>,
+    call: Call,
+}
+
+impl Sent {
+    fn new(world: &World, line: &Arc<Line>, call: &Call) -> Self {
+        let farm = call.farm.unwrap_or_default();
+        if line.is_open()
+            && let Some(wrong) = line.order.lock().leaves(farm, call, world)
+        {
+            world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
+        }
+        Self { line: Arc::clone(line), call: call.clone() }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.line.order.lock().ends(self.call.farm.unwrap_or_default(), &self.call);
     }
 }
 

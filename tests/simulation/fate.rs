@@ -81,6 +81,12 @@ pub struct Weather {
     pub unreachable: bool,
     /// Every write to the API server is forbidden.
     pub forbidden: bool,
+    /// How long a list takes to show that a row is new, or that it is gone.
+    pub lag: Duration,
+    /// How many times as likely writes to farms go wrong: they are few.
+    pub writes: u64,
+    /// What does not happen to calls, a bit for each kind.
+    pub left_out: u32,
     /// The farms' `requestTimeout`: no farm executes a call later than the quarantine allows for.
     pub timeout: Duration,
 }
@@ -92,18 +98,24 @@ impl Weather {
             if self.unreachable {
                 return Fate::NotConnected;
             }
-            return if random.u64(..1_000) < self.farm { self.of_farm(call, random) } else { Fate::Arrives };
+            let is_farms = !matches!(call.path.as_str(), "/api/Session/logon" | "/api/Session/logoff");
+            let times = if call.is_write() && is_farms { self.writes } else { 1 };
+            return if random.u64(..1_000) < self.farm * times {
+                self.of_farm(call, random)
+            } else {
+                Fate::Arrives
+            };
         }
         if self.forbidden && call.is_write() && !call.path.contains("/leases") {
             return Fate::Refused(403);
         }
-        if random.u64(..1_000) < self.kubernetes { of_kubernetes(call, random) } else { Fate::Arrives }
+        if random.u64(..1_000) < self.kubernetes { self.of_kubernetes(call, random) } else { Fate::Arrives }
     }
 
     fn of_farm(&self, call: &Call, random: &mut fastrand::Rng) -> Fate {
         let is_list = call.method == "GET" && call.path == "/api/Broker";
         let late = self.timeout + Duration::from_millis(random.u64(..9_000));
-        match random.u64(..if is_list { 17 } else { 14 }) {
+        match self.kind(if is_list { 17 } else { 14 }, random) {
             0 => Fate::NotConnected,
             1 | 2 => Fate::Lost { silent: random.bool() },
             3 | 4 => Fate::AnswerLost { silent: random.bool() },
@@ -124,6 +136,27 @@ impl Weather {
         }
     }
 
+    fn of_kubernetes(&self, call: &Call, random: &mut fastrand::Rng) -> Fate {
+        let late = Duration::from_millis(random.u64(15_000..40_000));
+        match self.kind(12, random) {
+            0 | 1 if call.is_write() => Fate::Refused(409),
+            0 | 3 => Fate::Refused(429),
+            1 => Fate::Refused(500),
+            2 => Fate::Refused(503),
+            4 => Fate::NotConnected,
+            5 | 6 => Fate::Lost { silent: random.bool() },
+            7 | 8 if call.is_write() => Fate::Late(late),
+            _ => Fate::AnswerLost { silent: random.bool() },
+        }
+    }
+
+    /// One of so many kinds of accidents, of those that are not left out if there are any.
+    fn kind(&self, kinds: u64, random: &mut fastrand::Rng) -> u64 {
+        let kind = random.u64(..kinds);
+        let is_left_out = |kind: u64| self.left_out >> kind & 1 == 1;
+        (0..kinds).map(|further| (kind + further) % kinds).find(|kind| !is_left_out(*kind)).unwrap_or(kind)
+    }
+
     /// How long a call and its answer take.
     pub fn ways(&self, call: &Call, random: &mut fastrand::Rng) -> [Duration; 2] {
         let longest = if call.farm.is_some() { self.timeout * 2 / 3 } else { Duration::from_secs(6) };
@@ -141,20 +174,6 @@ impl Weather {
 fn answer(status: u16, body: &str) -> Fault {
     let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
     Fault::new(Effect::Answer { status, headers, body: body.to_owned() }).after_commit()
-}
-
-fn of_kubernetes(call: &Call, random: &mut fastrand::Rng) -> Fate {
-    let late = Duration::from_millis(random.u64(15_000..40_000));
-    match random.u64(..12) {
-        0 | 1 if call.is_write() => Fate::Refused(409),
-        0 | 3 => Fate::Refused(429),
-        1 => Fate::Refused(500),
-        2 => Fate::Refused(503),
-        4 => Fate::NotConnected,
-        5 | 6 => Fate::Lost { silent: random.bool() },
-        7 | 8 if call.is_write() => Fate::Late(late),
-        _ => Fate::AnswerLost { silent: random.bool() },
-    }
 }
 
 impl Fate {

@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 use ras_operator::simulator::Fault;
 use serde_json::json;
 
-use crate::objects::is_true;
+use crate::fate::Weather;
+use crate::objects::{is_current, is_true};
 use crate::run::Run;
 use crate::seeds::in_runtime;
 use crate::settling::settle;
@@ -107,5 +108,117 @@ fn a_deletion_does_not_wait_for_a_wall_clock_that_is_behind() {
         run.rest(Duration::from_secs(30)).await;
         assert!(run.world.brokers().is_empty());
         assert!(run.world.farms[0].broker_named("b0.corp.test").is_none());
+    });
+}
+
+#[test]
+fn after_a_restore_an_object_that_needs_no_write_is_read_again() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        // Made, and nothing was said of it yet.
+        stage.play(&mut run, &Step::Backup).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::Restore).await;
+        run.rest(Duration::from_mins(2)).await;
+        assert!(is_true(&run.world.brokers()[0], "Ready"));
+        assert!(is_true(&run.world.api.list("RasFarm")[0], "Ready"));
+    });
+}
+
+#[test]
+fn an_endpoint_that_changes_under_a_write_of_the_farms_status_is_gone_to() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        // Both are on their way at once: the write of status meets another version, and the object is read again.
+        run.world.network.set_weather(Weather {
+            watch: 1_000,
+            timeout: SETTING.timeout,
+            ..Weather::default()
+        });
+        let elsewhere = json!({"spec": {"endpoint": "https://farm-0-b.test", "fallbackEndpoints": []}});
+        stage.play(&mut run, &Step::FarmSpec(0, elsewhere)).await;
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_mins(3)).await;
+        let reached = &run.world.api.list("RasFarm")[0]["status"]["connectedServer"];
+        assert_eq!(reached, "second.farm-0.test");
+    });
+}
+
+#[test]
+fn while_the_api_server_takes_no_write_the_farm_is_looked_at_all_the_same() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        let refuses = Weather { forbidden: true, timeout: SETTING.timeout, ..Weather::default() };
+        run.world.network.set_weather(refuses);
+        let before = calls(&run, "GET /api/Broker");
+        // Neither can the farm's status be written, nor a batch be opened for the broker that waits for one.
+        stage.play(&mut run, &Step::FarmSpec(0, json!({"spec": {"requestTimeout": "3s"}}))).await;
+        stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
+        run.rest(Duration::from_mins(2)).await;
+        let lists = calls(&run, "GET /api/Broker") - before;
+        assert!(lists >= 5, "{lists} lists in two minutes with a period of ten seconds");
+    });
+}
+
+#[test]
+fn what_somebody_else_writes_into_a_status_that_lacks_it_is_taken_out_once() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.brokers[0].spec = json!({"managementPolicy": "ObserveOnly"});
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::ForgeId(0)).await;
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert!(run.world.brokers()[0]["status"]["id"].is_null());
+    });
+}
+
+#[test]
+fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        let suspend = |suspend: bool| Step::FarmSpec(0, json!({"spec": {"suspend": suspend}}));
+        let written = calls(&run, "PATCH namespaces/default/rasfarms/farm-0/status");
+        stage.play(&mut run, &suspend(true)).await;
+        run.world.network.set_weather(Weather {
+            slow: 1_000,
+            timeout: SETTING.timeout,
+            ..Weather::default()
+        });
+        // The farm's status is written, and before that is answered the farm is resumed.
+        let answers = calls(&run, "  200 ");
+        while calls(&run, "  200 ") == answers {
+            run.rest(Duration::from_millis(10)).await;
+        }
+        assert!(calls(&run, "PATCH namespaces/default/rasfarms/farm-0/status") > written);
+        stage.play(&mut run, &suspend(false)).await;
+        run.rest(Duration::from_mins(1)).await;
+        assert!(is_current(&run.world.api.list("RasFarm")[0]));
+    });
+}
+
+#[test]
+fn a_change_that_arrives_after_a_later_one_does_not_stand() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        // Every write is late, and nothing else happens.
+        let fair = Weather { timeout: SETTING.timeout, ..Weather::default() };
+        run.world.network.set_weather(Weather { farm: 1_000, writes: 1, left_out: !(1 << 5), ..fair });
+        let sent = calls(&run, "PUT /api/Broker/");
+        stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
+        while calls(&run, "PUT /api/Broker/") == sent {
+            run.rest(Duration::from_millis(10)).await;
+        }
+        run.world.network.set_weather(fair);
+        stage.play(&mut run, &Step::Edit(0, json!({"description": "three"}))).await;
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert_eq!(run.world.farms[0].broker_named("b0.corp.test").unwrap().description, "three");
     });
 }

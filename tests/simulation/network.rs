@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::fate::{Fate, Weather};
+use crate::order::Order;
 use crate::trace::Trace;
 
 /// What is sent, as far as faults and oracles look at it.
@@ -58,6 +59,10 @@ pub enum Strike {
     Crash,
     /// The machine sleeps for so long; what is on its way arrives meanwhile.
     Sleep(Duration),
+    /// A user deletes this object.
+    Delete(&'static str),
+    /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
+    SweepAway(&'static str),
 }
 
 /// A point of a run: the so-manieth call, and a moment of it.
@@ -204,12 +209,18 @@ pub struct Line {
     open: AtomicBool,
     /// Farms are reached, and the API server is not.
     isolated: AtomicBool,
+    pub order: Mutex<Order>,
 }
 
 impl Line {
     /// A line into this network.
     pub fn new(network: Arc<Network>) -> Self {
-        Self { network, open: AtomicBool::new(true), isolated: AtomicBool::new(false) }
+        Self {
+            network,
+            open: AtomicBool::new(true),
+            isolated: AtomicBool::new(false),
+            order: Mutex::default(),
+        }
     }
 
     /// The process has ended, although it may not know.

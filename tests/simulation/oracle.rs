@@ -12,6 +12,7 @@ use crate::objects::{
     FORCE_ORPHAN, INTENT, annotation, has_finalizer, is_current, is_going, is_observer, is_suspended,
     is_true, name, owned_id, summary, takes_broker_along, text, uid,
 };
+use crate::world::ACCOUNT;
 
 /// How long a call may be on its way that was decided on what was true then.
 const ON_ITS_WAY: Duration = Duration::from_secs(90);
@@ -23,8 +24,8 @@ struct Life {
     gone: bool,
     /// A person took its finalizer off: whatever it owned is theirs to look after.
     stripped: bool,
-    /// Intents that were written and not sent yet.
-    unsent: usize,
+    /// When an intent was written that was not sent yet.
+    unsent: Option<Duration>,
     /// When the last POST was sent of which nothing certain is known.
     in_doubt: Option<Duration>,
     /// POSTs that were answered with 201.
@@ -56,20 +57,21 @@ pub struct Oracle {
     period: Duration,
     /// How long after it was sent a call may take effect.
     lateness: Duration,
-    account: &'static str,
+    pub was_restored: bool,
     pub wrong: Vec<String>,
 }
 
 impl Oracle {
     /// An oracle that has seen nothing.
-    pub fn new(farms: usize, period: Duration, timeout: Duration, account: &'static str) -> Self {
+    pub fn new(farms: usize, period: Duration, timeout: Duration) -> Self {
         let farms = (0..farms).map(|_| Seen::default()).collect();
         // As the protocol has it: the request's time limit, and ten seconds for a farm that is slow.
         let lateness = timeout + Duration::from_secs(10);
-        Self { lives: BTreeMap::new(), farms, period, lateness, account, wrong: Vec::new() }
+        Self { lives: BTreeMap::new(), farms, period, lateness, was_restored: false, wrong: Vec::new() }
     }
 
-    fn accuse(&mut self, what: &str) {
+    /// Something was wrong.
+    pub fn accuse(&mut self, what: &str) {
         let at = clock::elapsed();
         self.wrong.push(format!("at {:.3}: {what}", at.as_secs_f64()));
     }
@@ -86,7 +88,7 @@ impl Oracle {
         let had = before.as_ref().and_then(intent);
         if let Some(text) = intent(object).filter(|text| by_operator && Some(text) != had.as_ref()) {
             // A refusal is written over the intent that it refuses.
-            life.unsent = usize::from(!text.contains("\"refused\""));
+            life.unsent = (!text.contains("\"refused\"")).then(clock::elapsed);
         }
         life.versions.push((clock::elapsed(), object.clone()));
         let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
@@ -113,6 +115,7 @@ impl Oracle {
 
     /// The API server was restored: objects made since are gone, and the others are as they were.
     pub fn restored(&mut self, lost: &[&str], there: &[Value]) {
+        self.was_restored = true;
         for uid in lost {
             let life = self.lives.entry((*uid).to_owned()).or_default();
             life.gone = true;
@@ -128,6 +131,10 @@ impl Oracle {
     }
 
     fn check_release(&mut self, uid: &str, object: &Value) {
+        let life = self.lives.get(uid).filter(|life| !life.stripped);
+        if life.and_then(|life| life.in_doubt).is_some_and(|sent| clock::elapsed() < sent + self.lateness) {
+            self.accuse(&format!("released while a POST may still arrive: {}", summary(object)));
+        }
         if !takes_broker_along(object) {
             return;
         }
@@ -175,12 +182,11 @@ impl Oracle {
 
     /// The rows of a farm after something may have changed them.
     pub fn look(&mut self, farm: usize, rows: Vec<Row>) {
-        let account = self.account;
         let seen = &mut self.farms[farm];
         if seen.history.back().is_some_and(|(_, last)| *last == rows) {
             return;
         }
-        for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == account) {
+        for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == ACCOUNT) {
             if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
                 seen.made.insert(row.id, maker.clone());
             }
@@ -209,12 +215,13 @@ impl Oracle {
                     && text(object, "/spec/farmRef/name") == format!("farm-{farm}")
             })
         };
-        let Some((maker, life)) = self.lives.iter_mut().find(|(_, life)| life.unsent > 0 && fits(life))
-        else {
+        // One that was written and never sent may be there too, of an object that is gone.
+        let unsent = self.lives.iter_mut().filter(|(_, life)| life.unsent.is_some() && fits(life));
+        let Some((maker, life)) = unsent.max_by_key(|(_, life)| life.unsent) else {
             self.accuse(&format!("a POST of {server} without an intent that was not sent yet"));
             return None;
         };
-        life.unsent -= 1;
+        life.unsent = None;
         let maker = maker.clone();
         let may_arrive = life.in_doubt.replace(now).map(|sent| sent + self.lateness);
         if may_arrive.is_some_and(|until| now < until) {
@@ -273,7 +280,8 @@ impl Oracle {
         let entitled = self.lives.iter().any(|(uid, life)| {
             let may_own =
                 made_by == Some(uid) || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
-            may_own && life.owns(id) && life.lately(now, |object| may(method, object))
+            let is_left = method == "DELETE" && made_by == Some(uid) && life.is_swept_away();
+            is_left || may_own && life.owns(id) && life.lately(now, |object| may(method, object))
         });
         if !entitled {
             let row = self.farms[farm].rows.get(&id).map(|row| row.server.clone());
@@ -317,6 +325,13 @@ impl Life {
         self.ever(|object| owned_id(object) == Some(id))
     }
 
+    /// Whether it went in spite of its finalizer, and its row is to go with it.
+    fn is_swept_away(&self) -> bool {
+        let leaves_row =
+            |(_, object): &(Duration, Value)| has_finalizer(object) && takes_broker_along(object);
+        self.gone && !self.stripped && self.versions.last().is_some_and(leaves_row)
+    }
+
     fn ever(&self, holds: impl Fn(&Value) -> bool) -> bool {
         self.versions.iter().any(|(_, object)| holds(object))
     }
@@ -353,10 +368,13 @@ pub fn matches(object: &Value, row: &Row) -> bool {
         .filter(|part| !part.is_empty())
         .map(str::to_lowercase)
         .collect();
-    let applied = row.applied.as_ref().is_some_and(|applied| {
-        spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)
-            && spec["standby"].as_bool().is_none_or(|wanted| applied.standby == wanted)
-    });
+    // The farm does not show which row it is that a person changed and did not apply.
+    let is_persons = row.admin_last_mod != ACCOUNT;
+    let applied = is_persons
+        || row.applied.as_ref().is_some_and(|applied| {
+            spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)
+                && spec["standby"].as_bool().is_none_or(|wanted| applied.standby == wanted)
+        });
     applied
         && row.server.eq_ignore_ascii_case(text(object, "/spec/server"))
         && flag("enabled", row.enabled)

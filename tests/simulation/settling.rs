@@ -104,9 +104,17 @@ fn unsettled(world: &World) -> Vec<String> {
             wrong.push(format!("farm {place} has pending changes"));
         }
     }
+    wrong.extend(world.api.list("RasFarm").iter().filter(|farm| !is_well_reported(farm)).map(|farm| {
+        format!("a farm that is well is told otherwise: {} {}", summary(farm), farm["status"]["pendingApply"])
+    }));
     let promotions = world.api.list("RasBrokerPromotion");
     wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, promotion)));
     wrong
+}
+
+/// Whether a farm's object says of its present spec that all is well.
+fn is_well_reported(farm: &Value) -> bool {
+    is_current(farm) && is_true(farm, "Ready") && farm["status"]["pendingApply"].is_null()
 }
 
 /// What is wrong with a promotion: it is sent at most once, ends, and says what is the case.

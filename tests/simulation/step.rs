@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a step that nobody plays ends the run")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -83,13 +84,15 @@ pub struct Stage {
     pub backup: Option<Snapshot>,
     guids: Vec<String>,
     passwords: u32,
+    /// Farms where a person has left something that is not applied.
+    foreign: BTreeSet<usize>,
 }
 
 impl Stage {
     /// The stage of these brokers.
     pub fn new(brokers: Vec<Planned>, world: &World) -> Self {
         let guids = world.farms.iter().map(ras_operator::simulator::FarmHandle::guid).collect();
-        Self { brokers, backup: None, guids, passwords: 0 }
+        Self { brokers, backup: None, guids, passwords: 0, foreign: BTreeSet::new() }
     }
 
     /// Plays a step.
@@ -121,6 +124,8 @@ impl Stage {
                 let farm = format!("farm-{farm}");
                 world.person("edit", world.api.patch("RasFarm", NAMESPACE, &farm, patch.clone()));
             }
+            // A farm that is first met under another GUID is that farm from then on.
+            Step::Guid(farm, _) if recorded_guid(world, *farm).is_none() => {}
             Step::Guid(farm, is_other) => {
                 let guid = if *is_other { "0ther" } else { &self.guids[*farm] };
                 world.farms[*farm].set_guid(guid);
@@ -133,24 +138,29 @@ impl Stage {
                     ..Edit::default()
                 };
                 drop(world.farms[*farm].edit(2, edit));
+                self.foreign.insert(*farm);
                 world.look(*farm);
             }
             Step::PersonApplies(farm) => {
                 world.farms[*farm].apply_as_person("console");
+                self.foreign.remove(farm);
                 world.look(*farm);
             }
             Step::PrimaryMoves(farm) => {
                 let secondary =
                     world.farms[*farm].broker(2).filter(|row| !row.is_primary()).map_or(1, |row| row.id);
                 drop(world.farms[*farm].swap_primary("console", secondary));
+                self.foreign.insert(*farm);
                 world.look(*farm);
             }
             Step::PersonAdds(broker) | Step::PersonDeletes(broker) | Step::PersonLocks(broker) => {
                 let planned = self.brokers[*broker].clone();
+                self.foreign.insert(planned.farm);
                 at_console(world, step, &planned);
             }
             Step::PersonEdits(broker, edit) => {
                 let planned = &self.brokers[*broker];
+                self.foreign.insert(planned.farm);
                 let farm = &world.farms[planned.farm];
                 if let Some(row) = farm.broker_named(&planned.server) {
                     drop(farm.edit(row.id, edit.clone()));
@@ -233,14 +243,18 @@ impl Stage {
         world.network.set_weather(Weather { timeout: world.setting.timeout, ..Weather::default() });
         for (place, farm) in world.farms.iter().enumerate() {
             farm.clear_faults();
-            farm.set_guid(&self.guids[place]);
+            let name = format!("farm-{place}");
+            farm.set_guid(&recorded_guid(world, place).unwrap_or_else(|| self.guids[place].clone()));
             for row in farm.brokers() {
                 farm.unlock_broker(row.id);
             }
             self.rotate(world, place);
             let resumed = json!({"spec": {"suspend": false}});
-            world.person("resume", world.api.patch("RasFarm", NAMESPACE, &format!("farm-{place}"), resumed));
-            farm.apply_as_person("console");
+            world.person("resume", world.api.patch("RasFarm", NAMESPACE, &name, resumed));
+            // What the operator itself has written it applies itself.
+            if self.foreign.contains(&place) {
+                farm.apply_as_person("console");
+            }
             world.look(place);
         }
         for object in world.brokers() {
@@ -250,6 +264,11 @@ impl Stage {
             }
         }
     }
+}
+
+fn recorded_guid(world: &World, farm: usize) -> Option<String> {
+    let object = world.api.get("RasFarm", NAMESPACE, &format!("farm-{farm}"))?;
+    Some(object["status"]["farmGUID"].as_str()?.to_owned())
 }
 
 fn create(world: &World, planned: &Planned) {
@@ -289,6 +308,13 @@ pub fn delete(world: &World, name: &str) {
         }
         Err(refusal) => world.person("delete", Err(refusal)),
     }
+}
+
+/// An object goes although it has a finalizer, as it may where the two cross: kubernetes/kubernetes#77988.
+pub fn sweep_away(world: &World, name: &str) {
+    let Ok(gone) = world.api.sweep_away("RasBroker", NAMESPACE, name) else { return };
+    world.network.say(&format!("{name} is swept away"));
+    world.oracle.lock().lost(uid(&gone));
 }
 
 fn at_console(world: &World, step: &Step, planned: &Planned) {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ras_operator::simulator::{Account, FarmConfig, FarmHandle, Rights, SecondaryEndpoint, SiteConfig};
+use ras_operator::simulator::{
+    Account, FarmConfig, FarmHandle, Reply, Rights, SecondaryEndpoint, SiteConfig,
+};
 use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, Switches};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
 use crate::clock;
+use crate::lag::Lag;
 use crate::network::{Call, Network};
 use crate::objects::{name, uid};
 use crate::oracle::Oracle;
@@ -44,6 +47,7 @@ pub struct World {
     pub farms: Vec<FarmHandle>,
     pub network: Arc<Network>,
     pub oracle: Mutex<Oracle>,
+    lags: Mutex<Vec<Lag>>,
     pub setting: Setting,
 }
 
@@ -52,8 +56,9 @@ impl World {
     pub fn new(setting: Setting, network: Network) -> Arc<Self> {
         let api = ApiServer::new(clock::world);
         let farms = (0..setting.farms).map(|place| farm(&setting, place)).collect();
-        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout, ACCOUNT));
-        let world = Self { api, farms, network: Arc::new(network), oracle, setting };
+        let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout));
+        let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
+        let world = Self { api, farms, network: Arc::new(network), oracle, lags, setting };
         for place in 0..world.setting.farms {
             world.look(place);
             world.api.create(Self::secret(place, PASSWORD)).unwrap();
@@ -123,7 +128,17 @@ impl World {
 
     /// The oracle looks at a farm.
     pub fn look(&self, place: usize) {
-        self.oracle.lock().look(place, self.farms[place].brokers());
+        let rows = self.farms[place].brokers();
+        self.lags.lock()[place].look(&rows);
+        self.oracle.lock().look(place, rows);
+    }
+
+    /// What a farm's answer to a call looks like where its lists lag.
+    pub fn delayed(&self, place: usize, call: &Call, reply: Reply) -> Reply {
+        if call.method != "GET" || call.path != "/api/Broker" || reply.status != 200 {
+            return reply;
+        }
+        self.lags.lock()[place].delay(reply, self.network.weather().lag)
     }
 
     /// A call is about to reach a farm.
@@ -156,6 +171,11 @@ impl World {
             let object: Value = serde_json::from_slice(body).unwrap_or_default();
             self.oracle.lock().saw(&object, true);
         }
+    }
+
+    /// Whether the API server forgot what it had been told.
+    pub fn was_restored(&self) -> bool {
+        self.oracle.lock().was_restored
     }
 
     /// A person does something to a broker object.

@@ -52,6 +52,12 @@ pub(super) fn is_never_created(object: &ObjectFacts) -> bool {
     object.owned_id().is_none() && !may_exist
 }
 
+/// Whether a row that was just made goes with its object, which nobody can ask any more.
+pub fn may_take_back(observed: &Observed) -> bool {
+    let desired = &observed.object.desired;
+    !(is_orphaned(observed) || desired.requests.deletion_protection || desired.suspend)
+}
+
 /// Whether the broker stays in the farm. Unset means: what we made goes, what we adopted stays.
 fn is_orphaned(observed: &Observed) -> bool {
     let object = &observed.object;

@@ -181,6 +181,20 @@ fn a_look_that_was_asked_for_is_not_repeated_when_it_fails() {
     assert!(matches!(game.state.next(game.now()), Task::Rest(_)), "once");
 }
 
+/// The API server may refuse to have one opened again and again.
+#[test]
+fn a_batch_that_cannot_be_opened_keeps_no_farm_from_being_looked_at() {
+    let mut game = Game::new("Auto", 9);
+    game.list();
+    game.state.polled_at = Some(game.now);
+    game.state.unreported = false;
+    game.arrive(1, DELETE);
+    game.reconcile();
+    assert_eq!(game.state.next(game.now()), Task::OpenBatch);
+    game.now += game.state.object.spec.resync_period.get() * 2;
+    assert_eq!(game.state.next(game.now()), Task::Poll);
+}
+
 #[test]
 fn the_circuit_closes_when_its_probe_succeeds() {
     let mut game = Game::new("Auto", 9);

@@ -1,0 +1,124 @@
+//! Rules about the order in which things are sent. What the farm and the objects show in the end may be right by luck;
+//! these are looked at when a call leaves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::network::Call;
+use crate::objects::INTENT;
+use crate::world::{NAMESPACE, World};
+
+/// No list that is older is good enough for an intent; what is between the two takes no time.
+const FRESH: Duration = Duration::from_millis(10_100);
+
+/// What one process has seen and has on its way, by farm.
+#[derive(Default)]
+pub struct Order {
+    listed: BTreeMap<usize, Duration>,
+    read: BTreeMap<(usize, String), u16>,
+    writing: BTreeMap<usize, usize>,
+    applying: BTreeMap<usize, usize>,
+}
+
+/// What a call is to the rules.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Apply,
+    Other,
+}
+
+fn kind(call: &Call) -> Kind {
+    // Nobody waits for those that install or remove an agent.
+    let is_slow = call.path.contains("noInstall=false") || call.path.contains("noUninstall=false");
+    match call.method.as_str() {
+        "POST" if call.path == "/api/Settings/apply" => Kind::Apply,
+        "POST" | "PUT" | "DELETE" if call.path.starts_with("/api/Broker") && !is_slow => Kind::Write,
+        _ => Kind::Other,
+    }
+}
+
+fn path(call: &Call) -> &str {
+    call.path.split('?').next().unwrap_or_default()
+}
+
+impl Order {
+    /// A call leaves for a farm; answers what is wrong with that.
+    pub fn leaves(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
+        let count = |counts: &BTreeMap<usize, usize>| counts.get(&farm).copied().unwrap_or_default();
+        let (writing, applying) = (count(&self.writing), count(&self.applying));
+        match kind(call) {
+            Kind::Apply => {
+                *self.applying.entry(farm).or_default() += 1;
+                (writing + applying > 0).then_some("an Apply while a write or another Apply is on its way")
+            }
+            Kind::Write => {
+                *self.writing.entry(farm).or_default() += 1;
+                let is_read = self.read.get(&(farm, path(call).to_owned())) == Some(&200);
+                let object = world.api.get("RasFarm", NAMESPACE, &format!("farm-{farm}")).unwrap_or_default();
+                let is_pending = object["status"]["pendingApply"].is_object() || world.was_restored();
+                if call.method == "DELETE" && !is_read {
+                    Some("a DELETE of a row that was not read by id before it")
+                } else {
+                    (!is_pending).then_some("a write that pendingApply does not tell of")
+                }
+            }
+            Kind::Other => None,
+        }
+    }
+
+    /// A call is over, whatever came of it.
+    pub fn ends(&mut self, farm: usize, call: &Call) {
+        let counts = match kind(call) {
+            Kind::Write => &mut self.writing,
+            Kind::Apply => &mut self.applying,
+            Kind::Other => return,
+        };
+        if let Some(count) = counts.get_mut(&farm) {
+            *count -= 1;
+        }
+    }
+
+    /// A farm answered.
+    pub fn answered(&mut self, farm: usize, call: &Call, status: u16) {
+        let is_list = call.path == "/api/Broker";
+        if call.method == "GET" && is_list && status == 200 {
+            self.listed.insert(farm, clock::elapsed());
+        }
+        if path(call).starts_with("/api/Broker/") {
+            // A read is good for one DELETE.
+            let status = if call.method == "GET" { status } else { 0 };
+            self.read.insert((farm, path(call).to_owned()), status);
+        }
+    }
+
+    /// A write leaves for the API server; answers what is wrong with that.
+    pub fn tells(&self, call: &Call, body: &Value, world: &World) -> Option<&'static str> {
+        let is_ours = ["/rasbrokers/", "/rasfarms/"].iter().any(|kind| call.path.contains(kind));
+        if call.method != "PATCH" || !is_ours {
+            return None;
+        }
+        if !body["metadata"]["resourceVersion"].is_string() {
+            return Some("a write without the version on which it was decided");
+        }
+        let intent = body["metadata"]["annotations"][INTENT].as_str()?;
+        if intent.contains("\"refused\":\"") {
+            return None;
+        }
+        let name = path(call).rsplit('/').next().unwrap_or_default();
+        let object = world.api.get("RasBroker", NAMESPACE, name)?;
+        let farm_name = object["spec"]["farmRef"]["name"].as_str()?;
+        let farm = farm_name.strip_prefix("farm-")?.parse().ok()?;
+        let finalizers = world.api.get("RasFarm", NAMESPACE, farm_name)?["metadata"]["finalizers"].clone();
+        let is_claimed =
+            finalizers.as_array().is_some_and(|all| all.iter().any(|one| one == "ras-operator.dev/in-use"));
+        if !is_claimed && !world.was_restored() {
+            return Some("an intent for a farm that does not carry the finalizer");
+        }
+        let is_fresh = self.listed.get(&farm).is_some_and(|at| clock::elapsed().saturating_sub(*at) <= FRESH);
+        (!is_fresh).then_some("an intent on a list that is too old")
+    }
+}
