@@ -132,9 +132,7 @@ impl Context {
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
             let Some(reported) = self.report(&broker, &plan).await? else { continue };
             let is_news = !Arc::ptr_eq(&reported, &broker);
-            if is_news && !observed.object.shows_deletion() && ObjectFacts::of(&reported).shows_deletion() {
-                self.note_beginning(&mut observed);
-            }
+            self.note_beginning(&mut observed, &reported);
             let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
@@ -226,8 +224,11 @@ impl Context {
         memory.clone()
     }
 
-    /// The first word of a deletion is this process's: its write was fenced by a version without one.
-    fn note_beginning(&self, observed: &mut Observed) {
+    /// Where the first word of a deletion is this process's, fenced by a version without one, it knows of each DELETE.
+    fn note_beginning(&self, observed: &mut Observed, reported: &RasBroker) {
+        if observed.object.shows_deletion() || !ObjectFacts::of(reported).shows_deletion() {
+            return;
+        }
         observed.memory.began_deletion = true;
         if let Some(memory) = self.memories.lock().get_mut(&observed.object.uid) {
             memory.began_deletion = true;
