@@ -42,7 +42,6 @@ impl Scenario {
             threshold: random.u64(0..4),
             elects: replicas > 1,
             replicas,
-            promotes: false,
         };
         let theme = if random.u8(..3) == 0 && !setting.elects { Theme::Tampering } else { Theme::Crashes };
         let brokers: Vec<Planned> =

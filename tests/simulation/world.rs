@@ -34,8 +34,6 @@ pub struct Setting {
     pub elects: bool,
     /// How many processes there are at a time.
     pub replicas: usize,
-    /// Whether promotions are worked on too. Their controller is kube's, which does not replay to the last call.
-    pub promotes: bool,
 }
 
 /// The world.
@@ -81,7 +79,6 @@ impl World {
             threshold,
             elects: _,
             replicas: _,
-            promotes: _,
         } = &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
