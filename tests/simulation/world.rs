@@ -70,16 +70,8 @@ impl World {
     }
 
     fn farm_object(&self, place: usize) -> Value {
-        let Setting {
-            farms: _,
-            period,
-            timeout,
-            mode,
-            old: _,
-            threshold,
-            elects: _,
-            replicas: _,
-        } = &self.setting;
+        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _, replicas: _ } =
+            &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
