@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::network::{Moment, Point, Strike};
+use crate::network::{Moment, Network, Point, Strike};
 use crate::run::Run;
 use crate::seeds::{Outcome, in_parallel, in_runtime, is_full};
 use crate::settling::{clean, settle};
@@ -77,8 +77,8 @@ fn base() -> u64 {
     crate::seeds::number("RAS_OPERATOR_SEED_BASE").unwrap_or(7)
 }
 
-/// Runs a workflow with these strikes; answers what came of it, and the calls that its steps took.
-fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, std::ops::Range<usize>) {
+/// Runs a workflow with these strikes; answers what came of it, and the points that its steps have.
+fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, Vec<Point>) {
     in_runtime(async {
         let setting = Setting {
             farms: 1,
@@ -101,13 +101,20 @@ fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, std:
             stage.play(&mut run, step).await;
         }
         run.rest(Duration::from_secs(25)).await;
-        let last = run.world.network.calls();
+        let points =
+            (first..=run.world.network.calls()).flat_map(|call| moments(&run.world.network, call)).collect();
         let mut wrong = settle(&mut run).await;
         if wrong.is_empty() {
             wrong = clean(&mut run).await;
         }
-        (run.end(wrong), first..last + 1)
+        (run.end(wrong), points)
     })
+}
+
+/// Where a call can be struck. Before a read is answered nobody has learnt or changed anything since the call before.
+fn moments(network: &Network, call: usize) -> Vec<Point> {
+    let moments = if network.is_command(call) { &MOMENTS[..] } else { &[Moment::AfterAnswer] };
+    moments.iter().map(|moment| (call, *moment)).collect()
 }
 
 /// One run to play: which workflow, and what befalls it.
@@ -115,9 +122,9 @@ type Job = (usize, BTreeMap<Point, Strike>);
 
 fn points(workflows: &[Workflow]) -> Vec<Vec<Point>> {
     let of = |workflow: &Workflow| {
-        let (outcome, calls) = play(workflow, BTreeMap::new());
+        let (outcome, points) = play(workflow, BTreeMap::new());
         assert!(outcome.wrong.is_empty(), "{}, undisturbed: {:?}", workflow.name, outcome.wrong);
-        calls.flat_map(|call| MOMENTS.map(|moment| (call, moment))).collect()
+        points
     };
     workflows.iter().map(of).collect()
 }
