@@ -79,11 +79,11 @@ impl FarmState {
             hold: self.hold(),
             primary: self.primary(),
             promoting: self.promotions.running().cloned(),
-            unapplied: self.batch.is_dirty() || self.inherited,
+            unapplied: self.batch.is_dirty() || self.changes.inherited,
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
-            service: self.service.changes(self.inherited),
+            service: self.service.changes(self.changes.inherited),
             moves: Moves {
                 form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
                 lacking: self.capabilities.lacks(Capability::Priority),
@@ -119,7 +119,7 @@ impl FarmState {
             threshold: usize::try_from(protection.threshold).unwrap_or_default(),
             window: protection.window.get(),
             allowed_before: allowed,
-            sent: self.sent_deletions.iter().map(|(_, marked)| *marked).collect(),
+            sent: self.changes.sent_deletions().collect(),
         }
     }
 
@@ -136,9 +136,8 @@ impl FarmState {
 
     /// A row that somebody else marked for deletion, which an Apply of ours would remove.
     pub(super) fn foreign_mark(&self) -> Option<&ras::Broker> {
-        let foreign = |row: &&Arc<ras::Broker>| {
-            row.marked_for_deletion == Some(true) && !self.own_deletes.contains(&row.id)
-        };
+        let foreign =
+            |row: &&Arc<ras::Broker>| row.marked_for_deletion == Some(true) && !self.changes.deletes(row.id);
         self.snapshot.rows().find(foreign).map(Arc::as_ref)
     }
 }

@@ -76,9 +76,8 @@ impl Farm {
     /// did not come to its end then may be a part of it.
     pub fn unapplied(&self, broker: &ObjectKey, was_synced: bool) -> Option<Unapplied> {
         let state = self.state.lock();
-        let inherited = (state.inherited && !was_synced).then_some(Unapplied::Updated);
-        let written = state.unapplied.get(broker).map(|written| written.change);
-        written.or_else(|| state.settling.get(broker).copied()).or(inherited)
+        let inherited = (state.changes.inherited && !was_synced).then_some(Unapplied::Updated);
+        state.changes.of(broker).or(inherited)
     }
 
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
@@ -104,10 +103,10 @@ impl Farm {
     pub fn found(&self, broker: &ObjectKey) {
         {
             let mut state = self.state.lock();
-            if !state.unanswered.remove(broker) {
+            if !state.changes.arrived(broker) {
                 return;
             }
-            state.wrote(broker, Unapplied::Created);
+            state.changes.wrote(broker, Unapplied::Created);
             state.batch.touch(self.clock.now().boot);
         }
         self.changed.notify_one();
@@ -155,7 +154,7 @@ impl Farm {
     /// can come between: of two that were decided at the same time, the second is decided anew.
     pub fn admit_change(self: &Arc<Self>, broker: &ObjectKey, need: Need, change: Change) -> Admission {
         let mut state = self.state.lock();
-        if state.service.changes(state.inherited).wait(&state.snapshot, &change).is_some() {
+        if state.service.changes(state.changes.inherited).wait(&state.snapshot, &change).is_some() {
             return Admission::Overtaken;
         }
         let Some(mut permit) = self.let_in(&mut state, broker, need) else { return Admission::Queued };
@@ -369,24 +368,13 @@ impl Permit {
 
     /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
-        let is_first = {
-            let mut state = self.farm.state.lock();
-            // Before the answer: a list taken meanwhile must not see a stranger's mark in ours.
-            state.own_deletes.insert(id);
-            state.wrote(&self.broker, Unapplied::Deleted);
-            state.sent_deletions.insert((self.broker.clone(), marked))
-        };
+        let is_first = self.farm.state.lock().changes.delete(&self.broker, id, marked);
         self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
-            let mut state = self.farm.state.lock();
-            state.own_deletes.remove(&id);
-            state.unapplied.remove(&self.broker);
-            if is_first {
-                state.sent_deletions.remove(&(self.broker.clone(), marked));
-            }
+            self.farm.state.lock().changes.take_back_delete(&self.broker, id, marked, is_first);
         }
         answered
     }
@@ -412,11 +400,10 @@ impl Permit {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.touch(now.boot);
-            state.wrote(&self.broker, change);
-            state.deletes_to_confirm |= change == Unapplied::Deleted;
+            state.changes.wrote(&self.broker, change);
             if is_lost {
                 state.expect_late_writes(now, self.pace);
-                state.unanswered.insert(self.broker.clone());
+                state.changes.unanswered(&self.broker);
             }
         }
         self.answered(answer)

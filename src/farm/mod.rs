@@ -6,6 +6,7 @@ mod agents;
 pub mod batch;
 pub mod breaker;
 mod capability;
+mod changes;
 mod commit;
 mod connect;
 mod facts;

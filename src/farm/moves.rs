@@ -100,7 +100,9 @@ impl FarmState {
         if *shown == *moving.order {
             let shifted = Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
             self.moves.shifted.extend(shifted.iter().map(RowKey::of));
-            self.written.extend(shifted.into_iter().map(|row| (now.boot, row)));
+            for row in shifted {
+                self.changes.put_row(row, now.boot);
+            }
         } else if *shown != *moving.expected() {
             self.list_asked = true;
         }
@@ -115,9 +117,9 @@ impl FarmState {
     /// Who stands where they belong by this move does so only once it is applied.
     fn concern(&mut self, moving: &Moving, is_lost: bool) {
         for key in &moving.concerned {
-            self.wrote(key, Unapplied::Moved);
+            self.changes.wrote(key, Unapplied::Moved);
             if is_lost {
-                self.unanswered.insert(key.clone());
+                self.changes.unanswered(key);
             }
         }
     }
@@ -188,7 +190,7 @@ mod tests {
         for (later, lacks) in [(&rows[..], true), (&rows[..2], false)] {
             let mut state = listed(&rows);
             state.take_move(&moving(), &Err(refused(404)), at(10));
-            assert!(state.list_asked && state.unapplied.is_empty());
+            assert!(state.list_asked && !moving().concerned.iter().any(|key| state.changes.is_open(key)));
             state.take_list(rows.to_vec(), at(9).boot, None);
             assert!(!state.capabilities.lacks(Capability::Priority), "a list from before tells nothing");
             state.take_list(later.to_vec(), at(11).boot, None);
@@ -208,7 +210,10 @@ mod tests {
         let mut state = listed(&[row(1, 0), row(2, 1), row(3, 2)]);
         state.take_move(&moving(), &Ok(()), at(10));
         assert_eq!(*state.snapshot.order(1), [3, 2]);
-        assert_eq!(state.unapplied.len(), 2, "whoever is shifted waits for the Apply too");
+        assert!(
+            moving().concerned.iter().all(|key| state.changes.is_open(key)),
+            "whoever is shifted waits for the Apply too"
+        );
         assert_eq!(state.capabilities.listed(), [Capability::Priority]);
         // A list from before the move does not undo it; one from after it changes nothing, and still wakes both.
         state.take_list(vec![row(1, 0), row(2, 1), row(3, 2)], at(9).boot, None);

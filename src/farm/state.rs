@@ -1,6 +1,6 @@
 //! The farm's state as a value: what is known, what waits, and what the actor does next. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::batch::{Batch, Pace};
 use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
+use super::changes::Changes;
 use super::limiter::RateLimiter;
 use super::moves::MovesState;
 use super::promote::Promotions;
@@ -19,12 +20,11 @@ use super::queue::Queue;
 use super::service::Sites;
 use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
-use super::view::{Hold, Unapplied};
+use super::view::Hold;
 use crate::broker::canonical::ServerName;
 use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
-use crate::crd::{Capability, FailedLogons, PendingApply, RasFarm, annotation};
-use crate::kubernetes::ObjectKey;
+use crate::crd::{Capability, FailedLogons, RasFarm, annotation};
 use crate::ras::{self, LogonLimit};
 
 /// Three failures in a row, or within a minute, are no accident; a minute is the longest a recovered farm waits.
@@ -56,13 +56,6 @@ impl Link {
     pub(super) fn is_unused(&self) -> bool {
         self.calls.is_empty()
     }
-}
-
-/// A change that was answered, and the round it is of: the next one commits it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) change: Unapplied,
-    pub(super) round: u64,
 }
 
 /// Why the farm cannot be used, and when to look again.
@@ -122,26 +115,10 @@ pub(super) struct FarmState {
     pub(super) batch: Batch,
     pub(super) queue: Queue,
     pub(super) promotions: Promotions,
-    pub(super) unapplied: BTreeMap<ObjectKey, Written>,
-    /// Counts Applies, ours and those that a logon may show.
-    pub(super) round: u64,
-    /// Of these, what may still arrive after the next Apply, since it was not answered.
-    pub(super) unanswered: HashSet<ObjectKey>,
-    /// Whether an earlier process wrote something that is not applied yet.
-    pub(super) inherited: bool,
-    /// What an Apply has committed and no list has shown yet.
-    pub(super) settling: BTreeMap<ObjectKey, Unapplied>,
+    pub(super) changes: Changes,
     /// What of the sites' service is changed and not applied, and who waits for that.
     pub(super) service: Sites,
-    /// Rows that we deleted, as long as a list shows them.
-    pub(super) own_deletes: HashSet<i64>,
-    /// Whether the next Apply commits a deletion of ours.
-    pub(super) deletes_to_confirm: bool,
-    /// Rows written since a list was asked for: laid over a list that may be from before them.
-    pub(super) written: Vec<(Duration, ras::Broker)>,
     pub(super) moves: MovesState,
-    /// Deletions that were sent, by broker and the time of its mark: one that is sent again is still one.
-    pub(super) sent_deletions: BTreeSet<(ObjectKey, Timestamp)>,
     /// Why no write is sent although the farm answers.
     pub(super) foreign: Option<Hold>,
     /// Why the last Apply of our own changes did not go through.
@@ -162,7 +139,6 @@ pub(super) struct FarmState {
     pub(super) unknown_sites: BTreeSet<i64>,
     /// Whether `applySettingsEnabled` was seen to fall after an Apply; `None` until it was looked at.
     pub(super) guard_works: Option<bool>,
-    pub(super) pending: Option<PendingApply>,
     pub(super) learnt_account: Option<String>,
     pub(super) capabilities: Capabilities,
     /// What the farm shows of the settings that the object keeps.
@@ -177,8 +153,6 @@ pub(super) struct FarmState {
     pub(super) starting_over: bool,
     /// How often in a row a list was refused with 401.
     pub(super) refusals: u32,
-    /// Until when a write without an answer may still take effect.
-    pub(super) unanswered_until: Option<Duration>,
     pub(super) date: Option<(Timestamp, Duration)>,
     pub(super) unreported: bool,
     pub(super) reported_at: Option<Duration>,
@@ -207,17 +181,9 @@ impl FarmState {
             batch: Batch::default(),
             queue: Queue::default(),
             promotions: Promotions::default(),
-            unapplied: BTreeMap::new(),
-            round: 0,
-            unanswered: HashSet::new(),
-            inherited: status.pending_apply.is_some(),
-            settling: BTreeMap::new(),
+            changes: Changes::inherit(status.pending_apply),
             service: Sites::default(),
-            own_deletes: HashSet::new(),
-            deletes_to_confirm: false,
-            written: Vec::new(),
             moves: MovesState::default(),
-            sent_deletions: BTreeSet::new(),
             foreign: None,
             apply_trouble: None,
             asked_apply_refused: None,
@@ -228,7 +194,6 @@ impl FarmState {
             look_taken: None,
             unknown_sites: BTreeSet::new(),
             guard_works: None,
-            pending: status.pending_apply,
             learnt_account: status.account,
             capabilities: Capabilities::new(&status.capabilities),
             site_settings: SiteSettings::new(&status.sites),
@@ -239,7 +204,6 @@ impl FarmState {
             session_expired: false,
             starting_over: false,
             refusals: 0,
-            unanswered_until: None,
             date: None,
             unreported: true,
             reported_at: None,
@@ -304,13 +268,6 @@ impl FarmState {
         Some(self.retired.swap_remove(index))
     }
 
-    /// A change was answered, or may have taken effect.
-    pub(super) fn wrote(&mut self, broker: &ObjectKey, change: Unapplied) {
-        let round = self.round;
-        let written = self.unapplied.entry(broker.clone()).or_insert(Written { change, round });
-        *written = Written { change: written.change.max(change), round };
-    }
-
     /// A write without an answer may take effect for as long as its quarantine lasts: another Apply follows then.
     pub(super) fn expect_late_writes(&mut self, now: Now, pace: Pace) {
         let spec = &self.object.spec;
@@ -318,24 +275,12 @@ impl FarmState {
             Pace::Ordinary => spec.request_timeout.get(),
             Pace::Install => spec.install_limit(),
         };
-        self.unanswered_until = self.unanswered_until.max(Some(now.boot + quarantine_of(limit)));
+        self.changes.expect_late_until(now.boot + quarantine_of(limit));
     }
 
     /// How long a write of a moment that was not answered may still take effect.
     pub(super) fn late_writes(&self) -> Duration {
         quarantine_of(self.object.spec.request_timeout.get())
-    }
-
-    /// What is committed by the Apply that was just answered; what was answered meanwhile, or may still arrive, waits
-    /// for the next one.
-    pub(super) fn take_applied(&mut self) -> BTreeMap<ObjectKey, Unapplied> {
-        if self.pending.is_none() {
-            self.unanswered.clear();
-        }
-        let (round, unanswered) = (self.round, &self.unanswered);
-        let is_applied =
-            |key: &ObjectKey, written: &mut Written| written.round < round && !unanswered.contains(key);
-        self.unapplied.extract_if(.., is_applied).map(|(key, written)| (key, written.change)).collect()
     }
 
     /// The farm's recorded identity.
@@ -349,15 +294,9 @@ impl FarmState {
         self.polled_at = None;
         self.capabilities = Capabilities::default();
         self.site_settings = SiteSettings::default();
-        self.written.clear();
         self.moves = MovesState { sites: std::mem::take(&mut self.moves.sites), ..MovesState::default() };
-        self.unapplied.clear();
-        self.unanswered.clear();
-        self.inherited = false;
-        self.settling.clear();
+        self.changes.forget();
         self.service.forget();
-        self.own_deletes.clear();
-        self.pending = None;
         self.batch.close();
         self.foreign = None;
         self.apply_trouble = None;
@@ -401,12 +340,11 @@ impl FarmState {
         date: Option<Timestamp>,
     ) -> HashSet<RowKey> {
         let mut next = self.snapshot.next(rows, asked, date);
-        self.written.retain(|(at, _)| *at >= asked);
-        for (_, row) in &self.written {
+        for row in self.changes.rows_since(asked) {
             next.put(row.clone());
         }
         self.list_asked = false;
-        self.own_deletes.retain(|id| next.row(*id).is_some());
+        self.changes.retain_deleted(|id| next.row(id).is_some());
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
         self.snapshot = Arc::new(next);
@@ -437,7 +375,7 @@ impl FarmState {
 
     /// Takes over a row that a write or a read by id was answered with.
     pub(super) fn put_row(&mut self, row: ras::Broker, now: Now) {
-        self.written.push((now.boot, row.clone()));
+        self.changes.put_row(row.clone(), now.boot);
         Arc::make_mut(&mut self.snapshot).put(row);
     }
 

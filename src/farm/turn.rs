@@ -155,7 +155,7 @@ impl FarmState {
         let task = self.granted(Task::Apply, now);
         if task == Task::Apply {
             self.batch.applying();
-            self.round += 1;
+            self.changes.begin_round();
         }
         task
     }
@@ -169,7 +169,7 @@ impl FarmState {
     /// Forgets a batch in which nothing reached the farm.
     fn close_batch(&mut self) {
         self.batch.close();
-        self.pending = None;
+        self.changes.pending = None;
         self.unreported = true;
     }
 

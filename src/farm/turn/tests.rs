@@ -227,12 +227,14 @@ fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_th
     let now = game.now();
     let [early, late] = ["early", "late"].map(|name| ObjectKey::new("ns", name));
     let state = &mut game.state;
-    state.wrote(&early, Unapplied::Updated);
+    state.changes.wrote(&early, Unapplied::Updated);
     assert_eq!(state.apply_now(now), Task::Apply);
-    state.wrote(&late, Unapplied::Created);
-    assert_eq!(state.take_applied(), [(early, Unapplied::Updated)].into());
+    state.changes.wrote(&late, Unapplied::Created);
+    state.changes.applied();
+    assert_eq!(state.changes.settle().0, [(early, Unapplied::Updated)].into());
     assert_eq!(state.apply_now(now), Task::Apply);
-    assert_eq!(state.take_applied(), [(late, Unapplied::Created)].into());
+    state.changes.applied();
+    assert_eq!(state.changes.settle().0, [(late, Unapplied::Created)].into());
 }
 
 #[test]
@@ -254,7 +256,7 @@ fn installations_leave_the_places_of_others_free_and_wait_for_a_worker_of_their_
     while game.doing.is_some() {
         game.act();
     }
-    game.state.pending = Some(PendingApply {
+    game.state.changes.pending = Some(PendingApply {
         since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(game.now().wall),
         brokers: 1,
     });

@@ -1,0 +1,175 @@
+//! What we changed in the farm: from before the first call, over the Apply that commits it, to the list that shows it.
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::view::Unapplied;
+use crate::crd::PendingApply;
+use crate::kubernetes::ObjectKey;
+use crate::ras;
+
+/// A change that was answered, and the round it is of: the next one commits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Written {
+    change: Unapplied,
+    round: u64,
+}
+
+/// Our changes of one farm.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// What the object's status says of them, which outlives this process.
+    pub(super) pending: Option<PendingApply>,
+    /// Whether an earlier process wrote something that is not applied yet.
+    pub(super) inherited: bool,
+    unapplied: BTreeMap<ObjectKey, Written>,
+    /// Counts Applies, ours and those that a logon may show.
+    round: u64,
+    /// Of the unapplied ones those that may still arrive after the next Apply, since they were not answered.
+    unanswered: HashSet<ObjectKey>,
+    /// Until when a write without an answer may still take effect.
+    unanswered_until: Option<Duration>,
+    /// What an Apply has committed and no list has shown yet.
+    settling: BTreeMap<ObjectKey, Unapplied>,
+    /// Rows written since a list was asked for: laid over a list that may be from before them.
+    rows: Vec<(Duration, ras::Broker)>,
+    /// Rows that we deleted, as long as a list shows them.
+    deleted: HashSet<i64>,
+    /// Whether the next Apply commits a deletion.
+    deletes_to_confirm: bool,
+    /// Deletions that were sent, by broker and the time of its mark: one that is sent again is still one.
+    sent_deletions: BTreeSet<(ObjectKey, Timestamp)>,
+}
+
+impl Changes {
+    /// Those of an earlier process, of which only the status tells.
+    pub(super) fn inherit(pending: Option<PendingApply>) -> Self {
+        Self { inherited: pending.is_some(), pending, ..Self::default() }
+    }
+
+    /// The address leads to another farm now, where none of this was written. Deletions count on.
+    pub(super) fn forget(&mut self) {
+        let sent_deletions = std::mem::take(&mut self.sent_deletions);
+        *self = Self { round: self.round, sent_deletions, ..Self::default() };
+    }
+
+    /// A change was answered, or may have taken effect.
+    pub(super) fn wrote(&mut self, broker: &ObjectKey, change: Unapplied) {
+        self.record(broker, change);
+        self.deletes_to_confirm |= change == Unapplied::Deleted;
+    }
+
+    fn record(&mut self, broker: &ObjectKey, change: Unapplied) {
+        let round = self.round;
+        let written = self.unapplied.entry(broker.clone()).or_insert(Written { change, round });
+        *written = Written { change: written.change.max(change), round };
+    }
+
+    /// A change may still arrive after the next Apply.
+    pub(super) fn unanswered(&mut self, broker: &ObjectKey) {
+        self.unanswered.insert(broker.clone());
+    }
+
+    /// Another Apply follows when nothing can take effect any more.
+    pub(super) fn expect_late_until(&mut self, until: Duration) {
+        self.unanswered_until = self.unanswered_until.max(Some(until));
+    }
+
+    /// Until when a write without an answer may still take effect, where that is later than `now`.
+    pub(super) fn late_until(&mut self, now: Duration) -> Option<Duration> {
+        self.unanswered_until = self.unanswered_until.filter(|until| *until > now);
+        self.unanswered_until
+    }
+
+    /// A row shows that this broker's unanswered change has taken effect; whether it was waited for.
+    pub(super) fn arrived(&mut self, broker: &ObjectKey) -> bool {
+        self.unanswered.remove(broker)
+    }
+
+    /// What is written for this broker and not applied, or applied and not listed.
+    pub(super) fn of(&self, broker: &ObjectKey) -> Option<Unapplied> {
+        let written = self.unapplied.get(broker).map(|written| written.change);
+        written.or_else(|| self.settling.get(broker).copied())
+    }
+
+    /// Whether something of this broker waits for its Apply, or may still arrive.
+    pub(super) fn is_open(&self, broker: &ObjectKey) -> bool {
+        self.unanswered.contains(broker) || self.unapplied.contains_key(broker)
+    }
+
+    /// An Apply, or a logon that may show one, begins: what is answered from now on it need not contain.
+    pub(super) fn begin_round(&mut self) {
+        self.round += 1;
+    }
+
+    /// The Apply of the last round was answered. What was written meanwhile, or may still arrive, waits for the next
+    /// one. Answers whether a deletion is committed by it.
+    pub(super) fn applied(&mut self) -> bool {
+        if self.pending.is_none() {
+            self.unanswered.clear();
+        }
+        let (round, unanswered) = (self.round, &self.unanswered);
+        let is_applied =
+            |key: &ObjectKey, written: &mut Written| written.round < round && !unanswered.contains(key);
+        let applied = self.unapplied.extract_if(.., is_applied);
+        self.settling.extend(applied.map(|(key, written)| (key, written.change)));
+        std::mem::take(&mut self.deletes_to_confirm)
+    }
+
+    /// A list from after the Apply was read: whose changes it shows, and whether an earlier process's are among them.
+    pub(super) fn settle(&mut self) -> (BTreeMap<ObjectKey, Unapplied>, bool) {
+        (std::mem::take(&mut self.settling), std::mem::take(&mut self.inherited))
+    }
+
+    /// A row looks like this since `now`, whatever a list says that was asked for before.
+    pub(super) fn put_row(&mut self, row: ras::Broker, now: Duration) {
+        self.rows.push((now, row));
+    }
+
+    /// The rows that a list asked for at `asked` may lack.
+    pub(super) fn rows_since(&mut self, asked: Duration) -> impl Iterator<Item = &ras::Broker> {
+        self.rows.retain(|(at, _)| *at >= asked);
+        self.rows.iter().map(|(_, row)| row)
+    }
+
+    /// A DELETE is about to be sent for an object that was marked at `marked`: a list taken meanwhile must not see a
+    /// stranger's mark in ours. Answers whether it is the first one.
+    pub(super) fn delete(&mut self, broker: &ObjectKey, id: i64, marked: Timestamp) -> bool {
+        self.deleted.insert(id);
+        self.record(broker, Unapplied::Deleted);
+        self.sent_deletions.insert((broker.clone(), marked))
+    }
+
+    /// The farm has certainly not carried it out.
+    pub(super) fn take_back_delete(
+        &mut self,
+        broker: &ObjectKey,
+        id: i64,
+        marked: Timestamp,
+        was_first: bool,
+    ) {
+        self.deleted.remove(&id);
+        self.unapplied.remove(broker);
+        if was_first {
+            self.sent_deletions.remove(&(broker.clone(), marked));
+        }
+    }
+
+    /// Whether the mark of this row is ours.
+    pub(super) fn deletes(&self, id: i64) -> bool {
+        self.deleted.contains(&id)
+    }
+
+    /// A list was taken over: a row that it lacks needs no memory, as its id may come back as another's.
+    pub(super) fn retain_deleted(&mut self, is_listed: impl Fn(i64) -> bool) {
+        self.deleted.retain(|id| is_listed(*id));
+    }
+
+    /// When those were marked whose DELETE was sent.
+    pub(super) fn sent_deletions(&self) -> impl Iterator<Item = Timestamp> {
+        self.sent_deletions.iter().map(|(_, marked)| *marked)
+    }
+}
