@@ -209,14 +209,15 @@ impl Farm {
 
     /// A permit for a move in the order of a site, if nothing else is being moved there; whoever makes that move wakes
     /// the next. The order must still be the one on which the move was decided.
-    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, site_id: i64, order: &[i64]) -> MoveAdmission {
+    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, moving: &Moving) -> MoveAdmission {
+        let site_id = moving.site_id;
         let need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
         if !self.state.lock().moves.sites.insert(site_id) {
             return MoveAdmission::Wait;
         }
         let site = SiteToken { farm: Arc::clone(self), site_id };
         let Some(permit) = self.admit(broker, need) else { return MoveAdmission::Wait };
-        if *self.state.lock().snapshot.order(site_id) != *order {
+        if *self.state.lock().snapshot.order(site_id) != *moving.order {
             return MoveAdmission::LookAgain;
         }
         MoveAdmission::Go(MovePermit { permit, _site: site })
@@ -284,7 +285,8 @@ impl Drop for SiteToken {
 }
 
 impl MovePermit {
-    /// Makes one move, and answers the priority that the row has then. Not idempotent.
+    /// Makes one move, and answers the priority that the row has then; none where others changed the order meanwhile.
+    /// Not idempotent.
     pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
         let Self { permit, _site } = self;
         permit.turn().await;
@@ -292,7 +294,7 @@ impl MovePermit {
         let answer = permit.written(answer, Unapplied::Moved);
         let mut state = permit.farm.state.lock();
         state.take_move(moving, &answer, permit.farm.clock.now());
-        let reached = state.snapshot.row(moving.id).and_then(|row| row.priority);
+        let reached = state.reached(moving);
         drop(state);
         answer.map(|()| reached)
     }

@@ -39,8 +39,17 @@ pub struct Moving {
     pub id: i64,
     /// Where it goes.
     pub to: ras::Move,
+    /// The order on which it was decided.
+    pub order: Arc<[i64]>,
     /// The objects that are in their place only once the site's moves are applied.
     pub concerned: Vec<ObjectKey>,
+}
+
+impl Moving {
+    /// The order that it leads to.
+    fn expected(&self) -> Vec<i64> {
+        order::moved(&self.order, self.id, self.to)
+    }
 }
 
 impl Actor {
@@ -69,12 +78,7 @@ impl FarmState {
         match answer {
             Ok(()) => {
                 self.note_moves(Ok(()));
-                let shifted =
-                    Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
-                self.moves.shifted.extend(shifted.iter().map(RowKey::of));
-                for row in shifted {
-                    self.changes.put_row(row, now.boot);
-                }
+                self.shift(moving, now);
                 self.concern(moving, false);
             }
             Err(error) if error.outcome() == Outcome::Unknown => {
@@ -88,6 +92,26 @@ impl FarmState {
             }
             Err(error) => self.note_moves(Err(error.status())),
         }
+    }
+
+    /// A list that came while the move was on its way may show it already: a step must not be counted twice.
+    fn shift(&mut self, moving: &Moving, now: Now) {
+        let shown = self.snapshot.order(moving.site_id);
+        if *shown == *moving.order {
+            let shifted = Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
+            self.moves.shifted.extend(shifted.iter().map(RowKey::of));
+            for row in shifted {
+                self.changes.put_row(row, now.boot);
+            }
+        } else if *shown != *moving.expected() {
+            self.list_asked = true;
+        }
+    }
+
+    /// The place where an answered move has put its row; none where others changed the order meanwhile.
+    pub(super) fn reached(&self, moving: &Moving) -> Option<i64> {
+        let is_as_expected = *self.snapshot.order(moving.site_id) == *moving.expected();
+        self.snapshot.row(moving.id).filter(|_| is_as_expected)?.priority
     }
 
     /// Who stands where they belong by this move does so only once it is applied.
@@ -152,7 +176,7 @@ mod tests {
 
     fn moving() -> Moving {
         let concerned = vec![ObjectKey::new("ns", "cb2"), ObjectKey::new("ns", "cb3")];
-        Moving { site_id: 1, id: 3, to: ras::Move::Up, concerned }
+        Moving { site_id: 1, id: 3, to: ras::Move::Up, order: [2, 3].into(), concerned }
     }
 
     fn refused(status: u16) -> ras::Error {
@@ -197,5 +221,25 @@ mod tests {
         state.moves.shifted.extend([2, 3].map(|id| RowKey::of(&row(id, 0))));
         let told = state.take_list(vec![row(1, 0), row(3, 1), row(2, 2)], at(11).boot, None);
         assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn a_step_that_a_list_shows_before_its_answer_is_counted_once() {
+        let before = [row(1, 0), row(2, 1), row(3, 2), row(4, 3)];
+        let after = [row(1, 0), row(2, 1), row(4, 2), row(3, 3)];
+        let step = Moving { id: 4, order: [2, 3, 4].into(), ..moving() };
+        for list in [&before, &after] {
+            let mut state = listed(&before);
+            state.take_list(list.to_vec(), at(10).boot, None);
+            state.take_move(&step, &Ok(()), at(11));
+            assert_eq!((&*state.snapshot.order(1), state.reached(&step)), (&[2, 4, 3][..], Some(2)));
+            assert!(!state.list_asked);
+        }
+        // Somebody else moved another broker: what ours did is for a list to tell.
+        let mut state = listed(&before);
+        state.take_list(vec![row(1, 0), row(3, 1), row(2, 2), row(4, 3)], at(10).boot, None);
+        state.take_move(&step, &Ok(()), at(11));
+        assert_eq!((&*state.snapshot.order(1), state.reached(&step)), (&[3, 2, 4][..], None));
+        assert!(state.list_asked);
     }
 }
