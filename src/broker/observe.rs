@@ -92,6 +92,10 @@ pub struct Rival {
 /// What this process remembers of one uid; lost with the process, and safe to lose.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    /// When this process first looked at the object. What an earlier one sent for it was sent before.
+    pub known_since: Option<Duration>,
+    /// Whether this process was the first to show that the object is being deleted, so that it knows of each DELETE.
+    pub began_deletion: bool,
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
     /// The last intent itself: a POST is on its way whoever takes the annotation off.
@@ -129,7 +133,7 @@ pub struct SentUpdate {
     pub generation: i64,
     /// What was sent.
     pub fields: Fields,
-    /// Whether an earlier change, whose answer did not come, may have arrived after it.
+    /// Whether an earlier change, whose answer did not come or is not known of, may have arrived after it.
     pub in_doubt: bool,
     /// What the farm showed once it was applied; unset until then.
     pub settled: Option<Fields>,
@@ -221,6 +225,14 @@ impl ObjectFacts {
         conditions.find(same).map(|shown| shown.message.as_str())
     }
 
+    /// Whether the deletion was begun, by whichever process: each shows so before its first DELETE, and from then on
+    /// either that it works on it or what it waits for.
+    pub fn shows_deletion(&self) -> bool {
+        let told = [ConditionType::DeletionHeld.as_str(), ConditionType::Reconciling.as_str()];
+        let shows = |shown: &Condition| told.contains(&shown.type_.as_str()) && shown.status == "True";
+        self.deleted.is_some() && self.status.conditions.iter().any(shows)
+    }
+
     /// The id that is ours: one that a status with an origin names. An id alone owns nothing.
     pub fn owned_id(&self) -> Option<i64> {
         self.status.origin.and(self.status.id)
@@ -230,6 +242,7 @@ impl ObjectFacts {
 impl Memory {
     /// Takes in what the object and its farm show by now.
     pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
+        self.known_since.get_or_insert(now.boot);
         self.unapplied = unapplied;
         if object.deleted.is_some() {
             self.deletion_seen.get_or_insert(now.boot);

@@ -124,7 +124,7 @@ impl Context {
             }
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
-            let observed = self.observe(key, &broker, farm.as_ref()).await;
+            let mut observed = self.observe(key, &broker, farm.as_ref()).await;
             let now = self.clock.now();
             self.wake_mover(&observed, key);
             let plan = plan(&observed, now);
@@ -132,6 +132,9 @@ impl Context {
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
             let Some(reported) = self.report(&broker, &plan).await? else { continue };
             let is_news = !Arc::ptr_eq(&reported, &broker);
+            if is_news && !observed.object.shows_deletion() && ObjectFacts::of(&reported).shows_deletion() {
+                self.note_beginning(&mut observed);
+            }
             let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
@@ -221,6 +224,14 @@ impl Context {
         let memory = memories.entry(object.uid.clone()).or_default();
         memory.observe(object, view, unapplied, now);
         memory.clone()
+    }
+
+    /// The first word of a deletion is this process's: its write was fenced by a version without one.
+    fn note_beginning(&self, observed: &mut Observed) {
+        observed.memory.began_deletion = true;
+        if let Some(memory) = self.memories.lock().get_mut(&observed.object.uid) {
+            memory.began_deletion = true;
+        }
     }
 
     fn remember(&self, object: &ObjectFacts, memory: &mut Memory, progress: &Result<Progress, StepError>) {

@@ -199,7 +199,7 @@ impl Actor {
             // What is written from now on belongs to the next Apply.
             let deletes = state.changes.applied();
             let FarmState { service, changes, .. } = &mut *state;
-            service.applied(now.boot, |broker| changes.is_open(broker));
+            service.applied(now.boot, changes.pending.is_none(), |broker| changes.is_open(broker));
             deletes
         };
         if self.list().await && deletes {

@@ -50,7 +50,13 @@ impl FarmState {
     /// What brokers see.
     pub(super) fn view(&self, now: Now) -> FarmView {
         if let Some(trouble) = &self.trouble {
-            return FarmView::Down(Outage { hold: trouble.hold.clone(), overdue: self.overdue_told });
+            let spec = &self.object.spec;
+            return FarmView::Down(Outage {
+                hold: trouble.hold.clone(),
+                overdue: self.overdue_told,
+                quarantine: quarantine_of(spec.request_timeout.get()),
+                install_quarantine: quarantine_of(spec.install_limit()),
+            });
         }
         match &self.link {
             Some(link) if self.is_listed() => FarmView::Up(Arc::new(self.facts(link, now))),
@@ -83,7 +89,7 @@ impl FarmState {
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
-            service: self.service.changes(self.changes.inherited),
+            service: self.service.changes(),
             moves: Moves {
                 form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
                 lacking: self.capabilities.lacks(Capability::Priority),

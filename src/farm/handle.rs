@@ -154,7 +154,7 @@ impl Farm {
     /// can come between: of two that were decided at the same time, the second is decided anew.
     pub fn admit_change(self: &Arc<Self>, broker: &ObjectKey, need: Need, change: Change) -> Admission {
         let mut state = self.state.lock();
-        if state.service.changes(state.changes.inherited).wait(&state.snapshot, &change).is_some() {
+        if state.service.changes().wait(&state.snapshot, &change).is_some() {
             return Admission::Overtaken;
         }
         let Some(mut permit) = self.let_in(&mut state, broker, need) else { return Admission::Queued };
@@ -355,7 +355,7 @@ impl Permit {
         let answer = self.client.get_broker(&self.token, id).await;
         match self.answered(answer) {
             Ok(row) => {
-                self.farm.state.lock().put_row(row.clone(), self.farm.clock.now());
+                self.farm.state.lock().take_row(row.clone(), self.farm.clock.now());
                 Ok(Some(row))
             }
             Err(error) if error.is_not_found() => {

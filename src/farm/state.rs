@@ -184,8 +184,8 @@ impl FarmState {
             batch: Batch::default(),
             queue: Queue::default(),
             promotions: Promotions::default(),
+            service: Sites::new(status.pending_apply.is_some()),
             changes: Changes::inherit(status.pending_apply),
-            service: Sites::default(),
             moves: MovesState::default(),
             foreign: None,
             apply_trouble: None,
@@ -356,8 +356,11 @@ impl FarmState {
         self.changes.retain_deleted(|id| next.row(id).is_some());
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
-        self.snapshot = Arc::new(next);
         self.service.listed(asked);
+        if self.changes.pending.is_some() && self.is_listed() {
+            next.rows().for_each(|row| self.service.seen(&self.snapshot, row));
+        }
+        self.snapshot = Arc::new(next);
         if !changed.is_empty() {
             self.service.moved();
         }
@@ -382,7 +385,15 @@ impl FarmState {
         shown(&self.snapshot) == Some(said) && shown(next) == Some(!said)
     }
 
-    /// Takes over a row that a write or a read by id was answered with.
+    /// Takes over a row that a read by id was answered with.
+    pub(super) fn take_row(&mut self, row: ras::Broker, now: Now) {
+        if self.changes.pending.is_some() {
+            self.service.seen(&self.snapshot, &row);
+        }
+        self.put_row(row, now);
+    }
+
+    /// Takes over a row that a write was answered with.
     pub(super) fn put_row(&mut self, row: ras::Broker, now: Now) {
         self.changes.put_row(row.clone(), now.boot);
         Arc::make_mut(&mut self.snapshot).put(row);

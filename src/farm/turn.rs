@@ -180,6 +180,7 @@ impl FarmState {
     fn close_batch(&mut self) {
         self.batch.close();
         self.changes.pending = None;
+        self.service.nothing_written();
         self.unreported = true;
     }
 

@@ -285,10 +285,47 @@ fn an_unanswered_delete_holds_the_finalizer_whatever_the_farm_and_the_policy() {
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     observed.object.desired.requests.force_orphan = true;
     let hold = Hold::new(Reason::FarmUnreachable, "why");
-    observed.farm = FarmView::Down(Outage { hold, overdue: false });
+    observed.farm = FarmView::Down(Outage {
+        hold,
+        overdue: false,
+        quarantine: Duration::ZERO,
+        install_quarantine: Duration::ZERO,
+    });
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     let later = Now { boot: now.boot + Duration::from_secs(45), ..now };
     assert!(matches!(plan(&observed, later).step, Some(Step::Release { outcome: Released::Orphaned })));
+}
+
+#[test]
+fn a_delete_of_an_earlier_process_holds_the_finalizer_as_its_own_does() {
+    let (mut observed, now) = deleting();
+    observed.memory.known_since = Some(now.boot);
+    let released = Some(Step::Release { outcome: Released::Orphaned });
+    let sent = plan(&observed, now);
+    assert!(matches!(sent.step, Some(Step::Delete { .. })));
+    observed.object.desired.requests.force_orphan = true;
+    assert_eq!(plan(&observed, now).step, released, "nobody has begun to delete it");
+
+    observed.object.status = sent.status.expect("what is shown before the DELETE");
+    assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
+    observed.memory.began_deletion = true;
+    assert_eq!(
+        plan(&observed, now).step,
+        released,
+        "nobody has begun but this process, which has sent nothing"
+    );
+    observed.memory.began_deletion = false;
+    let later = Now { boot: now.boot + Duration::from_secs(45), ..now };
+    assert_eq!(plan(&observed, later).step, released, "what an earlier process sent has arrived by now");
+
+    let hold = Hold::new(Reason::FarmUnreachable, "why");
+    let (quarantine, install_quarantine) = (Duration::from_secs(20), Duration::from_mins(15));
+    observed.farm = FarmView::Down(Outage { hold, overdue: false, quarantine, install_quarantine });
+    assert_eq!(plan(&observed, later).step, released);
+    observed.object.desired.uninstall.agent = true;
+    assert_waits(&plan(&observed, later), ConditionType::DeletionHeld, Reason::Quarantine);
+    observed.farm = FarmView::Starting;
+    assert_waits(&plan(&observed, later), ConditionType::DeletionHeld, Reason::Quarantine);
 }
 
 #[test]
@@ -337,7 +374,14 @@ fn what_a_farm_keeps_back_is_shown_and_nothing_is_created_meanwhile() {
 #[test]
 fn an_outage_is_told_at_once_to_who_is_new_and_to_others_when_it_lasts() {
     let (mut observed, now) = owning(&json!({}));
-    let down = |reason, overdue| FarmView::Down(Outage { hold: Hold::new(reason, "why"), overdue });
+    let down = |reason, overdue| {
+        FarmView::Down(Outage {
+            hold: Hold::new(reason, "why"),
+            overdue,
+            quarantine: Duration::ZERO,
+            install_quarantine: Duration::ZERO,
+        })
+    };
     observed.farm = down(Reason::FarmUnreachable, false);
     assert_eq!(
         shows(&plan(&observed, now), ConditionType::Ready),

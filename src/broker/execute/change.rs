@@ -47,7 +47,8 @@ impl Executor<'_> {
         memory.update = Some(SentUpdate {
             generation: self.observed.object.generation,
             fields: fields.clone(),
-            in_doubt: memory.update_unanswered.is_some_and(|until| self.clock.now().boot < until),
+            in_doubt: facts.service.may_inherit()
+                || memory.update_unanswered.is_some_and(|until| self.clock.now().boot < until),
             settled: None,
         });
         memory.failure = None;

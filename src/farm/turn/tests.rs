@@ -234,6 +234,31 @@ fn of_two_changes_that_lower_a_site_the_second_is_decided_anew() {
     assert!(matches!(admit(3), Admission::Granted(_)), "nothing was sent after all");
 }
 
+/// A list shows what a call that was not answered has raised, or a person: it counts with the Apply that is to come.
+#[test]
+fn what_a_list_shows_to_serve_more_counts_with_the_apply_that_is_to_come() {
+    let mut game = Game::new("Auto", 9);
+    game.act();
+    let now = game.now();
+    let row = |id, enabled| ras::Broker { id, server: format!("s{id}"), enabled: Some(enabled), ..primary() };
+    let lowers = |state: &FarmState| {
+        let change = Change { site_id: 1, id: 2, kind: Kind::Update, to: Service::Off, insists: false };
+        state.service.changes().wait(&state.snapshot, &change).is_none()
+    };
+    let state = &mut game.state;
+    state.polled_at = Some(now.boot);
+    drop(state.take_list(vec![row(2, true), row(3, false)], now.boot, None));
+    assert!(!lowers(state), "the last");
+    state.changes.pending = Some(PendingApply {
+        since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.wall),
+        brokers: 1,
+    });
+    drop(state.take_list(vec![row(2, true), row(3, true)], now.boot, None));
+    assert!(!lowers(state), "it is not applied");
+    state.close_batch();
+    assert!(lowers(state), "nothing of ours is to be applied");
+}
+
 #[test]
 fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_the_next() {
     let mut game = Game::new("Auto", 9);
