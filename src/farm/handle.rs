@@ -76,8 +76,8 @@ impl Farm {
     /// did not come to its end then may be a part of it.
     pub fn unapplied(&self, broker: &ObjectKey, was_synced: bool) -> Option<Unapplied> {
         let state = self.state.lock();
-        let inherited = (state.changes.inherited && !was_synced).then_some(Unapplied::Updated);
-        state.changes.of(broker).or(inherited)
+        let inherited = (state.ledger.inherited && !was_synced).then_some(Unapplied::Updated);
+        state.ledger.of(broker).or(inherited)
     }
 
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
@@ -103,10 +103,10 @@ impl Farm {
     pub fn found(&self, broker: &ObjectKey) {
         {
             let mut state = self.state.lock();
-            if !state.changes.arrived(broker) {
+            if !state.ledger.arrived(broker) {
                 return;
             }
-            state.changes.wrote(broker, Unapplied::Created);
+            state.ledger.wrote(broker, Unapplied::Created);
             state.batch.touch(self.clock.now().boot);
         }
         self.changed.notify_one();
@@ -368,13 +368,13 @@ impl Permit {
 
     /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
-        let is_first = self.farm.state.lock().changes.delete(&self.broker, id, marked);
+        let is_first = self.farm.state.lock().ledger.delete(&self.broker, id, marked);
         self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
-            self.farm.state.lock().changes.take_back_delete(&self.broker, id, marked, is_first);
+            self.farm.state.lock().ledger.take_back_delete(&self.broker, id, marked, is_first);
         }
         answered
     }
@@ -400,10 +400,10 @@ impl Permit {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.touch(now.boot);
-            state.changes.wrote(&self.broker, change);
+            state.ledger.wrote(&self.broker, change);
             if is_lost {
                 state.expect_late_writes(now, self.pace);
-                state.changes.unanswered(&self.broker);
+                state.ledger.unanswered(&self.broker);
             }
         }
         self.answered(answer)

@@ -101,7 +101,7 @@ impl FarmState {
             let shifted = Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
             self.moves.shifted.extend(shifted.iter().map(RowKey::of));
             for row in shifted {
-                self.changes.put_row(row, now.boot);
+                self.ledger.put_row(row, now.boot);
             }
         } else if *shown != *moving.expected() {
             self.list_asked = true;
@@ -117,9 +117,9 @@ impl FarmState {
     /// Who stands where they belong by this move does so only once it is applied.
     fn concern(&mut self, moving: &Moving, is_lost: bool) {
         for key in &moving.concerned {
-            self.changes.wrote(key, Unapplied::Moved);
+            self.ledger.wrote(key, Unapplied::Moved);
             if is_lost {
-                self.changes.unanswered(key);
+                self.ledger.unanswered(key);
             }
         }
     }
@@ -190,7 +190,7 @@ mod tests {
         for (later, lacks) in [(&rows[..], true), (&rows[..2], false)] {
             let mut state = listed(&rows);
             state.take_move(&moving(), &Err(refused(404)), at(10));
-            assert!(state.list_asked && !moving().concerned.iter().any(|key| state.changes.is_open(key)));
+            assert!(state.list_asked && !moving().concerned.iter().any(|key| state.ledger.is_open(key)));
             state.take_list(rows.to_vec(), at(9).boot, None);
             assert!(!state.capabilities.lacks(Capability::Priority), "a list from before tells nothing");
             state.take_list(later.to_vec(), at(11).boot, None);
@@ -211,7 +211,7 @@ mod tests {
         state.take_move(&moving(), &Ok(()), at(10));
         assert_eq!(*state.snapshot.order(1), [3, 2]);
         assert!(
-            moving().concerned.iter().all(|key| state.changes.is_open(key)),
+            moving().concerned.iter().all(|key| state.ledger.is_open(key)),
             "whoever is shifted waits for the Apply too"
         );
         assert_eq!(state.capabilities.listed(), [Capability::Priority]);

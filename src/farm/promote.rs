@@ -230,7 +230,7 @@ mod tests {
             let mut state = listed();
             let now = Now { wall: Timestamp::UNIX_EPOCH, boot: Duration::from_secs(10) };
             state.take_promotion(&ObjectKey::new("ns", "cb2"), 2, result, now);
-            let wait = state.service.changes(false).wait(&state.snapshot, &lowers);
+            let wait = state.service.changes().wait(&state.snapshot, &lowers);
             assert_eq!(wait, waits.then_some(Wait::Turn), "{result:?}");
         }
     }
