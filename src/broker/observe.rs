@@ -146,9 +146,11 @@ pub struct SentMove {
     pub generation: i64,
     /// The place where the broker belonged.
     pub wanted: i64,
+    /// The place from which it was moved.
+    pub from: i64,
     /// The place where this move put it.
-    pub reached: Option<i64>,
-    /// The place that the farm showed once it was applied, if that was another; unset until then.
+    pub reached: i64,
+    /// The place that the farm showed once it was applied, if that is no nearer; unset until then.
     pub settled: Option<i64>,
 }
 
@@ -308,10 +310,14 @@ impl Memory {
 }
 
 impl SentMove {
-    /// What is left to remember of it once it is applied and the farm shows this place.
+    /// What is left to remember of it once it is applied and the farm shows this place. Another place than the one
+    /// reached says nothing: what was moved since, by whomever, shifts the others. A farm that brings it no nearer at all
+    /// is not asked again and again.
     fn after_apply(self, shown: Option<i64>) -> Option<Self> {
-        let was_done = self.settled.is_none() && shown == self.reached;
-        (!was_done).then_some(Self { settled: self.settled.or(shown), ..self })
+        let Some(shown) = shown else { return Some(self) };
+        let has_come_nearer = self.wanted.abs_diff(shown) < self.wanted.abs_diff(self.from);
+        let is_new = self.settled.is_none();
+        (!(is_new && has_come_nearer)).then_some(Self { settled: self.settled.or(Some(shown)), ..self })
     }
 }
 

@@ -85,7 +85,7 @@ impl FarmState {
             hold: self.hold(),
             primary: self.primary(),
             promoting: self.promotions.running().cloned(),
-            unapplied: self.batch.is_dirty() || self.changes.inherited,
+            unapplied: self.batch.is_dirty() || self.ledger.inherited,
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
@@ -125,7 +125,7 @@ impl FarmState {
             threshold: usize::try_from(protection.threshold).unwrap_or_default(),
             window: protection.window.get(),
             allowed_before: allowed,
-            sent: self.changes.sent_deletions().collect(),
+            sent: self.ledger.sent_deletions().collect(),
         }
     }
 
@@ -143,7 +143,7 @@ impl FarmState {
     /// A row that somebody else marked for deletion, which an Apply of ours would remove.
     pub(super) fn foreign_mark(&self) -> Option<&ras::Broker> {
         let foreign =
-            |row: &&Arc<ras::Broker>| row.marked_for_deletion == Some(true) && !self.changes.deletes(row.id);
+            |row: &&Arc<ras::Broker>| row.marked_for_deletion == Some(true) && !self.ledger.deletes(row.id);
         self.snapshot.rows().find(foreign).map(Arc::as_ref)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use ras_operator::broker::intent::Intent;
-use ras_operator::broker::observe::{CrdState, Observed, observed_row};
+use ras_operator::broker::observe::{CrdState, Failure, Observed, observed_row};
 use ras_operator::broker::plan::{
     Clearance, GATHERING, Plan, Released, Step, clearance, may_take_back, plan,
 };
@@ -464,4 +464,31 @@ fn a_row_that_was_just_made_goes_with_its_object_unless_something_on_it_said_oth
     assert!(!judged(&json!({"suspend": true}), &[]));
     assert!(!judged(&json!({}), &[(annotation::FORCE_ORPHAN, "true")]));
     assert!(!judged(&json!({}), &[(annotation::DELETION_PROTECTION, "true")]));
+}
+
+#[test]
+fn an_installation_that_keeps_failing_is_told_once_and_so_is_its_failure() {
+    let (mut observed, mut now) = seen(&json!({"install": {"agent": true}}), Vec::new());
+    let mut told = Vec::new();
+    for count in 1..=5 {
+        for has_failed in [false, true] {
+            let plan = plan(&observed, now);
+            if let Some(status) = plan.status.filter(|status| *status != observed.object.status) {
+                observed.object.status = status;
+                told.push((count, has_failed));
+            }
+            match plan.step {
+                Some(Step::Create { intent }) if !has_failed => {
+                    observed.object.intent = Some(Intent { refused: Some("no".into()), ..intent });
+                    let (hold, retry_at) =
+                        (Hold::new(Reason::Creating, "No."), now.boot + Duration::from_secs(2));
+                    let generation = observed.object.generation;
+                    observed.memory.failure = Some(Failure { generation, hold, retry_at, count });
+                }
+                step => assert_eq!((step, has_failed), (None, true), "it rests after a try"),
+            }
+        }
+        now.boot += Duration::from_secs(3);
+    }
+    assert_eq!(told, [(1, false), (1, true)]);
 }

@@ -33,7 +33,6 @@ fn play(replicas: usize, strikes: &Strikes) -> (Outcome, std::ops::Range<usize>)
             threshold: 2,
             elects: replicas > 1,
             replicas,
-            promotes: false,
         };
         let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes.clone());
         let spec = json!({"description": "one", "deletionPolicy": "Delete"});
