@@ -2,6 +2,7 @@
 //! of the farm is needed for each call.
 
 mod change;
+mod take_back;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +122,11 @@ impl Executor<'_> {
         match permit.create(&request).await {
             Ok(row) => {
                 // Settled by its row: what follows is reported as the creation it is part of.
-                let object = self.write_identity(&object, &row, Origin::Created).await?;
+                let object = match self.write_identity(&object, &row, Origin::Created).await {
+                    Ok(object) => object,
+                    Err(_) if self.is_gone().await => return Ok(self.take_back(&permit, &row).await),
+                    Err(error) => return Err(error),
+                };
                 // What was sent to a row before this one says nothing about it.
                 memory.update = None;
                 let note = format!("Created Connection Broker {:?} (id {}).", row.server, row.id);

@@ -1,6 +1,8 @@
 //! The order of a site is the business of all who state a priority there: what puts it out of order may be the change
 //! of another object, and each move is made by the object whose row is moved, once the one before it is answered.
 
+use std::sync::Arc;
+
 use super::cache::farm_of;
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{Memory, Observed, SentMove};
@@ -63,16 +65,24 @@ impl Executor<'_> {
             return Ok(Progress::Done);
         };
         let (Some(farm), Some(row)) = (self.farm, facts.snapshot.row(id)) else { return Ok(Progress::Done) };
-        let permit = match farm.admit_move(self.key, row.site_id, &place.order) {
+        let (order, concerned) = (Arc::clone(&place.order), place.concerned.clone());
+        let moving = Moving { site_id: row.site_id, id, to, order, concerned };
+        let permit = match farm.admit_move(self.key, &moving) {
             MoveAdmission::Go(permit) => permit,
             MoveAdmission::Wait => return Ok(Progress::Queued),
             MoveAdmission::LookAgain => return Ok(Progress::Done),
         };
-        let moving = Moving { site_id: row.site_id, id, to, concerned: place.concerned.clone() };
         match permit.make(&moving).await {
             Ok(reached) => {
                 let generation = self.observed.object.generation;
-                memory.moved = Some(SentMove { generation, wanted: place.wanted, reached, settled: None });
+                let sent = |(from, reached)| SentMove {
+                    generation,
+                    wanted: place.wanted,
+                    from,
+                    reached,
+                    settled: None,
+                };
+                memory.moved = row.priority.zip(reached).map(sent);
                 memory.failure = None;
                 self.tell_if_there(row, place.wanted, reached);
                 Ok(Progress::Done)

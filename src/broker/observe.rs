@@ -92,6 +92,10 @@ pub struct Rival {
 /// What this process remembers of one uid; lost with the process, and safe to lose.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    /// When this process first looked at the object. What an earlier one sent for it was sent before.
+    pub known_since: Option<Duration>,
+    /// Whether this process was the first to show that the object is being deleted, so that it knows of each DELETE.
+    pub began_deletion: bool,
     /// The attempt whose intent was seen, and when first: the quarantine is counted from here.
     pub intent_seen: Option<(u32, Duration)>,
     /// The last intent itself: a POST is on its way whoever takes the annotation off.
@@ -129,7 +133,7 @@ pub struct SentUpdate {
     pub generation: i64,
     /// What was sent.
     pub fields: Fields,
-    /// Whether an earlier change, whose answer did not come, may have arrived after it.
+    /// Whether an earlier change, whose answer did not come or is not known of, may have arrived after it.
     pub in_doubt: bool,
     /// What the farm showed once it was applied; unset until then.
     pub settled: Option<Fields>,
@@ -142,9 +146,11 @@ pub struct SentMove {
     pub generation: i64,
     /// The place where the broker belonged.
     pub wanted: i64,
+    /// The place from which it was moved.
+    pub from: i64,
     /// The place where this move put it.
-    pub reached: Option<i64>,
-    /// The place that the farm showed once it was applied, if that was another; unset until then.
+    pub reached: i64,
+    /// The place that the farm showed once it was applied, if that is no nearer; unset until then.
     pub settled: Option<i64>,
 }
 
@@ -219,6 +225,14 @@ impl ObjectFacts {
         conditions.find(same).map(|shown| shown.message.as_str())
     }
 
+    /// Whether the deletion was begun, by whichever process: each shows so before its first DELETE, and from then on
+    /// either that it works on it or what it waits for.
+    pub fn shows_deletion(&self) -> bool {
+        let told = [ConditionType::DeletionHeld.as_str(), ConditionType::Reconciling.as_str()];
+        let shows = |shown: &Condition| told.contains(&shown.type_.as_str()) && shown.status == "True";
+        self.deleted.is_some() && self.status.conditions.iter().any(shows)
+    }
+
     /// The id that is ours: one that a status with an origin names. An id alone owns nothing.
     pub fn owned_id(&self) -> Option<i64> {
         self.status.origin.and(self.status.id)
@@ -228,6 +242,7 @@ impl ObjectFacts {
 impl Memory {
     /// Takes in what the object and its farm show by now.
     pub fn observe(&mut self, object: &ObjectFacts, view: &FarmView, unapplied: Option<Unapplied>, now: Now) {
+        self.known_since.get_or_insert(now.boot);
         self.unapplied = unapplied;
         if object.deleted.is_some() {
             self.deletion_seen.get_or_insert(now.boot);
@@ -295,10 +310,14 @@ impl Memory {
 }
 
 impl SentMove {
-    /// What is left to remember of it once it is applied and the farm shows this place.
+    /// What is left to remember of it once it is applied and the farm shows this place. Another place than the one
+    /// reached says nothing: what was moved since, by whomever, shifts the others. A farm that brings it no nearer at all
+    /// is not asked again and again.
     fn after_apply(self, shown: Option<i64>) -> Option<Self> {
-        let was_done = self.settled.is_none() && shown == self.reached;
-        (!was_done).then_some(Self { settled: self.settled.or(shown), ..self })
+        let Some(shown) = shown else { return Some(self) };
+        let has_come_nearer = self.wanted.abs_diff(shown) < self.wanted.abs_diff(self.from);
+        let is_new = self.settled.is_none();
+        (!(is_new && has_come_nearer)).then_some(Self { settled: self.settled.or(Some(shown)), ..self })
     }
 }
 

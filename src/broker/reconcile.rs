@@ -1,6 +1,7 @@
 //! One reconcile: a table of contents.
 
 mod others;
+mod swept;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Context {
     pub clock: Clock,
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
+    /// Objects that went past their finalizers, and whose rows have not been deleted yet.
+    pub swept: Mutex<HashMap<ObjectKey, Arc<RasBroker>>>,
     /// What the API server last refused, by object.
     pub troubles: Mutex<HashMap<ObjectKey, Trouble>>,
     /// The last reading of the CRD.
@@ -72,8 +75,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Brings one broker nearer to its spec.
+    /// Brings one broker nearer to its spec, after what another one under its name has left.
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
+        let left = self.clear_up(key).await;
+        let again = self.reconcile_object(key).await?;
+        Ok(left.into_iter().chain(again).min())
+    }
+
+    async fn reconcile_object(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         let Some(uid) = self.brokers.get(key).and_then(|broker| broker.uid()) else {
             return Ok(None);
         };
@@ -115,7 +124,7 @@ impl Context {
             }
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
-            let observed = self.observe(key, &broker, farm.as_ref()).await;
+            let mut observed = self.observe(key, &broker, farm.as_ref()).await;
             let now = self.clock.now();
             self.wake_mover(&observed, key);
             let plan = plan(&observed, now);
@@ -123,6 +132,9 @@ impl Context {
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
             let Some(reported) = self.report(&broker, &plan).await? else { continue };
             let is_news = !Arc::ptr_eq(&reported, &broker);
+            if is_news && !observed.object.shows_deletion() && ObjectFacts::of(&reported).shows_deletion() {
+                self.note_beginning(&mut observed);
+            }
             let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
@@ -212,6 +224,14 @@ impl Context {
         let memory = memories.entry(object.uid.clone()).or_default();
         memory.observe(object, view, unapplied, now);
         memory.clone()
+    }
+
+    /// The first word of a deletion is this process's: its write was fenced by a version without one.
+    fn note_beginning(&self, observed: &mut Observed) {
+        observed.memory.began_deletion = true;
+        if let Some(memory) = self.memories.lock().get_mut(&observed.object.uid) {
+            memory.began_deletion = true;
+        }
     }
 
     fn remember(&self, object: &ObjectFacts, memory: &mut Memory, progress: &Result<Progress, StepError>) {
@@ -390,26 +410,19 @@ impl Context {
             }
             Err(error) => {
                 let key = ObjectKey::of(broker.as_ref());
-                if error.is_not_found() {
-                    self.brokers.remove(broker);
-                    return Ok(None);
-                }
                 self.refresh(&key, broker, error).await.map(|_| None)
             }
         }
     }
 
-    /// After a conflict the object is read again; work goes on only if it is still the same one.
+    /// After a conflict, or where there is no such object any more, it is read again; work goes on only if it is there.
     async fn refresh(
         &self,
         key: &ObjectKey,
         broker: &RasBroker,
         error: CallError,
     ) -> Result<Again, ReconcileError> {
-        if error.is_not_found() {
-            return Ok(None);
-        }
-        if !error.is_conflict() {
+        if !error.is_conflict() && !error.is_not_found() {
             return Err(error.into());
         }
         self.read_again(key, broker).await?;
@@ -423,7 +436,8 @@ impl Context {
                 found.metadata.managed_fields = None;
                 self.brokers.correct(broker, Arc::new(found));
             }
-            None => self.brokers.remove(broker),
+            // That may have been told before the answer to a write brought it back.
+            None => self.lose(broker),
         }
         Ok(())
     }

@@ -30,9 +30,9 @@ impl Actor {
         if !self.is_free_to_write().await {
             return;
         }
-        let was_pending = self.farm.state.lock().changes.pending.is_some();
+        let was_pending = self.farm.state.lock().ledger.pending.is_some();
         if !was_pending && let Err(error) = self.write_pending().await {
-            self.farm.state.lock().changes.pending = None;
+            self.farm.state.lock().ledger.pending = None;
             return self.kubernetes_failed(&error).await;
         }
         let now = self.farm.clock.now();
@@ -46,7 +46,7 @@ impl Actor {
             let brokers = i64::try_from(state.queue.len()).unwrap_or(i64::MAX);
             // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
             let since = Timestamp::from_second(now.wall.as_second()).unwrap_or(now.wall);
-            state.changes.pending = Some(PendingApply { since: Time(since), brokers });
+            state.ledger.pending = Some(PendingApply { since: Time(since), brokers });
         }
         self.must_write_status().await
     }
@@ -66,7 +66,7 @@ impl Actor {
         let state = self.farm.state.lock();
         let waits = state.object.spec.apply.mode == ApplyMode::Manual || state.apply_trouble.is_some();
         state.batch.in_flight(Pace::Ordinary) == 0
-            && (state.foreign.is_some() || (waits && state.changes.pending.is_some()))
+            && (state.foreign.is_some() || (waits && state.ledger.pending.is_some()))
     }
 
     /// Whether a batch may begin: in `Guarded` mode not with changes of others that its Apply would commit.
@@ -75,7 +75,7 @@ impl Actor {
             let state = self.farm.state.lock();
             // A batch on another broker than the primary is for a promotion, after which alone anything can be applied.
             let guarded = state.object.spec.apply.mode == ApplyMode::Guarded
-                && state.changes.pending.is_none()
+                && state.ledger.pending.is_none()
                 && state.primary() != Some(false);
             (guarded, state.tells_pending())
         };
@@ -94,7 +94,7 @@ impl Actor {
         let tells = {
             let mut state = self.farm.state.lock();
             // What is answered from now on, this logon need not show.
-            state.changes.begin_round();
+            state.ledger.begin_round();
             state.tells_pending()
         };
         if tells && !self.renewed().await {
@@ -104,9 +104,9 @@ impl Actor {
             let mut state = self.farm.state.lock();
             let pending = if tells { state.applies_pending() } else { None };
             let still = state.batch.in_flight(Pace::Ordinary) == 0;
-            let applied = state.changes.pending.is_some() && pending == Some(false) && still;
+            let applied = state.ledger.pending.is_some() && pending == Some(false) && still;
             let guarded =
-                state.object.spec.apply.mode == ApplyMode::Guarded && state.changes.pending.is_none();
+                state.object.spec.apply.mode == ApplyMode::Guarded && state.ledger.pending.is_none();
             state.foreign = if guarded { report::foreign_changes(&state, pending) } else { None };
             (state.foreign.is_some(), applied)
         };
@@ -159,7 +159,7 @@ impl Actor {
         tracing::warn!(farm = %self.farm.key, reason = error.reason(), error = %error, "failed to apply the farm's settings");
         let now = self.farm.clock.now();
         let mut state = self.farm.state.lock();
-        let ours = state.changes.pending.is_some();
+        let ours = state.ledger.pending.is_some();
         state.batch.apply_failed(now.boot, ours);
         // A session that ran out is renewed, and the Apply sent again: only if that fails too is it worth a word.
         if !error.is_unauthorized() || state.batch.failures() > 1 {
@@ -187,19 +187,19 @@ impl Actor {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             // A write without an answer may still arrive: another Apply follows when it no longer can.
-            let late = state.changes.late_until(now.boot);
+            let late = state.ledger.late_until(now.boot);
             state.batch.applied(now.boot, late);
             if state.batch.is_closed() {
-                state.changes.pending = None;
+                state.ledger.pending = None;
             }
             state.capabilities.note(Capability::Apply, Ok(()));
             state.apply_trouble = None;
             state.site_settings.applied();
             state.unreported = true;
             // What is written from now on belongs to the next Apply.
-            let deletes = state.changes.applied();
-            let FarmState { service, changes, .. } = &mut *state;
-            service.applied(now.boot, |broker| changes.is_open(broker));
+            let deletes = state.ledger.applied();
+            let FarmState { service, ledger, .. } = &mut *state;
+            service.applied(now.boot, ledger.pending.is_none(), |broker| ledger.is_open(broker));
             deletes
         };
         if self.list().await && deletes {
@@ -211,7 +211,7 @@ impl Actor {
             self.list().await;
         }
         self.list_agents().await;
-        let (settled, inherited) = self.farm.state.lock().changes.settle();
+        let (settled, inherited) = self.farm.state.lock().ledger.settle();
         if inherited { self.wake_all() } else { self.wake_brokers(settled.into_keys()) }
     }
 

@@ -50,7 +50,13 @@ impl FarmState {
     /// What brokers see.
     pub(super) fn view(&self, now: Now) -> FarmView {
         if let Some(trouble) = &self.trouble {
-            return FarmView::Down(Outage { hold: trouble.hold.clone(), overdue: self.overdue_told });
+            let spec = &self.object.spec;
+            return FarmView::Down(Outage {
+                hold: trouble.hold.clone(),
+                overdue: self.overdue_told,
+                quarantine: quarantine_of(spec.request_timeout.get()),
+                install_quarantine: quarantine_of(spec.install_limit()),
+            });
         }
         match &self.link {
             Some(link) if self.is_listed() => FarmView::Up(Arc::new(self.facts(link, now))),
@@ -79,11 +85,11 @@ impl FarmState {
             hold: self.hold(),
             primary: self.primary(),
             promoting: self.promotions.running().cloned(),
-            unapplied: self.batch.is_dirty() || self.changes.inherited,
+            unapplied: self.batch.is_dirty() || self.ledger.inherited,
             terminating: self.object.metadata.deletion_timestamp.is_some(),
             mode: spec.apply.mode,
             deletions: self.deletion_limits(),
-            service: self.service.changes(self.changes.inherited),
+            service: self.service.changes(),
             moves: Moves {
                 form: spec.api.priority.as_ref().and_then(|call| call.form).unwrap_or_default(),
                 lacking: self.capabilities.lacks(Capability::Priority),
@@ -119,7 +125,7 @@ impl FarmState {
             threshold: usize::try_from(protection.threshold).unwrap_or_default(),
             window: protection.window.get(),
             allowed_before: allowed,
-            sent: self.changes.sent_deletions().collect(),
+            sent: self.ledger.sent_deletions().collect(),
         }
     }
 
@@ -137,7 +143,7 @@ impl FarmState {
     /// A row that somebody else marked for deletion, which an Apply of ours would remove.
     pub(super) fn foreign_mark(&self) -> Option<&ras::Broker> {
         let foreign =
-            |row: &&Arc<ras::Broker>| row.marked_for_deletion == Some(true) && !self.changes.deletes(row.id);
+            |row: &&Arc<ras::Broker>| row.marked_for_deletion == Some(true) && !self.ledger.deletes(row.id);
         self.snapshot.rows().find(foreign).map(Arc::as_ref)
     }
 }

@@ -76,8 +76,8 @@ impl Farm {
     /// did not come to its end then may be a part of it.
     pub fn unapplied(&self, broker: &ObjectKey, was_synced: bool) -> Option<Unapplied> {
         let state = self.state.lock();
-        let inherited = (state.changes.inherited && !was_synced).then_some(Unapplied::Updated);
-        state.changes.of(broker).or(inherited)
+        let inherited = (state.ledger.inherited && !was_synced).then_some(Unapplied::Updated);
+        state.ledger.of(broker).or(inherited)
     }
 
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
@@ -103,10 +103,10 @@ impl Farm {
     pub fn found(&self, broker: &ObjectKey) {
         {
             let mut state = self.state.lock();
-            if !state.changes.arrived(broker) {
+            if !state.ledger.arrived(broker) {
                 return;
             }
-            state.changes.wrote(broker, Unapplied::Created);
+            state.ledger.wrote(broker, Unapplied::Created);
             state.batch.touch(self.clock.now().boot);
         }
         self.changed.notify_one();
@@ -154,7 +154,7 @@ impl Farm {
     /// can come between: of two that were decided at the same time, the second is decided anew.
     pub fn admit_change(self: &Arc<Self>, broker: &ObjectKey, need: Need, change: Change) -> Admission {
         let mut state = self.state.lock();
-        if state.service.changes(state.changes.inherited).wait(&state.snapshot, &change).is_some() {
+        if state.service.changes().wait(&state.snapshot, &change).is_some() {
             return Admission::Overtaken;
         }
         let Some(mut permit) = self.let_in(&mut state, broker, need) else { return Admission::Queued };
@@ -209,14 +209,15 @@ impl Farm {
 
     /// A permit for a move in the order of a site, if nothing else is being moved there; whoever makes that move wakes
     /// the next. The order must still be the one on which the move was decided.
-    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, site_id: i64, order: &[i64]) -> MoveAdmission {
+    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, moving: &Moving) -> MoveAdmission {
+        let site_id = moving.site_id;
         let need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
         if !self.state.lock().moves.sites.insert(site_id) {
             return MoveAdmission::Wait;
         }
         let site = SiteToken { farm: Arc::clone(self), site_id };
         let Some(permit) = self.admit(broker, need) else { return MoveAdmission::Wait };
-        if *self.state.lock().snapshot.order(site_id) != *order {
+        if *self.state.lock().snapshot.order(site_id) != *moving.order {
             return MoveAdmission::LookAgain;
         }
         MoveAdmission::Go(MovePermit { permit, _site: site })
@@ -284,7 +285,8 @@ impl Drop for SiteToken {
 }
 
 impl MovePermit {
-    /// Makes one move, and answers the priority that the row has then. Not idempotent.
+    /// Makes one move, and answers the priority that the row has then; none where others changed the order meanwhile.
+    /// Not idempotent.
     pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
         let Self { permit, _site } = self;
         permit.turn().await;
@@ -292,7 +294,7 @@ impl MovePermit {
         let answer = permit.written(answer, Unapplied::Moved);
         let mut state = permit.farm.state.lock();
         state.take_move(moving, &answer, permit.farm.clock.now());
-        let reached = state.snapshot.row(moving.id).and_then(|row| row.priority);
+        let reached = state.reached(moving);
         drop(state);
         answer.map(|()| reached)
     }
@@ -353,7 +355,7 @@ impl Permit {
         let answer = self.client.get_broker(&self.token, id).await;
         match self.answered(answer) {
             Ok(row) => {
-                self.farm.state.lock().put_row(row.clone(), self.farm.clock.now());
+                self.farm.state.lock().take_row(row.clone(), self.farm.clock.now());
                 Ok(Some(row))
             }
             Err(error) if error.is_not_found() => {
@@ -366,13 +368,13 @@ impl Permit {
 
     /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
-        let is_first = self.farm.state.lock().changes.delete(&self.broker, id, marked);
+        let is_first = self.farm.state.lock().ledger.delete(&self.broker, id, marked);
         self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
         if answered.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
-            self.farm.state.lock().changes.take_back_delete(&self.broker, id, marked, is_first);
+            self.farm.state.lock().ledger.take_back_delete(&self.broker, id, marked, is_first);
         }
         answered
     }
@@ -398,10 +400,10 @@ impl Permit {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             state.batch.touch(now.boot);
-            state.changes.wrote(&self.broker, change);
+            state.ledger.wrote(&self.broker, change);
             if is_lost {
                 state.expect_late_writes(now, self.pace);
-                state.changes.unanswered(&self.broker);
+                state.ledger.unanswered(&self.broker);
             }
         }
         self.answered(answer)

@@ -39,8 +39,17 @@ pub struct Moving {
     pub id: i64,
     /// Where it goes.
     pub to: ras::Move,
+    /// The order on which it was decided.
+    pub order: Arc<[i64]>,
     /// The objects that are in their place only once the site's moves are applied.
     pub concerned: Vec<ObjectKey>,
+}
+
+impl Moving {
+    /// The order that it leads to.
+    fn expected(&self) -> Vec<i64> {
+        order::moved(&self.order, self.id, self.to)
+    }
 }
 
 impl Actor {
@@ -69,12 +78,7 @@ impl FarmState {
         match answer {
             Ok(()) => {
                 self.note_moves(Ok(()));
-                let shifted =
-                    Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
-                self.moves.shifted.extend(shifted.iter().map(RowKey::of));
-                for row in shifted {
-                    self.changes.put_row(row, now.boot);
-                }
+                self.shift(moving, now);
                 self.concern(moving, false);
             }
             Err(error) if error.outcome() == Outcome::Unknown => {
@@ -90,12 +94,32 @@ impl FarmState {
         }
     }
 
+    /// A list that came while the move was on its way may show it already: a step must not be counted twice.
+    fn shift(&mut self, moving: &Moving, now: Now) {
+        let shown = self.snapshot.order(moving.site_id);
+        if *shown == *moving.order {
+            let shifted = Arc::make_mut(&mut self.snapshot).move_row(moving.site_id, moving.id, moving.to);
+            self.moves.shifted.extend(shifted.iter().map(RowKey::of));
+            for row in shifted {
+                self.ledger.put_row(row, now.boot);
+            }
+        } else if *shown != *moving.expected() {
+            self.list_asked = true;
+        }
+    }
+
+    /// The place where an answered move has put its row; none where others changed the order meanwhile.
+    pub(super) fn reached(&self, moving: &Moving) -> Option<i64> {
+        let is_as_expected = *self.snapshot.order(moving.site_id) == *moving.expected();
+        self.snapshot.row(moving.id).filter(|_| is_as_expected)?.priority
+    }
+
     /// Who stands where they belong by this move does so only once it is applied.
     fn concern(&mut self, moving: &Moving, is_lost: bool) {
         for key in &moving.concerned {
-            self.changes.wrote(key, Unapplied::Moved);
+            self.ledger.wrote(key, Unapplied::Moved);
             if is_lost {
-                self.changes.unanswered(key);
+                self.ledger.unanswered(key);
             }
         }
     }
@@ -152,7 +176,7 @@ mod tests {
 
     fn moving() -> Moving {
         let concerned = vec![ObjectKey::new("ns", "cb2"), ObjectKey::new("ns", "cb3")];
-        Moving { site_id: 1, id: 3, to: ras::Move::Up, concerned }
+        Moving { site_id: 1, id: 3, to: ras::Move::Up, order: [2, 3].into(), concerned }
     }
 
     fn refused(status: u16) -> ras::Error {
@@ -166,7 +190,7 @@ mod tests {
         for (later, lacks) in [(&rows[..], true), (&rows[..2], false)] {
             let mut state = listed(&rows);
             state.take_move(&moving(), &Err(refused(404)), at(10));
-            assert!(state.list_asked && !moving().concerned.iter().any(|key| state.changes.is_open(key)));
+            assert!(state.list_asked && !moving().concerned.iter().any(|key| state.ledger.is_open(key)));
             state.take_list(rows.to_vec(), at(9).boot, None);
             assert!(!state.capabilities.lacks(Capability::Priority), "a list from before tells nothing");
             state.take_list(later.to_vec(), at(11).boot, None);
@@ -187,7 +211,7 @@ mod tests {
         state.take_move(&moving(), &Ok(()), at(10));
         assert_eq!(*state.snapshot.order(1), [3, 2]);
         assert!(
-            moving().concerned.iter().all(|key| state.changes.is_open(key)),
+            moving().concerned.iter().all(|key| state.ledger.is_open(key)),
             "whoever is shifted waits for the Apply too"
         );
         assert_eq!(state.capabilities.listed(), [Capability::Priority]);
@@ -197,5 +221,25 @@ mod tests {
         state.moves.shifted.extend([2, 3].map(|id| RowKey::of(&row(id, 0))));
         let told = state.take_list(vec![row(1, 0), row(3, 1), row(2, 2)], at(11).boot, None);
         assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn a_step_that_a_list_shows_before_its_answer_is_counted_once() {
+        let before = [row(1, 0), row(2, 1), row(3, 2), row(4, 3)];
+        let after = [row(1, 0), row(2, 1), row(4, 2), row(3, 3)];
+        let step = Moving { id: 4, order: [2, 3, 4].into(), ..moving() };
+        for list in [&before, &after] {
+            let mut state = listed(&before);
+            state.take_list(list.to_vec(), at(10).boot, None);
+            state.take_move(&step, &Ok(()), at(11));
+            assert_eq!((&*state.snapshot.order(1), state.reached(&step)), (&[2, 4, 3][..], Some(2)));
+            assert!(!state.list_asked);
+        }
+        // Somebody else moved another broker: what ours did is for a list to tell.
+        let mut state = listed(&before);
+        state.take_list(vec![row(1, 0), row(3, 1), row(2, 2), row(4, 3)], at(10).boot, None);
+        state.take_move(&step, &Ok(()), at(11));
+        assert_eq!((&*state.snapshot.order(1), state.reached(&step)), (&[3, 2, 4][..], None));
+        assert!(state.list_asked);
     }
 }

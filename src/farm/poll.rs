@@ -227,7 +227,7 @@ impl Actor {
             state.down_since = None;
             state.overdue_told = false;
             was_open = std::mem::take(&mut state.circuit_told);
-            if state.changes.pending.is_some() && state.batch.is_closed() {
+            if state.ledger.pending.is_some() && state.batch.is_closed() {
                 // Written before a restart and not applied yet: it is ours, and something may still be on its way.
                 state.batch.open(now.boot, true);
                 state.expect_late_writes(now, pace);

@@ -189,3 +189,49 @@ impl Permit {
         self.answered(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::crd::RasFarm;
+    use crate::farm::service::{Change, Kind, Service, Wait};
+
+    fn refused(status: u16) -> ras::Error {
+        let refusal = ras::Refusal { status, retry_after: None, code: None, detail: None };
+        ras::Error::new(ras::Route::PromoteBroker, ras::ErrorKind::Status(refusal))
+    }
+
+    fn listed() -> FarmState {
+        let spec = json!({
+            "endpoint": "https://farm.example:20443", "credentialsSecretRef": {"name": "account"},
+        });
+        let farm = RasFarm::new("north", serde_json::from_value(spec).unwrap());
+        let mut state = FarmState::new(Arc::new(farm), Duration::from_mins(5), Arc::new(Semaphore::new(1)));
+        let row = |id, place| ras::Broker {
+            id,
+            server: format!("cb{id}"),
+            site_id: 1,
+            priority: Some(place),
+            ..ras::Broker::default()
+        };
+        state.take_list(vec![row(1, 0), row(2, 1), row(3, 2)], Duration::from_secs(1), None);
+        state
+    }
+
+    #[test]
+    fn what_lowers_the_site_waits_for_the_apply_of_a_promotion_that_may_have_been_done() {
+        let lowers = Change { site_id: 1, id: 1, kind: Kind::Update, to: Service::Off, insists: false };
+        let expired = refused(401);
+        for (result, waits) in [(Ok(()), true), (Err(&expired), true), (Err(&refused(400)), false)] {
+            let mut state = listed();
+            let now = Now { wall: Timestamp::UNIX_EPOCH, boot: Duration::from_secs(10) };
+            state.take_promotion(&ObjectKey::new("ns", "cb2"), 2, result, now);
+            let wait = state.service.changes().wait(&state.snapshot, &lowers);
+            assert_eq!(wait, waits.then_some(Wait::Turn), "{result:?}");
+        }
+    }
+}

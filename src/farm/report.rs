@@ -46,7 +46,7 @@ pub(super) fn status(state: &FarmState, brokers: &[Arc<RasBroker>], now: Now) ->
             // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
             last: Time(Timestamp::from_second(failures.last.as_second()).unwrap_or(failures.last)),
         }),
-        pending_apply: state.changes.pending.clone(),
+        pending_apply: state.ledger.pending.clone(),
         last_handled_reconcile_at: state.reconcile_handled.clone(),
         last_handled_apply_at: state.apply_handled.clone(),
     }
@@ -234,7 +234,7 @@ fn reconciling(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Option<Hold> {
 }
 
 fn waiting_for_apply(state: &FarmState) -> Option<Hold> {
-    let waits = state.changes.pending.is_some() && state.object.spec.apply.mode == ApplyMode::Manual;
+    let waits = state.ledger.pending.is_some() && state.object.spec.apply.mode == ApplyMode::Manual;
     waits.then(|| {
         let text = format!(
             "Changes are written and wait for an Apply. Apply in the RAS Console, or: {}",

@@ -81,10 +81,11 @@ pub enum Wait {
     Last,
 }
 
-/// A change that was let go, until a list from after its Apply.
+/// A change that was let go, or seen, until a list from after its Apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Written {
-    broker: ObjectKey,
+    /// Whose change it is, where that is known.
+    broker: Option<ObjectKey>,
     change: Change,
     /// The least that the broker serves, whether or not the change takes effect.
     least: Service,
@@ -97,17 +98,24 @@ struct Written {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     written: Arc<Vec<Written>>,
-    /// Whether an earlier process wrote something, nobody knows what, that is not applied.
+    /// Whether an earlier process wrote something, nobody knows what, that is not applied or may still arrive.
     inherited: bool,
     /// Counts what those who wait look at, so that nothing that happens while they look is missed.
     pub moves: u64,
 }
 
 impl Changes {
-    /// What a broker serves for certain: by the list as well as by what is written and not applied.
+    /// What a broker serves for certain: by the list as well as by what is written and not applied. What is only seen
+    /// to serve more may long have done so, as where a list before it was short.
     pub fn certain(&self, row: &ras::Broker) -> Service {
-        let own = self.written.iter().filter(|written| written.change.id == row.id);
+        let is_own = |written: &&Written| written.change.id == row.id && written.broker.is_some();
+        let own = self.written.iter().filter(is_own);
         own.map(|written| written.least).fold(Service::of(row), Service::min)
+    }
+
+    /// Whether what an earlier process wrote may still arrive.
+    pub fn may_inherit(&self) -> bool {
+        self.inherited
     }
 
     /// Whether the site was raised and that is not applied.
@@ -179,14 +187,21 @@ impl Written {
 #[derive(Debug, Default)]
 pub struct Sites {
     changes: Changes,
+    /// The Apply after which nothing of an earlier process can arrive any more.
+    inheritance_applied_at: Option<Duration>,
     waiting: BTreeSet<ObjectKey>,
     called: BTreeSet<ObjectKey>,
 }
 
 impl Sites {
+    /// At a process's start; `inherited` says that an earlier one left something that is not applied.
+    pub fn new(inherited: bool) -> Self {
+        Self { changes: Changes { inherited, ..Changes::default() }, ..Self::default() }
+    }
+
     /// What decisions look at.
-    pub fn changes(&self, inherited: bool) -> Changes {
-        Changes { inherited, ..self.changes.clone() }
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     /// A change is let go; whether it is one that others wait for. One that undoes a raise which is not seen yet takes
@@ -195,7 +210,7 @@ impl Sites {
         let shown = snapshot.row(change.id).map(|row| Service::of(row)).unwrap_or_default();
         let lowers = change.to < shown;
         if lowers {
-            self.note(broker, change, change.to, true);
+            self.note(Some(broker), change, change.to, true);
         }
         lowers
     }
@@ -205,11 +220,21 @@ impl Sites {
     pub fn promoted(&mut self, broker: &ObjectKey, row: &ras::Broker) {
         let to = Service::of(row);
         let change = Change { site_id: row.site_id, id: row.id, kind: Kind::Promote, to, insists: false };
-        self.note(broker, change, to, false);
+        self.note(Some(broker), change, to, false);
     }
 
     /// A broker is written to be `row`. That it serves more counts only once it is applied and seen.
     pub fn raised(&mut self, broker: &ObjectKey, snapshot: &Snapshot, row: &ras::Broker) {
+        self.note_raise(Some(broker), snapshot, row);
+    }
+
+    /// The farm shows `row` while something of ours is not applied. If it serves more than before, that may be a change
+    /// of ours which was not answered, or never will be: it counts as one that was.
+    pub fn seen(&mut self, snapshot: &Snapshot, row: &ras::Broker) {
+        self.note_raise(None, snapshot, row);
+    }
+
+    fn note_raise(&mut self, broker: Option<&ObjectKey>, snapshot: &Snapshot, row: &ras::Broker) {
         let before = snapshot.row(row.id).map(|row| Service::of(row)).unwrap_or_default();
         let to = Service::of(row);
         if before < to {
@@ -218,15 +243,15 @@ impl Sites {
         }
     }
 
-    fn note(&mut self, broker: &ObjectKey, change: Change, least: Service, is_on_its_way: bool) {
-        let written = Written { broker: broker.clone(), change, least, is_on_its_way, applied_at: None };
+    fn note(&mut self, broker: Option<&ObjectKey>, change: Change, least: Service, is_on_its_way: bool) {
+        let written = Written { broker: broker.cloned(), change, least, is_on_its_way, applied_at: None };
         Arc::make_mut(&mut self.changes.written).push(written);
     }
 
     /// The call of a change is over; `is_written` says that it may have reached the farm.
     pub fn end(&mut self, broker: &ObjectKey, change: &Change, is_written: bool) {
         let written = Arc::make_mut(&mut self.changes.written);
-        let is_it = |written: &Written| written.broker == *broker && written.change == *change;
+        let is_it = |written: &Written| written.broker.as_ref() == Some(broker) && written.change == *change;
         let Some(index) = written.iter().rposition(is_it) else { return };
         if is_written {
             written[index].is_on_its_way = false;
@@ -236,10 +261,14 @@ impl Sites {
         }
     }
 
-    /// An Apply was answered, for all but those brokers whose writes may arrive `late`.
-    pub fn applied(&mut self, now: Duration, late: impl Fn(&ObjectKey) -> bool) {
+    /// An Apply was answered, for all but those brokers whose writes may arrive `late`; `is_last` says that nothing can
+    /// arrive any more, of an earlier process either.
+    pub fn applied(&mut self, now: Duration, is_last: bool, late: impl Fn(&ObjectKey) -> bool) {
+        if is_last {
+            self.inheritance_applied_at.get_or_insert(now);
+        }
         for written in Arc::make_mut(&mut self.changes.written) {
-            if !written.is_on_its_way && !late(&written.broker) {
+            if !written.is_on_its_way && !written.broker.as_ref().is_some_and(&late) {
                 written.applied_at.get_or_insert(now);
             }
         }
@@ -247,8 +276,20 @@ impl Sites {
 
     /// The farm was listed at `asked`: what was applied before is seen now.
     pub fn listed(&mut self, asked: Duration) {
-        let is_open = |written: &Written| written.applied_at.is_none_or(|at| asked < at);
-        if !self.changes.written.iter().all(is_open) {
+        if self.changes.inherited && self.inheritance_applied_at.is_some_and(|at| at <= asked) {
+            self.changes.inherited = false;
+            self.moved();
+        }
+        self.keep(|written| written.applied_at.is_none_or(|at| asked < at));
+    }
+
+    /// Nothing of ours reached the farm after all: there is no Apply to come for what was seen meanwhile.
+    pub fn nothing_written(&mut self) {
+        self.keep(|written| written.broker.is_some());
+    }
+
+    fn keep(&mut self, is_open: impl Fn(&Written) -> bool) {
+        if !self.changes.written.iter().all(&is_open) {
             Arc::make_mut(&mut self.changes.written).retain(is_open);
             self.moved();
         }
@@ -257,6 +298,7 @@ impl Sites {
     /// The farm is another one: nothing of this is known of it.
     pub fn forget(&mut self) {
         self.changes.written = Arc::default();
+        self.changes.inherited = false;
         self.moved();
     }
 

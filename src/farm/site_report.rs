@@ -119,7 +119,7 @@ fn cause(state: &FarmState, wanted: &Wanted) -> Cause {
     if let Some(names) = named(|differences| &differences.unapplied) {
         return unapplied(state, &names);
     }
-    if state.changes.inherited {
+    if state.ledger.inherited {
         return unapplied(state, "what was written before a restart");
     }
     ignored(state, &differences).map_or(Cause::None, Cause::Not)

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::batch::{Batch, Pace};
 use super::breaker::{Breaker, BreakerConfig};
 use super::capability::Capabilities;
-use super::changes::Changes;
+use super::ledger::Ledger;
 use super::limiter::RateLimiter;
 use super::moves::MovesState;
 use super::promote::Promotions;
@@ -116,7 +116,7 @@ pub(super) struct FarmState {
     pub(super) batch: Batch,
     pub(super) queue: Queue,
     pub(super) promotions: Promotions,
-    pub(super) changes: Changes,
+    pub(super) ledger: Ledger,
     /// What of the sites' service is changed and not applied, and who waits for that.
     pub(super) service: Sites,
     pub(super) moves: MovesState,
@@ -184,8 +184,8 @@ impl FarmState {
             batch: Batch::default(),
             queue: Queue::default(),
             promotions: Promotions::default(),
-            changes: Changes::inherit(status.pending_apply),
-            service: Sites::default(),
+            service: Sites::new(status.pending_apply.is_some()),
+            ledger: Ledger::inherit(status.pending_apply),
             moves: MovesState::default(),
             foreign: None,
             apply_trouble: None,
@@ -284,7 +284,7 @@ impl FarmState {
             Pace::Ordinary => spec.request_timeout.get(),
             Pace::Install => spec.install_limit(),
         };
-        self.changes.expect_late_until(now.boot + quarantine_of(limit));
+        self.ledger.expect_late_until(now.boot + quarantine_of(limit));
     }
 
     /// How long a write of a moment that was not answered may still take effect.
@@ -304,7 +304,7 @@ impl FarmState {
         self.capabilities = Capabilities::default();
         self.site_settings = SiteSettings::default();
         self.moves = MovesState { sites: std::mem::take(&mut self.moves.sites), ..MovesState::default() };
-        self.changes.forget();
+        self.ledger.forget();
         self.service.forget();
         self.batch.close();
         self.foreign = None;
@@ -349,15 +349,18 @@ impl FarmState {
         date: Option<Timestamp>,
     ) -> HashSet<RowKey> {
         let mut next = self.snapshot.next(rows, asked, date);
-        for row in self.changes.rows_since(asked) {
+        for row in self.ledger.rows_since(asked) {
             next.put(row.clone());
         }
         self.list_asked = false;
-        self.changes.retain_deleted(|id| next.row(id).is_some());
+        self.ledger.retain_deleted(|id| next.row(id).is_some());
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
-        self.snapshot = Arc::new(next);
         self.service.listed(asked);
+        if self.ledger.pending.is_some() && self.is_listed() {
+            next.rows().for_each(|row| self.service.seen(&self.snapshot, row));
+        }
+        self.snapshot = Arc::new(next);
         if !changed.is_empty() {
             self.service.moved();
         }
@@ -382,9 +385,17 @@ impl FarmState {
         shown(&self.snapshot) == Some(said) && shown(next) == Some(!said)
     }
 
-    /// Takes over a row that a write or a read by id was answered with.
+    /// Takes over a row that a read by id was answered with.
+    pub(super) fn take_row(&mut self, row: ras::Broker, now: Now) {
+        if self.ledger.pending.is_some() {
+            self.service.seen(&self.snapshot, &row);
+        }
+        self.put_row(row, now);
+    }
+
+    /// Takes over a row that a write was answered with.
     pub(super) fn put_row(&mut self, row: ras::Broker, now: Now) {
-        self.changes.put_row(row.clone(), now.boot);
+        self.ledger.put_row(row.clone(), now.boot);
         Arc::make_mut(&mut self.snapshot).put(row);
     }
 

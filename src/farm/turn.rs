@@ -166,7 +166,7 @@ impl FarmState {
         let task = self.granted(Task::Apply, now);
         if task == Task::Apply {
             self.batch.applying();
-            self.changes.begin_round();
+            self.ledger.begin_round();
         }
         task
     }
@@ -180,7 +180,8 @@ impl FarmState {
     /// Forgets a batch in which nothing reached the farm.
     fn close_batch(&mut self) {
         self.batch.close();
-        self.changes.pending = None;
+        self.ledger.pending = None;
+        self.service.nothing_written();
         self.unreported = true;
     }
 

@@ -56,6 +56,10 @@ pub struct Outage {
     pub hold: Hold,
     /// Whether it has lasted longer than `--farm-unavailable-after`.
     pub overdue: bool,
+    /// Send deadline, request timeout and slack: how long a request may still take effect.
+    pub quarantine: Duration,
+    /// The same of one that installs or removes an agent.
+    pub install_quarantine: Duration,
 }
 
 /// A farm that answers.

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
 
@@ -13,6 +12,7 @@ use super::execute::{self, Progress};
 use super::observe::{Candidate, Memory, Observed, Request, rival};
 use super::plan::{Plan, plan};
 use crate::broker::cache::Brokers;
+use crate::broker::reconcile::Again;
 use crate::clock::Clock;
 use crate::crd::condition::ConditionType;
 use crate::crd::{PromotionPhase, RasBrokerPromotion, RasBrokerPromotionStatus};
@@ -57,12 +57,13 @@ pub struct Known {
 
 impl Context {
     /// Brings one promotion nearer to its end.
-    pub async fn reconcile(&self, watched: &Arc<RasBrokerPromotion>) -> Result<Action, CallError> {
+    pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, CallError> {
         self.forget_the_gone();
-        let mut object = Arc::clone(watched);
+        let key = ObjectRef::new(&key.name).within(&key.namespace);
+        let Some(mut object) = self.promotions.get(&key) else { return Ok(None) };
         for _ in 0..MOST_STEPS {
             if !self.farms.may_act() {
-                return Ok(Action::await_change());
+                return Ok(None);
             }
             object = self.newest(&object);
             let (observed, farm) = self.observe(&object);
@@ -75,18 +76,18 @@ impl Context {
             }
             tell(farm.as_ref(), &observed, &plan);
             let (Some(send), Some(farm)) = (&plan.send, &farm) else {
-                return Ok(plan.requeue.map_or_else(Action::await_change, Action::requeue));
+                return Ok(plan.requeue);
             };
             let mut memory = observed.memory.clone();
             let progress = execute::execute(self, &object, farm, send, &mut memory).await;
             self.with(&object, |known| known.memory = memory);
             match progress {
                 Ok(Progress::Done) => {}
-                Ok(Progress::Queued) => return Ok(Action::requeue(TURN)),
+                Ok(Progress::Queued) => return Ok(Some(TURN)),
                 Err(error) => return self.after(&object, error).await,
             }
         }
-        Ok(Action::requeue(TURN))
+        Ok(Some(TURN))
     }
 
     fn observe(&self, object: &Arc<RasBrokerPromotion>) -> (Observed, Option<Arc<Farm>>) {
@@ -136,9 +137,9 @@ impl Context {
     }
 
     /// After a conflict the object is read again; work goes on only if it is still the same one.
-    async fn after(&self, object: &Arc<RasBrokerPromotion>, error: CallError) -> Result<Action, CallError> {
+    async fn after(&self, object: &Arc<RasBrokerPromotion>, error: CallError) -> Result<Again, CallError> {
         if error.is_not_found() {
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         if !error.is_conflict() {
             return Err(error);
@@ -149,9 +150,9 @@ impl Context {
             Some(found) => {
                 let found = Arc::new(found);
                 self.with(&found, |known| known.written = Some(Arc::clone(&found)));
-                Ok(Action::requeue(Duration::from_millis(10)))
+                Ok(Some(Duration::from_millis(10)))
             }
-            None => Ok(Action::await_change()),
+            None => Ok(None),
         }
     }
 

@@ -1,5 +1,7 @@
-//! Wires the parts: two watches feed the caches, one controller drives brokers, one actor drives each farm.
+//! Wires the parts: watches feed the caches, one controller drives brokers and one promotions, one actor drives each
+//! farm.
 
+mod brokers;
 mod control;
 mod promotions;
 mod sources;
@@ -8,28 +10,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use kube::Client;
 use kube::core::PartialObjectMeta;
-use kube::runtime::predicates;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher;
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::brokers::brokers;
 use self::control::control;
-use self::sources::{watch_brokers, watch_farms};
+pub use self::control::{Reconcile, Signals, Work};
+use self::promotions::promotions;
+use self::sources::watch_farms;
 use crate::admin::{BindError, Listeners, Liveness, Probes};
 use crate::broker::cache::Brokers;
 use crate::broker::reconcile::Context;
 use crate::cli::{self, RunArgs};
 use crate::clock::Clock;
-use crate::crd::RasBroker;
+use crate::crd::{RasBroker, RasBrokerPromotion};
 use crate::events::Events;
 use crate::farm::registry::{FarmContext, Farms};
 use crate::farm::settings::FarmPolicy;
@@ -78,9 +77,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
     let clock = Clock::MACHINE;
     let identity = leader::identity(clock.now());
     let outside = Outside { kubernetes: client, connector: Arc::new(https), clock, identity };
-    let namespaces = args.watch_namespaces.as_slice();
-    let controllers = |work| controllers(work, namespaces, control);
-    let ended = Operator::new(outside, &args, metrics, stop).run(&args, &probes, controllers).await;
+    let ended = Operator::new(outside, &args, metrics, stop).run(&args, &probes, control, control).await;
     draining.abort();
     servers_stop.cancel();
     match servers.await {
@@ -88,22 +85,6 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<(), RunError>
         Err(_panicked) => return Err(RunError::Ended("probes and metrics")),
     }
     ended
-}
-
-/// Runs the controller of promotions beside that of `brokers` until they are told to end, and lets both finish what is
-/// under way; ends with whichever ends before.
-pub async fn controllers<F: Future<Output = ()>>(
-    work: Work,
-    namespaces: &[String],
-    brokers: impl FnOnce(Work) -> F,
-) {
-    let stop = work.stop.clone();
-    let mut promotions = Box::pin(promotions::promote(&work, namespaces));
-    let mut brokers = Box::pin(brokers(work));
-    tokio::select! {
-        () = &mut brokers => if stop.is_cancelled() { promotions.await },
-        () = &mut promotions => if stop.is_cancelled() { brokers.await },
-    }
 }
 
 /// What an operator finds outside of itself.
@@ -117,27 +98,6 @@ pub struct Outside {
     pub clock: Clock,
     /// A name that no other process has.
     pub identity: String,
-}
-
-/// When brokers are reconciled, and with what.
-#[allow(missing_debug_implementations, reason = "kube's Client has none")]
-pub struct Work {
-    /// Brokers whose change is a reason to look at them.
-    pub triggers: BoxStream<'static, Result<PartialObjectMeta<RasBroker>, watcher::Error>>,
-    /// All brokers.
-    pub store: Store<PartialObjectMeta<RasBroker>>,
-    /// Brokers that somebody asked to look at.
-    pub woken: mpsc::UnboundedReceiver<ObjectKey>,
-    /// What reconciles share.
-    pub context: Arc<Context>,
-    /// Where they are counted.
-    pub metrics: Metrics,
-    /// How many go on at the same time.
-    pub concurrency: u16,
-    /// Once cancelled, all brokers are looked at.
-    pub begun: CancellationToken,
-    /// Once cancelled, no other reconcile begins.
-    pub stop: CancellationToken,
 }
 
 /// The running parts.
@@ -191,6 +151,7 @@ impl Operator {
             events,
             clock: *clock,
             memories: Mutex::new(HashMap::new()),
+            swept: Mutex::new(HashMap::new()),
             troubles: Mutex::new(HashMap::new()),
             crd: tokio::sync::Mutex::new(None),
         };
@@ -198,12 +159,14 @@ impl Operator {
         Self { outside, farms, context, metrics, woken, authority, stop, farms_stop }
     }
 
-    /// Works until stopped, or until a part ends that must not; `control` decides when which broker is reconciled.
-    pub async fn run<F: Future<Output = ()>>(
+    /// Works until stopped, or until a part ends that must not. When which broker is reconciled, and which promotion,
+    /// is for the two controllers to decide.
+    pub async fn run<B: Future<Output = ()>, P: Future<Output = ()>>(
         self,
         args: &RunArgs,
         probes: &Probes,
-        control: impl FnOnce(Work) -> F,
+        control_brokers: impl FnOnce(Work<PartialObjectMeta<RasBroker>>) -> B,
+        control_promotions: impl FnOnce(Work<RasBrokerPromotion>) -> P,
     ) -> Result<(), RunError> {
         let Outside { kubernetes, connector: _, clock, identity } = &self.outside;
         let candidate = args.leader_elect.then(|| (kubernetes.clone(), *clock, identity.clone()));
@@ -211,6 +174,7 @@ impl Operator {
         let (farms, stop, farms_stop) = (Arc::clone(&self.farms), self.stop.clone(), self.farms_stop.clone());
         let begun = CancellationToken::new();
         let mut leadership = None;
+        let control = (control_brokers, control_promotions);
         let mut working = Box::pin(self.work(args, probes, begun.clone(), control));
         let ended = loop {
             tokio::select! {
@@ -234,31 +198,30 @@ impl Operator {
     }
 
     /// Keeps the caches, and reconciles from `begun` on. Ends when stopped, or when a part ends that must not.
-    async fn work<F: Future<Output = ()>>(
+    async fn work<B: Future<Output = ()>, P: Future<Output = ()>>(
         self,
         args: &RunArgs,
         probes: &Probes,
         begun: CancellationToken,
-        control: impl FnOnce(Work) -> F,
+        control: (
+            impl FnOnce(Work<PartialObjectMeta<RasBroker>>) -> B,
+            impl FnOnce(Work<RasBrokerPromotion>) -> P,
+        ),
     ) -> Result<(), RunError> {
-        let kubernetes = self.outside.kubernetes;
         let namespaces = args.watch_namespaces.as_slice().to_vec();
         let (farms_synced, farms_are_synced) = oneshot::channel();
         let farm_watch = watch_farms(
-            kubernetes.clone(),
+            self.outside.kubernetes,
             namespaces.clone(),
             Arc::clone(&self.farms),
             Arc::clone(&self.context),
             farms_synced,
         );
         let farm_watch = guarded(&probes.liveness, "watch of farms", farm_watch);
-        let (store, writer) = reflector::store::<PartialObjectMeta<RasBroker>>();
-        let (brokers_synced, brokers_are_synced) = oneshot::channel();
-        let stream = watch_brokers(&kubernetes, &namespaces, Arc::clone(&self.context), brokers_synced);
-        let triggers =
-            predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
-        let stream =
-            stream.reflect(writer).applied_objects().predicate_filter(triggers, PredicateConfig::default());
+        let signals = Signals { begun, stop: self.stop };
+        let promotions = promotions(&self.context, &namespaces, self.metrics.clone(), signals.clone());
+        let (brokers, brokers_are_synced) =
+            brokers(self.context, args, self.metrics, self.woken, signals.clone());
         let readiness = probes.readiness.clone();
         let all_synced = async move {
             if farms_are_synced.await.is_ok() && brokers_are_synced.await.is_ok() {
@@ -267,16 +230,7 @@ impl Operator {
             std::future::pending::<()>().await;
         };
         let heartbeat = probes.liveness.watch("controllers", None);
-        let controlled = control(Work {
-            triggers: stream.boxed(),
-            store,
-            woken: self.woken,
-            context: self.context,
-            metrics: self.metrics,
-            concurrency: args.max_concurrent_reconciles,
-            begun,
-            stop: self.stop,
-        });
+        let controlled = both(control.0(brokers), control.1(promotions), signals.stop);
         let ended = tokio::select! {
             biased;
             () = controlled => Err(RunError::Ended("the controllers")),
@@ -285,6 +239,16 @@ impl Operator {
         };
         heartbeat.finish();
         ended
+    }
+}
+
+/// Ends with whichever ends before; once they are told to stop, with both.
+async fn both(one: impl Future<Output = ()>, other: impl Future<Output = ()>, stop: CancellationToken) {
+    let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));
+    tokio::select! {
+        biased;
+        () = &mut one => if stop.is_cancelled() { other.await },
+        () = &mut other => if stop.is_cancelled() { one.await },
     }
 }
 

@@ -1,33 +1,39 @@
-//! The controller of promotions: few, and each a matter of minutes, so that one small controller looks at them often
-//! rather than being told of everything that may concern them.
+//! Work on promotions: few, and each a matter of minutes, so that one small controller looks at them often rather than
+//! being told of everything that may concern them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::{FutureExt, StreamExt};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector;
+use tokio::sync::mpsc;
+
+use super::control::{Reconcile, Signals, Work};
 use super::sources::{flows, interrupted};
-use super::{DRAIN_LIMIT, Work};
+use crate::broker;
+use crate::broker::reconcile::Again;
 use crate::crd::RasBrokerPromotion;
-use crate::kubernetes::{CallError, ObjectKey};
-use crate::metrics::{Controller as ControllerLabel, Metrics, ReconcileOutcome};
+use crate::kubernetes::ObjectKey;
+use crate::metrics::{Controller, Metrics, ReconcileOutcome};
 use crate::promotion::reconcile::Context;
 use crate::telemetry::Trouble;
 use crate::watch::{as_one, watch};
-use futures::StreamExt;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector;
 
 /// Promotions that are worked on at a time.
 const CONCURRENT: u16 = 4;
 /// How long a promotion whose reconcile failed rests.
 const ERROR_PAUSE: Duration = Duration::from_secs(2);
 
-/// Drives promotions until stopped, and lets a call that is under way finish.
-pub(super) fn promote(work: &Work, namespaces: &[String]) -> impl Future<Output = ()> + use<> {
-    let (brokers, metrics) = (&work.context, work.metrics.clone());
-    let (begun, stop) = (work.begun.clone(), work.stop.clone());
+/// What is to be done about promotions, beside the work on brokers that `brokers` shares.
+pub(super) fn promotions(
+    brokers: &broker::reconcile::Context,
+    namespaces: &[String],
+    metrics: Metrics,
+    signals: Signals,
+) -> Work<RasBrokerPromotion> {
     let (store, writer) = reflector::store::<RasBrokerPromotion>();
-    let context = Context {
+    let context = Arc::new(Context {
         kubernetes: brokers.kubernetes.clone(),
         promotions: store.clone(),
         brokers: Arc::clone(&brokers.brokers),
@@ -35,43 +41,35 @@ pub(super) fn promote(work: &Work, namespaces: &[String]) -> impl Future<Output 
         events: brokers.events.clone(),
         clock: brokers.clock,
         known: parking_lot::Mutex::default(),
-    };
+    });
     let watched = as_one(watch::<RasBrokerPromotion>(&brokers.kubernetes, namespaces), namespaces);
     let mut trouble = Trouble::default();
     let watched = watched.inspect(move |event| match event {
         Ok(event) => flows(event, &mut trouble),
         Err(error) => interrupted("promotions", error, &mut trouble),
     });
-    let stream = watched.reflect(writer).applied_objects();
-    // A standby does nothing; when its time comes it looks at everything once.
-    let all = futures::stream::once(begun.cancelled_owned()).chain(futures::stream::pending());
-    let running = Controller::for_stream(stream, store)
-        .with_config(controller::Config::default().concurrency(CONCURRENT))
-        .reconcile_all_on(all)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile, |_, _, _| Action::requeue(ERROR_PAUSE), Arc::new((context, metrics)))
-        .for_each(|_| std::future::ready(()));
-    let too_long = async move {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN_LIMIT).await;
-    };
-    async move {
-        tokio::select! { () = running => {}, () = too_long => {} }
+    let reconcile: Reconcile = Arc::new(move |key| {
+        let (context, metrics) = (Arc::clone(&context), metrics.clone());
+        async move { reconcile(&context, &metrics, &key).await }.boxed()
+    });
+    Work {
+        triggers: watched.reflect(writer).applied_objects().boxed(),
+        store,
+        // Nobody asks.
+        woken: mpsc::unbounded_channel().1,
+        reconcile,
+        concurrency: CONCURRENT,
+        signals,
     }
 }
 
-async fn reconcile(
-    object: Arc<RasBrokerPromotion>,
-    shared: Arc<(Context, Metrics)>,
-) -> Result<Action, CallError> {
-    let (context, metrics) = shared.as_ref();
+async fn reconcile(context: &Context, metrics: &Metrics, promotion: &ObjectKey) -> Again {
     let began = Instant::now();
-    let result = context.reconcile(&object).await;
+    let result = context.reconcile(promotion).await;
     let outcome = if result.is_ok() { ReconcileOutcome::Success } else { ReconcileOutcome::Error };
-    metrics.reconciled(ControllerLabel::Promotion, outcome, began.elapsed());
+    metrics.reconciled(Controller::Promotion, outcome, began.elapsed());
     if let Err(error) = &result {
-        let promotion = ObjectKey::of(object.as_ref());
         tracing::warn!(%promotion, error = crate::telemetry::chain(error), "a reconcile failed");
     }
-    result
+    result.unwrap_or(Some(ERROR_PAUSE))
 }

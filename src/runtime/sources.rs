@@ -60,7 +60,10 @@ fn broker_triggers(context: &Context, change: Change<RasBroker>, was_complete: b
         }
         Change::Seen(broker) => vec![Ok(seen(context, broker, was_complete))],
         Change::Gone(broker) => {
-            context.lose(&broker);
+            if context.lose_watched(&broker) {
+                // The controller works on what is in its store alone.
+                return Vec::new();
+            }
             vec![Ok(watcher::Event::Delete(metadata_of(&broker)))]
         }
         Change::Listed(scope, listed) => {

@@ -272,6 +272,20 @@ async fn killed_in_the_middle_of_an_installation_the_restarted_one_waits_for_it(
 }
 
 #[tokio::test]
+async fn told_to_stop_in_the_middle_of_an_installation_it_ends_in_time_and_the_next_one_waits_for_it() {
+    // Longer than an operator that was told to stop waits for calls: 25 s, and 40 s until it would be killed.
+    let spec = json!({"requestTimeout": "1s", "installTimeout": "2m"});
+    let mut world = slow_farm("stopped", 60, InstallTiming::AtTheStart, spec).await;
+    world.create_broker("cb1", json!({"install": {"agent": true}})).await;
+    seen(&world, CREATE, 1).await;
+    let stopped = world.running().stop().await.expect("it ends by itself");
+    assert!(stopped.status.success() && stopped.took < Duration::from_secs(30), "{:?}", stopped.took);
+    world.start_operator(&[]).await;
+    world.ready("cb1").await;
+    assert_eq!(world.seen(CREATE), 1, "{:?}", world.writes());
+}
+
+#[tokio::test]
 async fn an_agent_is_removed_with_its_broker_where_that_is_asked_for() {
     for timing in [InstallTiming::AtTheEnd, InstallTiming::AtTheStart] {
         let world = World::with("removes", FarmConfig::default(), json!({"requestTimeout": "1s"})).await;

@@ -79,6 +79,11 @@ impl Aviary {
         json!({"install": agent("short"), "uninstall": agent("short")})
     }
 
+    /// The text, unless one of the passwords or the key is in it.
+    pub(crate) fn without_secrets(&self, text: String) -> String {
+        if self.canaries.find(&text).is_some() { "withheld: a secret is in it".to_owned() } else { text }
+    }
+
     /// No secret is in these logs and metrics, nor in any object of the namespace that is not a Secret.
     ///
     /// # Panics

@@ -4,12 +4,13 @@ use ras_operator::farm::batch::Due;
 use stateright::{Model, Property};
 
 use crate::facts::{decide, due};
+use crate::faults::{of_apply, of_list, of_process, of_row, spend};
 use crate::reached::reached;
 use crate::scenario::Scenario;
 use crate::settling;
 use crate::world::{
-    Call, Fault, Flow, Gathered, Ghost, Intended, Late, LateCall, Listing, Made, Object, Process, Recorded,
-    Row, SLOTS, World,
+    Broken, Call, Fault, Flow, Gathered, Ghost, Intended, Late, LateCall, Listing, Made, Object, Process,
+    Recorded, Row, SLOTS, World,
 };
 
 /// A scenario with its budget of faults.
@@ -112,144 +113,26 @@ impl Exploration {
             actions.push(Action::Tick);
         }
     }
-
-    fn faults(&self, world: &World, actions: &mut Vec<Action>) {
-        let left = |fault: Fault| world.budget[fault as usize] > 0;
-        for (p, process) in world.processes.iter().enumerate() {
-            let Some(process) = process else { continue };
-            if process.stopped {
-                continue;
-            }
-            for slot in 0..SLOTS {
-                if let Some(Flow { answer: None, call, .. }) = &process.flows[slot] {
-                    let all = [
-                        Fault::LoseRequest,
-                        Fault::LoseAnswer,
-                        Fault::Late,
-                        Fault::Slow,
-                        Fault::Refuse,
-                        Fault::Stop,
-                    ];
-                    let fits = |fault: &Fault| left(*fault) && fits(*fault, call);
-                    actions.extend(all.into_iter().filter(fits).map(|fault| Action::Call_(fault, p, slot)));
-                }
-            }
-            let alone = world.processes.iter().flatten().count() == 1;
-            let of_process = [
-                (Fault::Crash, process.may_act),
-                (Fault::FailOver, process.may_act && alone),
-                (Fault::Stop, process.may_act),
-                (Fault::Lag, !process.lagging),
-            ];
-            let possible = of_process.into_iter().filter(|(fault, possible)| *possible && left(*fault));
-            actions.extend(possible.map(|(fault, _)| Action::OfProcess(fault, p)));
-            if may_list(process) {
-                let all = [Fault::LoseAnswer, Fault::Slow, Fault::ShortList];
-                actions.extend(
-                    all.into_iter().filter(|fault| left(*fault)).map(|fault| Action::OfList(fault, p)),
-                );
-            }
-            if may_apply(process) {
-                let all = [Fault::LoseRequest, Fault::LoseAnswer, Fault::Late, Fault::Slow];
-                actions.extend(
-                    all.into_iter().filter(|fault| left(*fault)).map(|fault| Action::OfApply(fault, p)),
-                );
-            }
-        }
-    }
-
-    fn may_edit(&self, world: &World) -> bool {
-        !self.scenario.established || world.edits > 0
-    }
-
-    fn people(&self, world: &World, actions: &mut Vec<Action>) {
-        let left = |fault: Fault| world.budget[fault as usize] > 0;
-        for slot in 0..SLOTS {
-            match &world.store[slot] {
-                Some(object) if object.deleted.is_none() && self.may_edit(world) => {
-                    actions.push(Action::DeleteObject(slot));
-                }
-                Some(_) => {}
-                None if slot < self.scenario.objects && left(Fault::Recreate) => {
-                    actions.push(Action::Recreate(slot));
-                }
-                None => {}
-            }
-        }
-        if self.scenario.established && self.may_edit(world) {
-            let may_be = |object: &Object| !object.disabled && object.deleted.is_none();
-            let enabled = (0..SLOTS).filter(|slot| world.store[*slot].as_ref().is_some_and(may_be));
-            actions.extend(enabled.map(Action::DisableObject));
-        }
-        for slot in 0..SLOTS {
-            let asks = world.store[slot].as_ref().is_some_and(|object| !object.orphan);
-            if left(Fault::Orphan) && asks {
-                actions.push(Action::Orphan(slot));
-            }
-        }
-        for row in &world.rows {
-            for fault in [Fault::PersonDeletes, Fault::PersonEdits] {
-                if left(fault) && !row.marked {
-                    actions.push(Action::OfRow(fault, row.id));
-                }
-            }
-            if left(Fault::PersonReplaces) && !row.marked && !is_written(world, row.id) {
-                actions.push(Action::Replace(row.id, true));
-                actions.push(Action::Replace(row.id, false));
-            }
-        }
-        let is_taken = world.rows.iter().any(|row| row.server == self.scenario.servers[0]);
-        if left(Fault::PersonAdds) && !(self.scenario.unique && is_taken) {
-            actions.push(Action::Add(self.scenario.servers[0]));
-        }
-    }
 }
 
-/// A list costs nothing and is taken when asked for, and once per tick.
-fn may_list(process: &Process) -> bool {
+/// A list costs nothing and is taken when asked for, and once per tick. The actor does one thing at a time.
+pub fn may_list(process: &Process) -> bool {
     let old = process.listed.as_ref().is_none_or(|listed| listed.age > 0);
     process.may_act
         && !process.stopped
         && process.listing.is_none()
+        && process.batch != Gathered::Applying
         && (process.list_asked || process.down || process.confirming > 0 || old)
 }
 
-fn may_apply(process: &Process) -> bool {
+pub fn may_apply(process: &Process) -> bool {
     process.may_act
         && !process.stopped
         && !process.down
         && process.listed.is_some()
+        && process.listing.is_none()
         && process.confirming == 0
         && due(process.batch, process.in_flight()) == Due::Apply
-}
-
-/// Which faults a call can meet.
-fn fits(fault: Fault, call: &Call) -> bool {
-    let reads = matches!(call, Call::Read(_) | Call::Gone(_));
-    let changes = matches!(call, Call::Post(_) | Call::Put(..) | Call::Delete(_));
-    match fault {
-        Fault::LoseRequest | Fault::Late => !reads,
-        Fault::LoseAnswer | Fault::Slow => true,
-        Fault::Refuse => changes,
-        // Between the intent's answer and its POST.
-        Fault::Stop => matches!(call, Call::Intent(_)),
-        _ => false,
-    }
-}
-
-/// A change by a bare id that is on its way hits whatever has the id by then: the size of that gap is documented.
-fn is_written(world: &World, id: u8) -> bool {
-    let writes = |call: &Call| match call {
-        Call::Put(other, _) => *other == id,
-        Call::Delete(row) => row.id == id,
-        _ => false,
-    };
-    let flows = world.processes.iter().flatten().flat_map(|process| process.flows.iter().flatten());
-    let late = world.late.iter().any(|late| matches!(&late.call, LateCall::One(call) if writes(call)));
-    // Between the check and the call, too.
-    let is_checked =
-        |flow: &Flow| matches!(&flow.call, Call::Read(row) if row.id == id && flow.answer.is_some());
-    late || flows.into_iter().any(|flow| writes(&flow.call) || is_checked(flow))
 }
 
 impl Exploration {
@@ -346,12 +229,13 @@ impl Exploration {
                 of_row(world, Fault::PersonDeletes, id);
                 let server = if same { old.server } else { 1 - old.server };
                 let row = world.new_row(server, None);
-                world.rows.push(Row { id, ..row });
+                // Whoever adds a broker by hand applies it.
+                world.rows.push(Row { id, serves: true, ..row });
             }
             Action::Add(server) => {
                 spend(world, Fault::PersonAdds);
                 let row = world.new_row(server, None);
-                world.rows.push(row);
+                world.rows.push(Row { serves: true, ..row });
             }
             Action::Orphan(slot) => {
                 spend(world, Fault::Orphan);
@@ -366,7 +250,7 @@ impl Exploration {
         }
     }
 
-    fn carry_out(&self, world: &mut World, p: usize, slot: usize) {
+    pub fn carry_out(&self, world: &mut World, p: usize, slot: usize) {
         let flow = world.flow(p, slot);
         let answer = world.execute(self.scenario, slot, flow.uid, &flow.call, flow.current);
         if let Some(flow) = &mut world.process_at(p).flows[slot] {
@@ -381,107 +265,6 @@ impl Exploration {
             world.answered(self.scenario, p, slot, answer);
         }
     }
-
-    fn disturb(&self, world: &mut World, fault: Fault, p: usize, slot: usize) {
-        match fault {
-            Fault::LoseRequest => world.unanswered(p, slot),
-            Fault::LoseAnswer => {
-                self.carry_out(world, p, slot);
-                world.unanswered(p, slot);
-            }
-            Fault::Late => {
-                let flow = world.flow(p, slot);
-                world.unanswered(p, slot);
-                world.leave(slot, flow);
-            }
-            Fault::Slow => self.carry_out(world, p, slot),
-            Fault::Refuse => world.answered(self.scenario, p, slot, crate::world::Answer::Refused),
-            Fault::Stop => {
-                let Call::Intent(intent) = world.flow(p, slot).call else { return };
-                self.carry_out(world, p, slot);
-                let is_written = matches!(world.flow(p, slot).answer, Some(crate::world::Answer::Written(_)));
-                let process = world.process_at(p);
-                process.stopped = true;
-                if let (Some(flow), true) = (&mut process.flows[slot], is_written) {
-                    process.memory[slot].uid = flow.uid;
-                    process.memory[slot].intent_seen = Some((intent.attempt, 0));
-                    flow.answer = None;
-                    flow.call = Call::BeforePost(intent, 0);
-                }
-            }
-            _ => unreachable!("{fault:?} does not happen to a call"),
-        }
-    }
-}
-
-fn spend(world: &mut World, fault: Fault) {
-    world.budget[fault as usize] -= 1;
-}
-
-fn of_process(world: &mut World, fault: Fault, p: usize) {
-    match fault {
-        Fault::Crash => {
-            world.end(p);
-            world.processes[p] = Some(Process::started(&world.store, world.pending));
-        }
-        Fault::FailOver => {
-            world.process_at(p).may_act = false;
-            world.processes[1 - p] = Some(Process::started(&world.store, world.pending));
-        }
-        Fault::Stop => world.process_at(p).stopped = true,
-        Fault::Lag => world.process_at(p).lagging = true,
-        _ => unreachable!("{fault:?} does not happen to a process"),
-    }
-}
-
-fn of_list(world: &mut World, fault: Fault, p: usize) {
-    match fault {
-        Fault::LoseAnswer => {
-            let process = world.process_at(p);
-            process.down = true;
-            let was_confirming = std::mem::take(&mut process.confirming) > 0;
-            process.settling = [None; SLOTS];
-            process.inherited &= !was_confirming;
-        }
-        Fault::Slow => {
-            world.process_at(p).listing = Some(Listing::of(&world.rows));
-        }
-        Fault::ShortList => world.take_list(p, Listing::of(&[])),
-        _ => unreachable!("{fault:?} does not happen to a list"),
-    }
-}
-
-fn of_apply(world: &mut World, fault: Fault, p: usize) {
-    match fault {
-        Fault::LoseRequest => world.process_at(p).batch = Gathered::Failed,
-        Fault::LoseAnswer => {
-            world.apply_in_farm();
-            world.process_at(p).batch = Gathered::Failed;
-        }
-        Fault::Late => {
-            world.process_at(p).batch = Gathered::Failed;
-            world.late.push(Late { slot: 0, uid: 0, call: LateCall::Apply, current: false, age: 0 });
-        }
-        Fault::Slow => {
-            world.apply_in_farm();
-            world.process_at(p).batch = Gathered::Applying;
-        }
-        _ => unreachable!("{fault:?} does not happen to an Apply"),
-    }
-}
-
-fn of_row(world: &mut World, fault: Fault, id: u8) {
-    let Some(index) = world.rows.iter().position(|row| row.id == id) else { return };
-    match fault {
-        Fault::PersonDeletes => {
-            let row = world.rows.remove(index);
-            if let Some(owner) = row.owner {
-                world.ghost.surplus[usize::from(owner)] -= 1;
-            }
-        }
-        Fault::PersonEdits => world.rows[index].enabled = false,
-        _ => unreachable!("{fault:?} does not happen to a row"),
-    }
 }
 
 impl World {
@@ -490,7 +273,7 @@ impl World {
         self.processes[p].as_mut().unwrap_or_else(|| unreachable!("a process that is gone does nothing"))
     }
 
-    fn flow(&self, p: usize, slot: usize) -> Flow {
+    pub fn flow(&self, p: usize, slot: usize) -> Flow {
         let flow = self.processes[p].as_ref().and_then(|process| process.flows[slot].clone());
         flow.unwrap_or_else(|| unreachable!("there is a call to answer"))
     }
@@ -544,8 +327,13 @@ impl World {
         let (lost, refused, recreated, replaces) = (false, false, false, None);
         object.intent = Some(Intended { uid: object.uid, attempt: 1, lost, refused, recreated, replaces });
         object.finalizer = true;
-        object.status =
-            Recorded { id: Some(row.id), made: Some(row.made), origin: Some(Made::Created), site: true };
+        object.status = Recorded {
+            id: Some(row.id),
+            made: Some(row.made),
+            origin: Some(Made::Created),
+            site: true,
+            deleting: false,
+        };
         self.ghost.surplus[usize::from(object.uid)] = 1;
         self.rows.push(row);
         self.store[slot] = Some(object);
@@ -591,13 +379,13 @@ impl Model for Exploration {
             ),
             Property::always(
                 "no write to a row that is not ours, and no finalizer off too early",
-                |_, world: &World| world.ghost.broken.is_none(),
+                |_, world: &World| world.ghost.broken.is_none_or(|broken| broken == Broken::TookServiceAway),
             ),
+            Property::always("a site that is served stays served", stays_served),
             Property::always("an object that is gone left no row", |_, world: &World| {
                 world.rows.iter().filter_map(|row| row.owner).all(|uid| world.is_there(uid))
             }),
             Property::always("of two objects on one key one acts", one_acts),
-            Property::always("a site that is served stays served", stays_served),
             Property::always(settling::NAME, settling::settles),
         ];
         all.into_iter().chain(reached(self)).collect()
@@ -610,10 +398,11 @@ fn one_acts(model: &Exploration, world: &World) -> bool {
     first != second || owned.count() <= 1
 }
 
-/// What serves the site by its settings and serves it in the farm; nobody else changes it in this scenario.
+/// What a person does at the same moment is seen with the next list only.
 fn stays_served(model: &Exploration, world: &World) -> bool {
-    let serves = |row: &Row| row.serves && row.enabled && !row.marked;
-    !model.scenario.established || world.rows.iter().any(serves)
+    let by_person = [Fault::PersonDeletes, Fault::PersonEdits, Fault::PersonReplaces];
+    let may_be = by_person.iter().any(|fault| model.budget[*fault as usize] > 0);
+    may_be || world.ghost.broken != Some(Broken::TookServiceAway)
 }
 
 /// Whether a process would rest on the object in this state, and on what.

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::ObjectMeta;
-use ras_operator::broker::desired::{Field, Fields, Value};
-use ras_operator::broker::intent::{Intent, quarantine_of};
-use ras_operator::broker::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, SentUpdate};
+use ras_operator::broker::desired::{Field, Value};
+use ras_operator::broker::intent::quarantine_of;
+use ras_operator::broker::observe::{CrdState, ObjectFacts, Observed};
 use ras_operator::broker::plan::{
     FRESH, Plan, Released, Step, deletion_of, may_raise, plan, raises, site_to_lower, update_of,
 };
@@ -18,45 +16,42 @@ use ras_operator::broker::reconcile::needs_delete;
 use ras_operator::broker::rivals::rival;
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::Reason;
-use ras_operator::crd::{
-    AdoptionPolicy, ApplyMode, DeletionPolicy, ObservedBroker, Origin, RasBroker, RasBrokerSpec,
-    RasBrokerStatus, annotation, finalizer,
-};
+use ras_operator::crd::{ApplyMode, RasBroker};
 use ras_operator::farm::batch::{Batch, Due, Pace};
 use ras_operator::farm::service::{Change, Kind, Service, Sites};
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
 use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 
+use crate::forms::{broker, made, memory, recorded, remembered, row, snapshot, unapplied};
 use crate::memo::Memo;
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Changed, Gathered, Id, Intended, Listed, Lowers, Made, Object, Recorded, Remembered, Row, SLOTS, Todo,
-    Written,
+    Changed, Gathered, Id, Intended, Listed, Lowers, Object, Recorded, Remembered, Row, SLOTS, Todo, Written,
 };
 
 /// One tick is longer than the send deadline, so that whoever sleeps through one is too late.
 pub const TICK: Duration = Duration::from_secs(6);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// Ages stop growing here: past every limit that is compared with them.
 pub const OLD: u8 = 4;
 /// How many ticks after it was sent a call may still take effect: request timeout and slack, 13 s.
 pub const LATEST: u8 = 2;
-const FARM: &str = "farm";
-const ACCOUNT: &str = "svc";
-const SITE: i64 = 1;
+pub const FARM: &str = "farm";
+pub const ACCOUNT: &str = "svc";
+pub const SITE: i64 = 1;
 
 /// The clocks, at every moment of the model.
 pub fn now() -> Now {
     Now { wall: Timestamp::constant(1_800_000_000, 0), boot: Duration::from_secs(1_000_000) }
 }
 
-fn ago(age: u8) -> Duration {
+pub fn ago(age: u8) -> Duration {
     now().boot - TICK * u32::from(age)
 }
 
-fn age_of(at: Duration) -> u8 {
+pub fn age_of(at: Duration) -> u8 {
     u8::try_from(now().since(at).as_secs() / TICK.as_secs()).unwrap_or(OLD).min(OLD)
 }
 
@@ -74,7 +69,7 @@ pub struct Look {
     pub other_memory: Remembered,
     pub other_unapplied: Option<Written>,
     pub sent: u8,
-    pub inherited: bool,
+    pub inherits: bool,
     pub changes: Vec<Changed>,
 }
 
@@ -160,7 +155,7 @@ fn decide_anew(scenario: Scenario, look: &Look) -> Decision {
         crd: CrdState::Present,
         place: None,
     };
-    decision(object, look, remembered, plan(&observed, now()))
+    decision(object, &observed.object, look, remembered, plan(&observed, now()))
 }
 
 /// `Context::glance`: what the next pass of the other object will look at.
@@ -201,11 +196,11 @@ pub fn may_change(scenario: Scenario, look: &Look, id: Id, kind: Lowers) -> Opti
     let row = farm.snapshot.row(id.into())?;
     let fields = [(Field::Enabled, Value::Flag(kind == Lowers::Enabled))].into();
     let change = match kind {
-        Lowers::Enabled | Lowers::Disabled => update_of(&desired, row, &fields),
+        Lowers::Enabled | Lowers::Seen | Lowers::Disabled => update_of(&desired, row, &fields),
         Lowers::Deleted => deletion_of(&desired, row),
     };
     let mut sites = sites(scenario, look);
-    let waits = sites.changes(look.inherited).wait(&farm.snapshot, &change).is_some();
+    let waits = sites.changes().wait(&farm.snapshot, &change).is_some();
     (!waits).then(|| sites.begin(&key_of(look.slot), &farm.snapshot, change))
 }
 
@@ -215,7 +210,7 @@ fn key_of(slot: usize) -> ObjectKey {
 
 /// The real record of what was changed and is not applied, from the compact one.
 fn sites(scenario: Scenario, look: &Look) -> Sites {
-    let mut sites = Sites::default();
+    let mut sites = Sites::new(look.inherits);
     for Changed { slot, id, kind, is_on_its_way, applied: _ } in &look.changes {
         let key = key_of(usize::from(*slot));
         let before = Row {
@@ -223,7 +218,7 @@ fn sites(scenario: Scenario, look: &Look) -> Sites {
             made: 0,
             server: scenario.servers[usize::from(*slot)],
             by_us: true,
-            enabled: *kind != Lowers::Enabled,
+            enabled: !matches!(kind, Lowers::Enabled | Lowers::Seen),
             marked: false,
             serves: false,
             owner: None,
@@ -233,6 +228,10 @@ fn sites(scenario: Scenario, look: &Look) -> Sites {
         let kind = match kind {
             Lowers::Enabled => {
                 sites.raised(&key, &snapshot, &after);
+                continue;
+            }
+            Lowers::Seen => {
+                sites.seen(&snapshot, &after);
                 continue;
             }
             Lowers::Disabled => Kind::Update,
@@ -247,11 +246,11 @@ fn sites(scenario: Scenario, look: &Look) -> Sites {
     sites
 }
 
-fn decision(object: &Object, look: &Look, memory: Remembered, plan: Plan) -> Decision {
+fn decision(object: &Object, facts: &ObjectFacts, look: &Look, memory: Remembered, plan: Plan) -> Decision {
     let Plan { step, status, findings, requeue: _, needs_list, waits_for_others: _ } = plan;
     let strongest = findings.held.or(findings.stalled).or(findings.reconciling).or(findings.unsynced);
     let rests_on = strongest.map(|hold| hold.reason);
-    let shown = status.map(|status| recorded(&status)).filter(|status| *status != object.status);
+    let shown = status.map(|status| recorded(facts, status)).filter(|status| *status != object.status);
     Decision {
         memory,
         report: shown,
@@ -291,267 +290,16 @@ fn todo(look: &Look, step: Step) -> Todo {
     }
 }
 
-fn made(origin: Origin) -> Made {
-    match origin {
-        Origin::Created => Made::Created,
-        Origin::Adopted => Made::Adopted,
-    }
-}
-
-fn recorded(status: &RasBrokerStatus) -> Recorded {
-    let time = status.observed.as_ref().and_then(|observed| observed.time_create.as_deref());
-    Recorded {
-        id: status.id.map(|id| Id::try_from(id).unwrap_or_default()),
-        made: time.and_then(|time| time.parse::<Timestamp>().ok()).map(made_at),
-        origin: status.origin.map(made),
-        site: status.site_id.is_some(),
-    }
-}
-
-fn time_of(made: u8) -> Timestamp {
-    Timestamp::constant(1_800_000_000 + made as i64, 0)
-}
-
-fn made_at(time: Timestamp) -> u8 {
-    u8::try_from(time.as_second() - 1_800_000_000).unwrap_or_default()
-}
-
-fn server(server: u8) -> String {
-    format!("s{server}.example")
-}
-
-fn intent(scenario: Scenario, slot: usize, intent: &Intended) -> Intent {
-    Intent {
-        uid: intent.uid.to_string(),
-        attempt: intent.attempt.into(),
-        farm_guid: FARM.into(),
-        site_id: SITE,
-        server: server(scenario.servers[slot]),
-        account: ACCOUNT.into(),
-        farm_time: now().wall,
-        quarantine_seconds: quarantine_of(REQUEST_TIMEOUT).as_secs(),
-        lost_since: intent.lost.then_some(now().wall),
-        refused: intent.refused.then(|| "409".into()),
-        recreated: intent.recreated.then_some(now().wall),
-        replaces: intent.replaces.map(Into::into),
-    }
-}
-
-fn broker(scenario: Scenario, slot: usize, object: &Object) -> RasBroker {
-    let spec: RasBrokerSpec = serde_json::from_value(serde_json::json!({
-        "farmRef": {"name": FARM},
-        "server": server(scenario.servers[slot]),
-        "enabled": !object.disabled,
-    }))
-    .unwrap_or_else(|_| unreachable!("this spec is valid"));
-    let spec = RasBrokerSpec {
-        adoption_policy: if scenario.adopts { AdoptionPolicy::IfExists } else { AdoptionPolicy::Never },
-        deletion_policy: scenario.adopts.then_some(DeletionPolicy::Delete),
-        ..spec
-    };
-    let note = object.intent.as_ref().map(|noted| intent(scenario, slot, noted));
-    let note = note.and_then(|intent| serde_json::to_string(&intent).ok());
-    let orphan = object.orphan.then(|| (annotation::FORCE_ORPHAN.to_owned(), "true".to_owned()));
-    let insists = scenario.breaks(Rule::Served);
-    let insists = insists.then(|| (annotation::SKIP_AVAILABILITY_CHECK.to_owned(), "true".to_owned()));
-    let status = &object.status;
-    RasBroker {
-        metadata: ObjectMeta {
-            name: Some(format!("b{slot}")),
-            namespace: Some("default".into()),
-            uid: Some(object.uid.to_string()),
-            generation: Some(generation(object.disabled)),
-            creation_timestamp: Some(Time(time_of(object.uid))),
-            deletion_timestamp: object.deleted.map(|age| {
-                Time(now().wall - jiff::SignedDuration::try_from(TICK * u32::from(age)).unwrap_or_default())
-            }),
-            finalizers: object.finalizer.then(|| vec![finalizer::BROKER.into()]),
-            annotations: Some(
-                note.map(|note| (annotation::CREATE_INTENT.to_owned(), note))
-                    .into_iter()
-                    .chain(orphan)
-                    .chain(insists)
-                    .collect(),
-            ),
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: Some(RasBrokerStatus {
-            id: status.id.map(Into::into),
-            origin: status.origin.map(|made| match made {
-                Made::Created => Origin::Created,
-                Made::Adopted => Origin::Adopted,
-            }),
-            site_id: status.site.then_some(SITE),
-            farm_guid: status.site.then(|| FARM.into()),
-            observed: status.made.map(|made| ObservedBroker {
-                server: server(scenario.servers[slot]),
-                site_id: SITE,
-                enabled: Some(true),
-                standby: None,
-                description: None,
-                ip: None,
-                alternative_ips: None,
-                time_create: Some(time_of(made).to_string()),
-                admin_create: Some(ACCOUNT.into()),
-                time_last_mod: None,
-                admin_last_mod: None,
-            }),
-            observed_generation: 1,
-            ..RasBrokerStatus::default()
-        }),
-    }
-}
-
-fn unapplied(written: Written) -> Unapplied {
-    match written {
-        Written::Updated => Unapplied::Updated,
-        Written::Created => Unapplied::Created,
-        Written::Deleted => Unapplied::Deleted,
-    }
-}
-
-fn generation(disabled: bool) -> i64 {
-    1 + i64::from(disabled)
-}
-
-fn memory(known: &Remembered, current: i64) -> Memory {
-    let enabled = |enabled: bool| [(Field::Enabled, Value::Flag(enabled))].into();
-    Memory {
-        // Only an annotation that is taken off is remembered by it, and nobody takes one off here.
-        intent: None,
-        intent_seen: known.intent_seen.map(|(attempt, age)| (attempt.into(), ago(age))),
-        delete_unanswered: known.delete_unanswered.map(|age| ago(age) + quarantine_of(REQUEST_TIMEOUT)),
-        update_unanswered: None,
-        // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
-        deletion_seen: None,
-        deleted: known.deleted.map(Into::into),
-        update: known.update.map(|(sent, settled)| SentUpdate {
-            generation: generation(!sent),
-            fields: enabled(sent),
-            in_doubt: false,
-            settled: settled.map(enabled),
-        }),
-        moved: None,
-        failure: known.failure.map(|left| Failure {
-            generation: current,
-            hold: Hold::new(Reason::WaitingForFarm, "It failed."),
-            retry_at: now().boot + TICK * u32::from(left),
-            count: 1,
-        }),
-        unapplied: None,
-        asked: None,
-        confirmed_gone: known.confirmed_gone.map(Into::into),
-        lowering_since: known.lowering.map(ago),
-        failures: 0,
-    }
-}
-
-fn remembered(object: &Object, memory: &Memory) -> Remembered {
-    let Memory {
-        intent: _,
-        intent_seen,
-        delete_unanswered,
-        // Changes that arrive after later ones are not in the model.
-        update_unanswered: _,
-        deletion_seen: _,
-        deleted,
-        update,
-        moved: _,
-        failure,
-        unapplied: _,
-        asked: _,
-        confirmed_gone,
-        lowering_since,
-        failures: _,
-    } = memory;
-    let id = |id: i64| Id::try_from(id).unwrap_or_default();
-    let settled = |sent: &SentUpdate| {
-        let is_on = |fields: &Fields| fields.get(&Field::Enabled) == Some(&Value::Flag(true));
-        (is_on(&sent.fields), sent.settled.as_ref().map(is_on))
-    };
-    Remembered {
-        uid: object.uid,
-        intent_seen: intent_seen.map(|(attempt, at)| (u8::try_from(attempt).unwrap_or(u8::MAX), age_of(at))),
-        delete_unanswered: delete_unanswered
-            .map(|until| age_of(until.saturating_sub(quarantine_of(REQUEST_TIMEOUT)))),
-        deleted: deleted.map(id),
-        confirmed_gone: confirmed_gone.map(id),
-        // A pause of a minute is cut to two ticks: nothing else in the model lasts so long.
-        failure: failure.as_ref().map(|failure| {
-            let left = failure.retry_at.saturating_sub(now().boot).as_secs().div_ceil(TICK.as_secs());
-            u8::try_from(left).unwrap_or(2).min(2)
-        }),
-        update: update.as_ref().map(settled),
-        // Only a change of `enabled` waits for what was applied together with it.
-        lowering: lowering_since.filter(|_| object.deleted.is_none()).map(|at| age_of(at).min(1)),
-    }
-}
-
-fn row(scenario: Scenario, row: &Row) -> ras::Broker {
-    let by_us = row.by_us || scenario.breaks(Rule::Mark);
-    ras::Broker {
-        id: row.id.into(),
-        server: server(row.server),
-        site_id: SITE,
-        enabled: Some(row.enabled),
-        marked_for_deletion: Some(row.marked),
-        priority: Some(1),
-        admin_create: Some(if by_us { ACCOUNT } else { "alice" }.into()),
-        time_create: Some(time_of(row.made).to_string()),
-        ..ras::Broker::default()
-    }
-}
-
-/// The primary, which is always there and nobody's concern; it is of another site where those matter that serve one.
-fn primary(scenario: Scenario) -> ras::Broker {
-    ras::Broker {
-        id: 99,
-        server: "primary.example".into(),
-        site_id: if scenario.established { SITE + 1 } else { SITE },
-        enabled: Some(true),
-        priority: Some(0),
-        ..ras::Broker::default()
-    }
-}
-
-fn snapshot(scenario: Scenario, listed: &Listed) -> Snapshot {
-    let believed = |age: u8| if scenario.breaks(Rule::FreshList) { 0 } else { age };
-    let previous_age = believed(listed.previous_age);
-    let with_primary = |rows: Vec<ras::Broker>| rows.into_iter().chain([primary(scenario)]).collect();
-    let mut before = Snapshot::default();
-    if listed.lists > 1 {
-        let stand_ins = listed.previous.iter().enumerate().filter(|(_, there)| **there).map(|(server, _)| {
-            let server = u8::try_from(server).unwrap_or_default();
-            let row = Row {
-                id: server + 1,
-                made: 0,
-                server,
-                by_us: false,
-                enabled: true,
-                marked: false,
-                serves: false,
-                owner: None,
-            };
-            self::row(scenario, &row)
-        });
-        before = before.next(with_primary(stand_ins.collect()), ago(previous_age), None);
-    }
-    let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
-    let age = believed(listed.age);
-    let mut next = before.next(with_primary(rows), ago(age), None);
-    if scenario.breaks(Rule::TwoLists) {
-        let rows = listed.rows.iter().map(|row| self::row(scenario, row)).collect();
-        next = next.next(with_primary(rows), ago(age), None);
-    }
-    next
-}
-
 fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
     let Some(listed) = &look.listed else { return FarmView::Starting };
     if look.down {
         let hold = Hold::new(Reason::FarmUnreachable, "It does not answer.");
-        return FarmView::Down(Outage { hold, overdue: false });
+        return FarmView::Down(Outage {
+            hold,
+            overdue: false,
+            quarantine: quarantine_of(REQUEST_TIMEOUT),
+            install_quarantine: quarantine_of(REQUEST_TIMEOUT),
+        });
     }
     FarmView::Up(Arc::new(FarmFacts {
         identity: FARM.into(),
@@ -569,7 +317,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
             allowed_before: None,
             sent: vec![now().wall; look.sent.into()],
         },
-        service: sites(scenario, look).changes(look.inherited),
+        service: sites(scenario, look).changes(),
         ..FarmFacts::default()
     }))
 }

@@ -4,117 +4,15 @@
 //! to what each does with an answer, [`World::unanswered`] to what it does without one; `take_list` and
 //! `everything_applied` to the methods of those names. It decides nothing but the order of calls.
 
-use crate::facts::{Decision, LATEST, Look, OLD, admits, decide, is_fresh, may_change};
+use crate::facts::{Decision, Look, admits, decide, is_fresh, may_change};
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Answer, Broken, Call, Changed, Flow, Gathered, Intended, Known, Late, LateCall, Listed, Listing, Lowers,
-    Made, Object, Process, Recorded, Remembered, Row, SLOTS, Todo, Uid, World, Written,
+    Answer, Call, Flow, Gathered, Inheritance, Intended, Known, Lowers, Made, Object, Process, Remembered,
+    Row, Sent, Todo, World, Written,
 };
 
-/// Quarantine in ticks: 18 s.
-const QUARANTINE: u8 = 3;
-
-impl Process {
-    /// A process that has just started: its caches are in step, and it remembers nothing.
-    pub fn started(store: &[Option<Object>; SLOTS], pending: bool) -> Self {
-        Self {
-            may_act: true,
-            stopped: false,
-            lagging: false,
-            known: store.clone().map(|object| object.map(|object| Known { object, current: true })),
-            memory: Default::default(),
-            listed: None,
-            listing: None,
-            list_asked: false,
-            down: false,
-            batch: Gathered::Closed,
-            unapplied: [None; SLOTS],
-            settling: [None; SLOTS],
-            unanswered: None,
-            unsure: [false; SLOTS],
-            inherited: pending,
-            changes: Vec::new(),
-            own_deletes: false,
-            confirming: 0,
-            sent: 0,
-            flows: Default::default(),
-        }
-    }
-
-    fn put_row(&mut self, row: &Row) {
-        let row = row.seen();
-        if let Some(listing) = &mut self.listing {
-            listing.written.retain(|other| other.id != row.id);
-            listing.written.push(row.clone());
-        }
-        if let Some(listed) = &mut self.listed {
-            overlay(&mut listed.rows, row);
-        }
-    }
-
-    fn remove_row(&mut self, id: u8) {
-        if let Some(listed) = &mut self.listed {
-            listed.rows.retain(|row| row.id != id);
-        }
-    }
-
-    /// `FarmState::wrote`.
-    fn wrote(&mut self, slot: usize, written: Written) {
-        self.unapplied[slot] = self.unapplied[slot].max(Some(written));
-    }
-
-    /// A write may have reached the farm.
-    fn touch(&mut self) {
-        if let Gathered::Open { dirty, .. } = &mut self.batch {
-            *dirty = true;
-        }
-    }
-
-    /// `Sites::note`.
-    fn note(&mut self, slot: usize, id: u8, kind: Lowers, is_on_its_way: bool) {
-        let slot = u8::try_from(slot).unwrap_or_default();
-        self.changes.push(Changed { slot, id, kind, is_on_its_way, applied: false });
-    }
-
-    /// `Sites::end`, as the permit of a step is given back.
-    fn change_is_over(&mut self, slot: usize, is_written: bool) {
-        let own = |change: &Changed| usize::from(change.slot) == slot && change.is_on_its_way;
-        if is_written {
-            self.changes
-                .iter_mut()
-                .filter(|change| own(change))
-                .for_each(|change| change.is_on_its_way = false);
-        } else {
-            self.changes.retain(|change| !own(change));
-        }
-    }
-
-    /// Calls that hold a permit.
-    pub fn in_flight(&self) -> usize {
-        let holds = |flow: &&Flow| match flow.call {
-            Call::Report(..) | Call::Claim | Call::Release { .. } => false,
-            Call::Intent(_)
-            | Call::BeforePost(..)
-            | Call::Post(_)
-            | Call::Identity(..)
-            | Call::Refusal(_)
-            | Call::Put(..)
-            | Call::Read(_)
-            | Call::Delete(_)
-            | Call::Gone(_) => true,
-        };
-        self.flows.iter().flatten().filter(holds).count()
-    }
-}
-
-fn overlay(rows: &mut Vec<Row>, row: Row) {
-    rows.retain(|other| other.id != row.id);
-    rows.push(row);
-    rows.sort();
-}
-
 impl World {
-    fn process(&mut self, p: usize) -> &mut Process {
+    pub fn process(&mut self, p: usize) -> &mut Process {
         self.processes[p].as_mut().unwrap_or_else(|| unreachable!("a process that is gone does nothing"))
     }
 
@@ -140,7 +38,7 @@ impl World {
             unapplied: process.unapplied[slot].or(process.settling[slot]),
             other_deleted: process.known[1 - slot].as_ref().is_some_and(is_other),
             sent: process.sent,
-            inherited: process.inherited,
+            inherits: process.inheritance != Inheritance::Nothing,
             changes: process.changes.clone(),
             other_memory: other.clone(),
             other_unapplied: process.unapplied[1 - slot].or(process.settling[1 - slot]),
@@ -149,12 +47,16 @@ impl World {
 
     /// One pass: observe, plan, report, and the first call of the step.
     pub fn reconcile(&mut self, scenario: Scenario, p: usize, slot: usize) -> Option<Decision> {
-        let decision = decide(scenario, &self.look(p, slot)?);
+        let look = self.look(p, slot)?;
+        let decision = decide(scenario, &look);
+        let shows = look.objects[slot].as_ref().is_some_and(|object| object.status.deleting);
         let process = self.process(p);
         process.memory[slot] = decision.memory.clone();
         process.list_asked |= decision.needs_list;
         match (decision.report, decision.todo.clone()) {
-            (Some(status), todo) => self.send(p, slot, Call::Report(status, todo)),
+            (Some(status), todo) => {
+                self.send(p, slot, Call::Report(status, status.deleting && !shows, todo));
+            }
             (None, Some(todo)) => self.begin(scenario, p, slot, todo),
             (None, None) => {}
         }
@@ -196,7 +98,7 @@ impl World {
                     return;
                 }
                 if scenario.breaks(Rule::ReadBeforeDelete) {
-                    self.delete(p, slot, row);
+                    self.delete(scenario, p, slot, row);
                 } else {
                     self.send(p, slot, Call::Read(row));
                 }
@@ -242,12 +144,12 @@ impl World {
         self.process(p).flows[slot] = Some(Flow { uid, call: Call::Post(intent), current, answer: None });
     }
 
-    fn delete(&mut self, p: usize, slot: usize, row: Row) {
+    fn delete(&mut self, scenario: Scenario, p: usize, slot: usize, row: Row) {
         self.send(p, slot, Call::Delete(row));
         let process = self.process(p);
         process.unapplied[slot] = Some(Written::Deleted);
         process.own_deletes = true;
-        process.sent += 1;
+        process.sent += u8::from(scenario.threshold > 0);
     }
 
     /// Resumed between the intent's answer and its POST.
@@ -259,123 +161,6 @@ impl World {
             self.post(p, slot, intent);
         } else {
             flow.call = Call::Refusal(intent);
-        }
-    }
-
-    /// The API server or the farm does what it is asked for.
-    pub fn execute(
-        &mut self,
-        scenario: Scenario,
-        slot: usize,
-        uid: Uid,
-        call: &Call,
-        current: bool,
-    ) -> Answer {
-        match call {
-            Call::Report(..)
-            | Call::Intent(_)
-            | Call::Identity(..)
-            | Call::Refusal(_)
-            | Call::Claim
-            | Call::Release { .. } => self.write(scenario, slot, uid, call, current),
-            Call::Post(intent) => self.create_row(scenario, slot, intent),
-            Call::Put(id, to) => match self.rows.iter_mut().find(|row| row.id == *id) {
-                Some(row) => {
-                    row.enabled = *to;
-                    if row.owner != Some(uid) {
-                        self.ghost.broken = Some(Broken::ChangedForeign);
-                    }
-                    Answer::Done
-                }
-                None => Answer::NotFound,
-            },
-            Call::Delete(wanted) => match self.rows.iter_mut().find(|row| row.id == wanted.id) {
-                Some(row) => {
-                    row.marked = true;
-                    if row.owner != Some(uid) {
-                        self.ghost.broken = Some(Broken::DeletedForeign);
-                    }
-                    Answer::Done
-                }
-                None => Answer::NotFound,
-            },
-            Call::Read(Row { id, .. }) | Call::Gone(id) => {
-                Answer::Row(self.rows.iter().find(|row| row.id == *id).cloned())
-            }
-            Call::BeforePost(..) => Answer::Done,
-        }
-    }
-
-    fn create_row(&mut self, scenario: Scenario, slot: usize, intent: &Intended) -> Answer {
-        let server = scenario.servers[slot];
-        if scenario.unique && self.rows.iter().any(|row| row.server == server) {
-            return Answer::Refused;
-        }
-        let row = self.new_row(server, Some(intent.uid));
-        self.rows.push(row.clone());
-        Answer::Row(Some(row))
-    }
-
-    /// A row with the next number.
-    pub fn new_row(&mut self, server: u8, owner: Option<Uid>) -> Row {
-        self.next_made += 1;
-        let made = self.next_made;
-        let by_us = owner.is_some();
-        Row { id: made, made, server, by_us, enabled: true, marked: false, serves: false, owner }
-    }
-
-    fn write(&mut self, scenario: Scenario, slot: usize, uid: Uid, call: &Call, current: bool) -> Answer {
-        let fenced = current || scenario.breaks(Rule::Fence);
-        let Some(mut object) = self.store[slot].clone().filter(|_| fenced) else { return Answer::Conflict };
-        match call {
-            Call::Report(status, _) => object.status = *status,
-            Call::Intent(intent) => {
-                object.intent = Some(intent.clone());
-                object.finalizer |= !scenario.breaks(Rule::FinalizerFirst);
-            }
-            Call::Identity(row, made) => {
-                object.status =
-                    Recorded { id: Some(row.id), made: Some(row.made), origin: Some(*made), site: true };
-                self.claim_row(object.uid, row, *made);
-                object.finalizer |= scenario.breaks(Rule::FinalizerFirst);
-            }
-            Call::Refusal(intent) => {
-                object.intent = Some(Intended { refused: true, ..intent.clone() });
-                object.finalizer = true;
-            }
-            Call::Claim => object.finalizer = true,
-            Call::Release { stays } => {
-                object.finalizer = false;
-                if *stays {
-                    // Whoever lets go owns nothing: a call that still changes it changes a stranger's.
-                    self.rows
-                        .iter_mut()
-                        .filter(|row| row.owner == Some(uid))
-                        .for_each(|row| row.owner = None);
-                } else if self.rows.iter().any(|row| row.owner == Some(uid)) {
-                    self.ghost.broken = Some(Broken::ReleasedTooEarly);
-                }
-            }
-            Call::BeforePost(..)
-            | Call::Post(_)
-            | Call::Put(..)
-            | Call::Read(_)
-            | Call::Delete(_)
-            | Call::Gone(_) => unreachable!("this is no write to the API server"),
-        }
-        let gone = object.deleted.is_some() && !object.finalizer;
-        self.set_object(slot, Some(object).filter(|_| !gone));
-        Answer::Written(self.store[slot].clone())
-    }
-
-    /// Keeps the book of whose a row is; a row that is claimed wrongly is noted.
-    fn claim_row(&mut self, uid: Uid, claimed: &Row, made: Made) {
-        let found = self.rows.iter_mut().find(|row| row.id == claimed.id && row.made == claimed.made);
-        let Some(row) = found else { return };
-        match made {
-            Made::Created if row.owner == Some(uid) => {}
-            Made::Adopted if row.owner.is_none_or(|owner| owner == uid) => row.owner = Some(uid),
-            Made::Created | Made::Adopted => self.ghost.broken = Some(Broken::ClaimedForeign),
         }
     }
 
@@ -422,11 +207,14 @@ impl World {
             self.process(p).known[slot] = known;
         }
         self.process(p).memory[slot].failure = None;
+        if matches!((&flow.call, &answer), (Call::Report(_, true, _), Answer::Written(_))) {
+            self.process(p).memory[slot].began_deletion = true;
+        }
         let may_act = self.process(p).may_act;
         let uid = flow.uid;
         let next = |call| Some(Flow { uid, call, current: flow.current, answer: None });
         match (flow.call.clone(), answer) {
-            (Call::Report(_, Some(todo)), Answer::Written(Some(_))) => {
+            (Call::Report(_, _, Some(todo)), Answer::Written(Some(_))) => {
                 self.begin(scenario, p, slot, todo);
                 // Fenced by the version that the report made.
                 if let Some(next) = &mut self.process(p).flows[slot] {
@@ -450,6 +238,7 @@ impl World {
             (Call::Post(_), Answer::Row(Some(row))) => {
                 let process = self.process(p);
                 process.touch();
+                process.note(slot, row.id, Lowers::Enabled, false);
                 process.put_row(&row);
                 process.wrote(slot, Written::Created);
                 process.flows[slot] = next(Call::Identity(row.seen(), Made::Created));
@@ -478,15 +267,17 @@ impl World {
                     }
                     process.put_row(&Row { enabled: to, ..row });
                 }
+                let may_be_late = process.memory[slot].update_unanswered.is_some();
+                let in_doubt = process.inheritance != Inheritance::Nothing || may_be_late;
                 process.wrote(slot, Written::Updated);
-                process.memory[slot].update = Some((to, None));
+                process.memory[slot].update = Some(Sent { enabled: to, in_doubt, settled: None });
                 process.change_is_over(slot, true);
             }
             (Call::Read(wanted), Answer::Row(found)) => {
                 self.take_read(p, wanted.id, found.as_ref());
                 let is_same = |row: &Row| row.server == wanted.server && row.made == wanted.made;
                 if found.as_ref().is_some_and(is_same) {
-                    self.delete(p, slot, wanted);
+                    self.delete(scenario, p, slot, wanted);
                 } else {
                     self.process(p).change_is_over(slot, false);
                 }
@@ -535,7 +326,14 @@ impl World {
 
     fn take_read(&mut self, p: usize, id: u8, found: Option<&Row>) {
         match found {
-            Some(row) => self.process(p).put_row(row),
+            Some(row) => {
+                let pending = self.pending;
+                let process = self.process(p);
+                if pending {
+                    process.see(std::slice::from_ref(row));
+                }
+                process.put_row(row);
+            }
             None => self.process(p).remove_row(id),
         }
     }
@@ -560,7 +358,10 @@ impl World {
                 self.process(p).memory[slot].delete_unanswered = Some(0);
                 Some(Written::Deleted)
             }
-            Call::Put(..) => Some(Written::Updated),
+            Call::Put(..) => {
+                self.process(p).memory[slot].update_unanswered = Some(0);
+                Some(Written::Updated)
+            }
             Call::Read(_) | Call::Gone(_) => None,
         };
         let process = self.process(p);
@@ -572,193 +373,6 @@ impl World {
             process.wrote(slot, wrote);
             process.unsure[slot] = true;
             process.unanswered = Some(0);
-        }
-    }
-
-    /// `FarmState::take_list`, and what a first list sets going.
-    pub fn take_list(&mut self, p: usize, listing: Listing) {
-        let pending = self.pending;
-        let process = self.process(p);
-        let Listing { rows, written, age, overtaken } = listing;
-        let old = process.listed.take();
-        let mut previous = [false; SLOTS];
-        for row in old.iter().flat_map(|old| &old.rows) {
-            previous[usize::from(row.server)] = true;
-        }
-        let mut rows: Vec<Row> = rows.iter().map(Row::seen).collect();
-        for row in written {
-            overlay(&mut rows, row);
-        }
-        rows.sort();
-        let previous_age = old.as_ref().map_or(0, |old| old.age);
-        let lists = old.as_ref().map_or(1, |_| 2);
-        if old.is_none() && (pending || process.inherited) && process.batch == Gathered::Closed {
-            // Written before a restart and not applied yet: it is ours.
-            process.batch = Gathered::Open { dirty: true, wait: 0 };
-            process.unanswered = Some(0);
-        }
-        if !overtaken {
-            process.changes.retain(|change| !change.applied);
-        }
-        process.listed = Some(Listed { rows, previous, previous_age, lists, age });
-        process.list_asked = false;
-        process.down = false;
-        if process.confirming > 0 {
-            process.confirming -= 1;
-            if process.confirming == 0 {
-                process.settling = [None; SLOTS];
-                process.inherited = false;
-            }
-        }
-    }
-
-    /// The farm applies: what is marked goes.
-    pub fn apply_in_farm(&mut self) {
-        self.rows.retain(|row| !row.marked);
-        self.rows.iter_mut().for_each(|row| row.serves = row.enabled);
-    }
-
-    /// `Actor::everything_applied`.
-    pub fn everything_applied(&mut self, p: usize) {
-        let process = self.process(p);
-        match process.unanswered.take() {
-            // A write without an answer may still arrive: another Apply follows when it no longer can.
-            Some(age) if age < QUARANTINE => {
-                process.batch = Gathered::Open { dirty: true, wait: QUARANTINE - age };
-            }
-            Some(_) | None => {
-                process.batch = Gathered::Closed;
-                process.unsure = [false; SLOTS];
-                self.pending = false;
-            }
-        }
-        let process = self.process(p);
-        for slot in (0..SLOTS).filter(|slot| !process.unsure[*slot]) {
-            process.settling[slot] = process.unapplied[slot].take().or(process.settling[slot]);
-        }
-        for change in &mut process.changes {
-            let slot = usize::from(change.slot);
-            change.applied |=
-                !change.is_on_its_way && !process.unsure[slot] && process.unapplied[slot].is_none();
-        }
-        process.listing.iter_mut().for_each(|listing| listing.overtaken = true);
-        process.confirming = if process.own_deletes { 2 } else { 1 };
-        process.own_deletes = false;
-        process.list_asked = true;
-    }
-
-    /// The process is gone: what it sent and was not done may still be, and no answer is read.
-    pub fn end(&mut self, p: usize) {
-        let Some(process) = self.processes[p].take() else { return };
-        for (slot, flow) in process.flows.into_iter().enumerate() {
-            let Some(flow) = flow else { continue };
-            if matches!(flow.call, Call::Post(_)) {
-                self.ghost.surplus[usize::from(flow.uid)] -= 1;
-            }
-            if flow.answer.is_none() {
-                self.leave(slot, flow);
-            }
-        }
-    }
-
-    /// A call that nobody waits for any more.
-    pub fn leave(&mut self, slot: usize, flow: Flow) {
-        let Flow { uid, call, current, answer: _ } = flow;
-        let slot = u8::try_from(slot).unwrap_or_default();
-        self.late.push(Late { slot, uid, call: LateCall::One(call), current, age: 0 });
-    }
-
-    /// Brings equal worlds into one form.
-    pub fn tidy(&mut self, scenario: Scenario) {
-        let matters = |late: &Late| match &late.call {
-            LateCall::Apply => true,
-            LateCall::One(Call::Post(_) | Call::Put(..) | Call::Delete(_)) => true,
-            LateCall::One(Call::Read(_) | Call::Gone(_) | Call::BeforePost(..)) => false,
-            LateCall::One(_) => late.current || scenario.breaks(Rule::Fence),
-        };
-        if !scenario.established {
-            // The site's primary serves it in any case.
-            self.rows.iter_mut().for_each(|row| row.serves = false);
-            self.processes.iter_mut().flatten().for_each(|process| process.changes.clear());
-        }
-        self.late.retain(matters);
-        self.late.sort();
-        self.rows.sort();
-        for process in &mut self.processes {
-            let over = process.as_ref().is_some_and(|process| {
-                !process.may_act
-                    && process.flows.iter().all(Option::is_none)
-                    && process.batch != Gathered::Applying
-            });
-            if over {
-                *process = None;
-            }
-        }
-        if self.processes[0].is_none() {
-            self.processes.swap(0, 1);
-        }
-    }
-
-    /// Whether nothing is on its way that takes less than a tick.
-    pub fn may_tick(&self) -> bool {
-        self.processes.iter().flatten().all(|process| {
-            let settled = |flow: &Flow| {
-                process.stopped && (flow.answer.is_some() || matches!(flow.call, Call::BeforePost(..)))
-            };
-            process.flows.iter().flatten().all(settled)
-                && (process.stopped || (process.listing.is_none() && process.batch != Gathered::Applying))
-        })
-    }
-
-    /// Time goes by.
-    pub fn tick(&mut self) {
-        let older = |age: &mut u8, most: u8| *age = (*age + 1).min(most);
-        for object in self.store.iter_mut().flatten() {
-            object.deleted.iter_mut().for_each(|age| older(age, 2));
-        }
-        for late in &mut self.late {
-            late.age += 1;
-        }
-        self.late.retain(|late| late.age <= LATEST);
-        let mut closes = false;
-        for process in self.processes.iter_mut().flatten() {
-            for known in process.known.iter_mut().flatten() {
-                known.object.deleted.iter_mut().for_each(|age| older(age, 2));
-            }
-            for memory in &mut process.memory {
-                memory.intent_seen.iter_mut().for_each(|(_, age)| older(age, OLD));
-                memory.delete_unanswered.iter_mut().for_each(|age| older(age, OLD));
-                memory.delete_unanswered = memory.delete_unanswered.filter(|age| *age < OLD);
-                memory.lowering.iter_mut().for_each(|age| older(age, 1));
-                memory.failure = memory.failure.map(|left| left.saturating_sub(1));
-            }
-            if let Some(listed) = &mut process.listed {
-                older(&mut listed.age, 2);
-                older(&mut listed.previous_age, 2);
-            }
-            process.listing.iter_mut().for_each(|listing| older(&mut listing.age, 2));
-            process.unanswered.iter_mut().for_each(|age| older(age, OLD));
-            for flow in process.flows.iter_mut().flatten() {
-                if let Call::BeforePost(_, age) = &mut flow.call {
-                    older(age, 1);
-                }
-                if let Some(Answer::Written(Some(object))) = &mut flow.answer {
-                    object.deleted.iter_mut().for_each(|age| older(age, 2));
-                }
-            }
-            let idle = process.flows.iter().all(Option::is_none);
-            match &mut process.batch {
-                // Nothing reached the farm: there is nothing to apply.
-                Gathered::Open { dirty: false, .. } if idle => {
-                    process.batch = Gathered::Closed;
-                    closes = true;
-                }
-                Gathered::Open { wait, .. } => *wait = wait.saturating_sub(1),
-                Gathered::Closed | Gathered::Applying | Gathered::Failed => {}
-            }
-        }
-        if closes {
-            self.pending = false;
         }
     }
 }

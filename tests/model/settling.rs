@@ -28,7 +28,7 @@ fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
     let mut world = World { budget: [0; Fault::COUNT], edits: 0, ghost: Default::default(), ..world.clone() };
     let mut path = Vec::new();
     let rest = loop {
-        let print = fingerprint(&(scenario, &world));
+        let print = fingerprint(&(scenario, may_be_edited(model), &world));
         if let Some(known) = KNOWN.get(&print) {
             break Some(known);
         }
@@ -38,7 +38,7 @@ fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
         path.push(print);
         match next(model, &world) {
             Some(after) => world = after,
-            None => break is_end(scenario, &world).then_some(0),
+            None => break is_end(model, &world).then_some(0),
         }
     }?;
     let mut steps = rest;
@@ -90,8 +90,14 @@ fn rank(world: &World, action: &Action) -> u8 {
     }
 }
 
+/// A person's edit between a PUT and the list after its Apply is taken for what the farm made of it.
+fn may_be_edited(model: &Exploration) -> bool {
+    model.budget[Fault::PersonEdits as usize] > 0
+}
+
 /// Whether all that is left waits for nothing but a person.
-fn is_end(scenario: Scenario, world: &World) -> bool {
+fn is_end(model: &Exploration, world: &World) -> bool {
+    let scenario = model.scenario;
     (0..SLOTS).all(|slot| {
         let Some(decision) = rest(scenario, world, slot) else { return true };
         let ends = match decision.rests_on {
@@ -104,6 +110,7 @@ fn is_end(scenario: Scenario, world: &World) -> bool {
                         | Reason::ExternallyDeleted
                         | Reason::MassDeletionBreaker
                 ) || is_last(scenario, world, slot, reason)
+                    || (may_be_edited(model) && reason == Reason::ReconcileError)
             }
         };
         ends && decision.todo.is_none()

@@ -50,6 +50,8 @@ pub struct Recorded {
     pub made: Option<u8>,
     pub origin: Option<Made>,
     pub site: bool,
+    /// Whether it shows that the object's deletion was begun.
+    pub deleting: bool,
 }
 
 /// `status.origin`.
@@ -86,16 +88,28 @@ pub struct Known {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Remembered {
     pub uid: Uid,
+    /// For how long the object is known, where that matters.
+    pub known: Option<u8>,
+    pub began_deletion: bool,
     pub intent_seen: Option<(u8, u8)>,
     pub delete_unanswered: Option<u8>,
+    pub update_unanswered: Option<u8>,
     pub deleted: Option<Id>,
     pub confirmed_gone: Option<Id>,
     /// Ticks until a failed step may be tried again.
     pub failure: Option<u8>,
-    /// `enabled` as a PUT of it was answered, and what the farm showed after the Apply.
-    pub update: Option<(bool, Option<bool>)>,
+    /// The last PUT that was answered.
+    pub update: Option<Sent>,
     /// For how long a change of `enabled` is known that lowers the site.
     pub lowering: Option<u8>,
+}
+
+/// `SentUpdate` of `enabled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sent {
+    pub enabled: bool,
+    pub in_doubt: bool,
+    pub settled: Option<bool>,
 }
 
 /// What a process last listed, and wrote since.
@@ -157,8 +171,19 @@ pub struct Changed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lowers {
     Enabled,
+    /// The farm shows more than was known.
+    Seen,
     Disabled,
     Deleted,
+}
+
+/// `farm::service::Sites`: what an earlier process left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Inheritance {
+    Nothing,
+    Open,
+    /// Nothing of it can arrive any more, and the next list shows what it came to.
+    Applied,
 }
 
 /// One step, as the plan decided it.
@@ -176,8 +201,8 @@ pub enum Todo {
 /// A call that is on its way: to the API server, or to the farm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call {
-    /// Status as reported; the step that follows.
-    Report(Recorded, Option<Todo>),
+    /// Status as reported, whether it is the first to show a deletion, and the step that follows.
+    Report(Recorded, bool, Option<Todo>),
     /// Finalizer and intent.
     Intent(Intended),
     /// An answered intent on whose strength nothing was sent yet: the process was stopped there, so long ago.
@@ -261,8 +286,7 @@ pub struct Process {
     pub unanswered: Option<u8>,
     /// Whose write it was.
     pub unsure: [bool; SLOTS],
-    /// Something that an earlier process wrote is not applied.
-    pub inherited: bool,
+    pub inheritance: Inheritance,
     /// What serves the sites and was changed.
     pub changes: Vec<Changed>,
     pub own_deletes: bool,
@@ -307,6 +331,7 @@ pub enum Broken {
     ChangedForeign,
     ClaimedForeign,
     ReleasedTooEarly,
+    TookServiceAway,
 }
 
 /// What may go wrong, or be done by others.

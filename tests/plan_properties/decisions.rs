@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use ras_operator::broker::intent::Intent;
-use ras_operator::broker::observe::{CrdState, Observed, observed_row};
-use ras_operator::broker::plan::{Clearance, GATHERING, Plan, Released, Step, clearance, plan};
+use ras_operator::broker::observe::{CrdState, Failure, Observed, observed_row};
+use ras_operator::broker::plan::{
+    Clearance, GATHERING, Plan, Released, Step, clearance, may_take_back, plan,
+};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason};
 use ras_operator::crd::{Origin, RasBrokerStatus, annotation};
@@ -283,10 +285,47 @@ fn an_unanswered_delete_holds_the_finalizer_whatever_the_farm_and_the_policy() {
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     observed.object.desired.requests.force_orphan = true;
     let hold = Hold::new(Reason::FarmUnreachable, "why");
-    observed.farm = FarmView::Down(Outage { hold, overdue: false });
+    observed.farm = FarmView::Down(Outage {
+        hold,
+        overdue: false,
+        quarantine: Duration::ZERO,
+        install_quarantine: Duration::ZERO,
+    });
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     let later = Now { boot: now.boot + Duration::from_secs(45), ..now };
     assert!(matches!(plan(&observed, later).step, Some(Step::Release { outcome: Released::Orphaned })));
+}
+
+#[test]
+fn a_delete_of_an_earlier_process_holds_the_finalizer_as_its_own_does() {
+    let (mut observed, now) = deleting();
+    observed.memory.known_since = Some(now.boot);
+    let released = Some(Step::Release { outcome: Released::Orphaned });
+    let sent = plan(&observed, now);
+    assert!(matches!(sent.step, Some(Step::Delete { .. })));
+    observed.object.desired.requests.force_orphan = true;
+    assert_eq!(plan(&observed, now).step, released, "nobody has begun to delete it");
+
+    observed.object.status = sent.status.expect("what is shown before the DELETE");
+    assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
+    observed.memory.began_deletion = true;
+    assert_eq!(
+        plan(&observed, now).step,
+        released,
+        "nobody has begun but this process, which has sent nothing"
+    );
+    observed.memory.began_deletion = false;
+    let later = Now { boot: now.boot + Duration::from_secs(45), ..now };
+    assert_eq!(plan(&observed, later).step, released, "what an earlier process sent has arrived by now");
+
+    let hold = Hold::new(Reason::FarmUnreachable, "why");
+    let (quarantine, install_quarantine) = (Duration::from_secs(20), Duration::from_mins(15));
+    observed.farm = FarmView::Down(Outage { hold, overdue: false, quarantine, install_quarantine });
+    assert_eq!(plan(&observed, later).step, released);
+    observed.object.desired.uninstall.agent = true;
+    assert_waits(&plan(&observed, later), ConditionType::DeletionHeld, Reason::Quarantine);
+    observed.farm = FarmView::Starting;
+    assert_waits(&plan(&observed, later), ConditionType::DeletionHeld, Reason::Quarantine);
 }
 
 #[test]
@@ -335,7 +374,14 @@ fn what_a_farm_keeps_back_is_shown_and_nothing_is_created_meanwhile() {
 #[test]
 fn an_outage_is_told_at_once_to_who_is_new_and_to_others_when_it_lasts() {
     let (mut observed, now) = owning(&json!({}));
-    let down = |reason, overdue| FarmView::Down(Outage { hold: Hold::new(reason, "why"), overdue });
+    let down = |reason, overdue| {
+        FarmView::Down(Outage {
+            hold: Hold::new(reason, "why"),
+            overdue,
+            quarantine: Duration::ZERO,
+            install_quarantine: Duration::ZERO,
+        })
+    };
     observed.farm = down(Reason::FarmUnreachable, false);
     assert_eq!(
         shows(&plan(&observed, now), ConditionType::Ready),
@@ -401,4 +447,48 @@ fn a_row_that_the_farm_hides_is_gone_only_once_its_deletion_is_applied() {
     assert_waits(&plan(&observed, now), ConditionType::Reconciling, Reason::Deleting);
     observed.memory.unapplied = None;
     assert_eq!(plan(&observed, now).step, Some(Step::Release { outcome: Released::Deleted }));
+}
+
+/// An object that went while its broker was being created, in spite of its finalizer, cannot be asked any more.
+#[test]
+fn a_row_that_was_just_made_goes_with_its_object_unless_something_on_it_said_otherwise() {
+    let judged = |spec: &Value, notes: &[(&str, &str)]| {
+        let mut world = example(spec, vec![primary()]);
+        let mut broker = world.broker.clone().expect("an object");
+        let notes = notes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        broker.metadata.annotations.get_or_insert_default().extend(notes);
+        may_take_back(&world.observe(&broker))
+    };
+    assert!(judged(&json!({}), &[]) && judged(&json!({"deletionPolicy": "Delete"}), &[]));
+    assert!(!judged(&json!({"deletionPolicy": "Orphan"}), &[]));
+    assert!(!judged(&json!({"suspend": true}), &[]));
+    assert!(!judged(&json!({}), &[(annotation::FORCE_ORPHAN, "true")]));
+    assert!(!judged(&json!({}), &[(annotation::DELETION_PROTECTION, "true")]));
+}
+
+#[test]
+fn an_installation_that_keeps_failing_is_told_once_and_so_is_its_failure() {
+    let (mut observed, mut now) = seen(&json!({"install": {"agent": true}}), Vec::new());
+    let mut told = Vec::new();
+    for count in 1..=5 {
+        for has_failed in [false, true] {
+            let plan = plan(&observed, now);
+            if let Some(status) = plan.status.filter(|status| *status != observed.object.status) {
+                observed.object.status = status;
+                told.push((count, has_failed));
+            }
+            match plan.step {
+                Some(Step::Create { intent }) if !has_failed => {
+                    observed.object.intent = Some(Intent { refused: Some("no".into()), ..intent });
+                    let (hold, retry_at) =
+                        (Hold::new(Reason::Creating, "No."), now.boot + Duration::from_secs(2));
+                    let generation = observed.object.generation;
+                    observed.memory.failure = Some(Failure { generation, hold, retry_at, count });
+                }
+                step => assert_eq!((step, has_failed), (None, true), "it rests after a try"),
+            }
+        }
+        now.boot += Duration::from_secs(3);
+    }
+    assert_eq!(told, [(1, false), (1, true)]);
 }

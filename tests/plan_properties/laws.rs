@@ -2,7 +2,7 @@
 
 use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Value};
-use ras_operator::broker::observe::{Observed, row_fields};
+use ras_operator::broker::observe::{ObjectFacts, Observed, row_fields};
 use ras_operator::broker::plan::{Plan, Step};
 use ras_operator::crd::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Origin};
 use ras_operator::farm::sites::SiteChoice;
@@ -53,26 +53,38 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
             ));
         }
         Step::Move { id, to: _ } => checks.extend(of_move(observed, world, *id)),
-        Step::Delete { row } => checks.extend(of_delete(observed, world, row)),
+        Step::Delete { row } => checks.extend(of_delete(observed, plan, world, row)),
         Step::Record { row, origin } => checks.extend(of_record(observed, row, *origin)),
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
 }
 
-fn of_delete(observed: &Observed, world: &World, row: &ras::Broker) -> [(&'static str, bool); 6] {
+fn of_delete(
+    observed: &Observed,
+    plan: &Plan,
+    world: &World,
+    row: &ras::Broker,
+) -> [(&'static str, bool); 7] {
     let object = &observed.object;
     [
         ("deletes what is to exist", object.deleted.is_some()),
         ("deletes a row that is not ours", is_ours(observed, Some(row))),
         ("deletes the primary", row.priority != Some(0)),
         ("deletes what it is to leave", !is_orphan(observed)),
+        ("deletes before the object shows it", shows_deletion(observed, plan)),
         ("deletes what is protected", !object.desired.requests.deletion_protection),
         (
             "deletes the last that serves",
             object.desired.requests.skip_availability_check || serves_without(world, row),
         ),
     ]
+}
+
+fn shows_deletion(observed: &Observed, plan: &Plan) -> bool {
+    let object = observed.object.clone();
+    let status = plan.status.clone().unwrap_or_else(|| object.status.clone());
+    ObjectFacts { status, ..object }.shows_deletion()
 }
 
 fn of_move(observed: &Observed, world: &World, id: i64) -> [(&'static str, bool); 4] {

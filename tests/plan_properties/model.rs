@@ -287,6 +287,8 @@ impl World {
     fn move_row(&mut self, observed: &Observed, id: i64, to: ras::Move) {
         self.writes += 1;
         let site = self.rows.iter().find(|row| row.id == id).expect("a row").site_id;
+        let place = |snapshot: &Snapshot| snapshot.row(id).and_then(|row| row.priority).expect("a place");
+        let from = place(&self.snapshot);
         let shifted = self.snapshot.move_row(site, id, to);
         if !self.habits.ignores.contains("priority") {
             for row in &mut self.rows {
@@ -298,7 +300,8 @@ impl World {
         self.memory.moved = Some(SentMove {
             generation: observed.object.generation,
             wanted: observed.place.as_ref().expect("a place").wanted,
-            reached: self.snapshot.row(id).and_then(|row| row.priority),
+            from,
+            reached: place(&self.snapshot),
             settled: None,
         });
     }

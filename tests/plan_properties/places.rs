@@ -177,7 +177,7 @@ fn after_a_lost_answer_a_move_waits_for_a_list_from_after_the_quarantine() {
 fn a_move_that_the_farm_took_and_did_not_make_is_not_repeated_until_something_changes() {
     let (mut observed, now) = swapped(2);
     let sent =
-        SentMove { generation: observed.object.generation, wanted: 1, reached: Some(1), settled: None };
+        SentMove { generation: observed.object.generation, wanted: 1, from: 2, reached: 1, settled: None };
     // What a list shows before the Apply proves nothing.
     observed.memory.moved = Some(sent);
     observed.memory.unapplied = Some(Unapplied::Moved);
@@ -190,6 +190,22 @@ fn a_move_that_the_farm_took_and_did_not_make_is_not_repeated_until_something_ch
     assert_eq!(plan(&observed, now).step, UP, "the order has changed since");
     observed.memory.moved = Some(SentMove { settled: Some(2), generation: -7, ..sent });
     assert_eq!(plan(&observed, now).step, UP, "the spec has changed since");
+}
+
+#[test]
+fn only_a_move_that_brought_the_broker_no_nearer_is_taken_for_ignored() {
+    let rows = [row(5, 1), row(6, 2), row(3, 3), row(2, 4), row(7, 5)];
+    // Seen at the fourth place and wanted at the first: a later move of another may have shifted it.
+    for (from, reached, is_ignored) in [(3, 2, true), (4, 3, true), (5, 4, false), (5, 2, false)] {
+        let (mut observed, now) = seen(2, &rows, &[says(2, 1)], MoveForm::Step);
+        let generation = observed.object.generation;
+        let moved = SentMove { generation, wanted: 1, from, reached, settled: None };
+        observed.memory.moved = Some(moved);
+        observed.memory.observe(&observed.object, &observed.farm, Some(Unapplied::Moved), now);
+        assert_eq!(observed.memory.moved, Some(moved), "before the Apply a list proves nothing");
+        observed.memory.observe(&observed.object, &observed.farm, None, now);
+        assert_eq!(plan(&observed, now).step.is_none(), is_ignored, "from {from} to {reached}");
+    }
 }
 
 #[test]

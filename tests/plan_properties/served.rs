@@ -45,9 +45,9 @@ impl Farm {
                 for (field, value) in fields {
                     set(&mut after, *field, value);
                 }
-                self.sites.changes(false).certain(row) > Service::of(&after)
+                self.sites.changes().certain(row) > Service::of(&after)
             }
-            (Some(Step::Delete { .. }), Some(row)) => self.sites.changes(false).certain(row) > Service::Off,
+            (Some(Step::Delete { .. }), Some(row)) => self.sites.changes().certain(row) > Service::Off,
             _ => false,
         };
         let Some(row) = own.filter(|_| lowers) else { return };

@@ -147,15 +147,18 @@ impl Farm {
     }
 
     fn facts(&self) -> FarmFacts {
-        FarmFacts { service: self.sites.changes(false), ..facts_of(&self.snapshot, self.now()) }
+        FarmFacts { service: self.sites.changes(), ..facts_of(&self.snapshot, self.now()) }
     }
 
     fn list(&mut self) {
         self.boot += Duration::from_millis(10);
         let next = self.snapshot.next(self.rows.clone(), self.boot, Some(self.now().wall));
         let changed = self.snapshot.changed_keys(&next);
-        self.snapshot = next;
         self.sites.listed(self.boot);
+        if !self.unapplied.is_empty() {
+            next.rows().for_each(|row| self.sites.seen(&self.snapshot, row));
+        }
+        self.snapshot = next;
         if !changed.is_empty() {
             self.sites.moved();
         }
@@ -168,7 +171,7 @@ impl Farm {
         self.rows.retain(|row| row.marked_for_deletion != Some(true));
         self.lowered.clear();
         self.commit();
-        self.sites.applied(self.boot, |_| false);
+        self.sites.applied(self.boot, true, |_| false);
         let settling = std::mem::take(&mut self.unapplied);
         self.list();
         self.boot += Duration::from_secs(1);
@@ -289,7 +292,7 @@ impl Farm {
 
     /// The farm's admission, as `Farm::admit_change` does it: what others wait for from now on, unless it is refused.
     fn admitted(&mut self, index: usize, change: Change) -> Result<Option<Change>, Wait> {
-        match self.sites.changes(false).wait(&self.snapshot, &change) {
+        match self.sites.changes().wait(&self.snapshot, &change) {
             Some(wait) => Err(wait),
             None => Ok(self.sites.begin(&key(index), &self.snapshot, change).then_some(change)),
         }
@@ -326,7 +329,7 @@ impl Farm {
         let FarmView::Up(facts) = &observed.farm else { unreachable!() };
         let Some(seen) = facts.snapshot.row(id).cloned() else { return };
         let change = update_of(&observed.object.desired, &seen, fields);
-        let lowers = self.sites.changes(false).lowers(&self.snapshot, &change);
+        let lowers = self.sites.changes().lowers(&self.snapshot, &change);
         let Ok(change) = self.admitted(index, change) else { return };
         if self.fails(index, observed, change) {
             return;

@@ -24,7 +24,6 @@ const SETTING: Setting = Setting {
     threshold: 2,
     elects: false,
     replicas: 1,
-    promotes: false,
 };
 
 /// A world with one broker that is planned.

@@ -14,6 +14,7 @@ mod api_line;
 mod api_server;
 mod clock;
 mod crash_sweep;
+mod deletion_sweep;
 mod farm_line;
 mod fate;
 mod found;

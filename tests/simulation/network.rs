@@ -1,7 +1,7 @@
 //! Between the operator's processes and the world: whatever is sent takes time and may go wrong, by the run's seed, and
 //! goes on by itself once it is on its way, whatever becomes of its sender.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -59,6 +59,10 @@ pub enum Strike {
     Crash,
     /// The machine sleeps for so long; what is on its way arrives meanwhile.
     Sleep(Duration),
+    /// A user deletes this object.
+    Delete(&'static str),
+    /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
+    SweepAway(&'static str),
 }
 
 /// A point of a run: the so-manieth call, and a moment of it.
@@ -102,7 +106,9 @@ struct Inner {
     weather: Weather,
     trace: Trace,
     calls: usize,
-    /// Of them, those that change something that is to be at rest.
+    /// Those of them that ask for something to be done.
+    commands: BTreeSet<usize>,
+    /// How many change something that is to be at rest.
     writes: usize,
     strikes: BTreeMap<Point, Strike>,
     due: Vec<Strike>,
@@ -112,7 +118,16 @@ impl Network {
     /// A network whose accidents follow from `random`.
     pub fn new(random: fastrand::Rng, strikes: BTreeMap<Point, Strike>) -> Self {
         let (weather, trace) = (Weather::default(), Trace::default());
-        let inner = Inner { random, weather, trace, calls: 0, writes: 0, strikes, due: Vec::new() };
+        let inner = Inner {
+            random,
+            weather,
+            trace,
+            calls: 0,
+            commands: BTreeSet::new(),
+            writes: 0,
+            strikes,
+            due: Vec::new(),
+        };
         Self { inner: Mutex::new(inner), hurry: Notify::new(), struck: Notify::new() }
     }
 
@@ -146,6 +161,11 @@ impl Network {
         self.inner.lock().calls
     }
 
+    /// Whether the call with this number asked for something to be done; what is only told is nothing that is done.
+    pub fn is_command(&self, number: usize) -> bool {
+        self.inner.lock().commands.contains(&number)
+    }
+
     /// How many of them change something; renewals of the Lease aside.
     pub fn writes(&self) -> usize {
         self.inner.lock().writes
@@ -166,13 +186,16 @@ impl Network {
         let mut inner = self.inner.lock();
         inner.calls += 1;
         inner.writes += usize::from(call.is_write() && !call.path.contains("/leases"));
+        let number = inner.calls;
+        if call.is_write() && !call.path.contains("/events") {
+            inner.commands.insert(number);
+        }
         let weather = inner.weather;
         let mut fate = weather.fate(call, &mut inner.random);
         if is_isolated && call.farm.is_none() {
             fate = Fate::Lost { silent: true };
         }
         let ways = weather.ways(call, &mut inner.random);
-        let number = inner.calls;
         inner.trace.say(&format!("#{number} {}", call.line()));
         if let Some(kind) = fate.kind(call) {
             inner.trace.fault(kind, &format!("#{number}"));

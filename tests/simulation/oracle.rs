@@ -280,7 +280,8 @@ impl Oracle {
         let entitled = self.lives.iter().any(|(uid, life)| {
             let may_own =
                 made_by == Some(uid) || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
-            may_own && life.owns(id) && life.lately(now, |object| may(method, object))
+            let is_left = method == "DELETE" && made_by == Some(uid) && life.is_swept_away();
+            is_left || may_own && life.owns(id) && life.lately(now, |object| may(method, object))
         });
         if !entitled {
             let row = self.farms[farm].rows.get(&id).map(|row| row.server.clone());
@@ -322,6 +323,13 @@ impl Oracle {
 impl Life {
     fn owns(&self, id: i64) -> bool {
         self.ever(|object| owned_id(object) == Some(id))
+    }
+
+    /// Whether it went in spite of its finalizer, and its row is to go with it.
+    fn is_swept_away(&self) -> bool {
+        let leaves_row =
+            |(_, object): &(Duration, Value)| has_finalizer(object) && takes_broker_along(object);
+        self.gone && !self.stripped && self.versions.last().is_some_and(leaves_row)
     }
 
     fn ever(&self, holds: impl Fn(&Value) -> bool) -> bool {

@@ -1,4 +1,4 @@
-//! The operator's processes: the product as it is, but for the controller, which does not replay.
+//! The operator's processes: the product as it is, but for its controllers, which do not replay.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use ras_operator::admin::Probes;
 use ras_operator::cli::{Cli, Command, RunArgs};
 use ras_operator::clock::Clock;
 use ras_operator::metrics::Metrics;
-use ras_operator::runtime::{Operator, Outside, RunError, controllers};
+use ras_operator::runtime::{Operator, Outside, RunError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -34,16 +34,12 @@ impl Process {
             clock: Clock::new(clock::operators),
             identity: format!("process-{number}"),
         };
-        let (stopped, elects, promotes) = (stop.clone(), world.setting.elects, world.setting.promotes);
+        let (stopped, elects) = (stop.clone(), world.setting.elects);
         let task = tokio::spawn(async move {
             let args = RunArgs { leader_elect: elects, ..arguments() };
             let operator = Operator::new(outside, &args, Metrics::new("0", "0"), stopped);
             let probes = Probes::default();
-            if promotes {
-                operator.run(&args, &probes, |work| controllers(work, &[], queue::control)).await
-            } else {
-                operator.run(&args, &probes, queue::control).await
-            }
+            operator.run(&args, &probes, queue::control, queue::control).await
         });
         Self { line, stop, task }
     }

@@ -1,39 +1,34 @@
-//! The controller of brokers, in an order that is the same each time: one entry for each key, at most so many at a
+//! A controller, of brokers or of promotions, in an order that is the same each time: one entry for each key, at most so many at a
 //! time, again when asked to. What kube's does with wall-clock time and hash maps, this does with neither.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use ras_operator::broker::reconcile::{Again, Context, ReconcileError};
-use ras_operator::kubernetes::ObjectKey;
-use ras_operator::runtime::Work;
+use ras_operator::broker::reconcile::Again;
+use ras_operator::kubernetes::{Namespaced, ObjectKey};
+use ras_operator::runtime::{Reconcile, Signals, Work};
 use tokio::time::Instant;
 
 /// As the product's: what is asked for within this time is done once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// As the product's.
-const ERROR_PAUSE: Duration = Duration::from_secs(5);
-
-type Reconciled = (ObjectKey, Result<Again, ReconcileError>);
-
 #[derive(Default)]
 struct Queue {
     due: BTreeMap<ObjectKey, Instant>,
     running: BTreeSet<ObjectKey>,
-    futures: FuturesUnordered<BoxFuture<'static, Reconciled>>,
+    futures: FuturesUnordered<BoxFuture<'static, (ObjectKey, Again)>>,
 }
 
 /// Reconciles what `work` tells of until it is to stop.
-pub async fn control(work: Work) {
-    let Work { mut triggers, store, mut woken, context, metrics: _, concurrency, begun, stop } = work;
+pub async fn control<K: Namespaced + 'static>(work: Work<K>) {
+    let Work { mut triggers, store, mut woken, reconcile, concurrency, signals } = work;
+    let Signals { begun, stop } = signals;
     let mut queue = Queue::default();
     let mut has_begun = false;
     loop {
-        queue.start(&context, usize::from(concurrency));
+        queue.start(&reconcile, usize::from(concurrency));
         let next = queue.next();
         tokio::select! {
             biased;
@@ -52,7 +47,7 @@ pub async fn control(work: Work) {
                     queue.ask(key, DEBOUNCE);
                 }
             }
-            Some((key, result)) = queue.futures.next(), if !queue.futures.is_empty() => queue.done(key, result),
+            Some((key, again)) = queue.futures.next(), if !queue.futures.is_empty() => queue.done(key, again),
             () = tokio::time::sleep_until(next) => {}
         }
     }
@@ -72,7 +67,7 @@ impl Queue {
         waiting.map(|(_, at)| *at).min().unwrap_or_else(|| Instant::now() + Duration::from_hours(1))
     }
 
-    fn start(&mut self, context: &Arc<Context>, concurrency: usize) {
+    fn start(&mut self, reconcile: &Reconcile, concurrency: usize) {
         let now = Instant::now();
         let ready: Vec<ObjectKey> = self
             .due
@@ -84,20 +79,13 @@ impl Queue {
         for key in ready {
             self.due.remove(&key);
             self.running.insert(key.clone());
-            let context = Arc::clone(context);
-            self.futures.push(
-                async move {
-                    let result = context.reconcile(&key).await;
-                    (key, result)
-                }
-                .boxed(),
-            );
+            self.futures.push(reconcile(key.clone()).map(|again| (key, again)).boxed());
         }
     }
 
-    fn done(&mut self, key: ObjectKey, result: Result<Again, ReconcileError>) {
+    fn done(&mut self, key: ObjectKey, again: Again) {
         self.running.remove(&key);
-        if let Some(after) = result.unwrap_or(Some(ERROR_PAUSE)) {
+        if let Some(after) = again {
             self.ask(key, after);
         }
     }

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::network::{Network, Point, Strike};
 use crate::process::Process;
 use crate::seeds::Outcome;
+use crate::step::{delete, sweep_away};
 use crate::world::{NAMESPACE, Setting, World};
 
 /// A world and the processes that work on it.
@@ -76,6 +77,8 @@ impl Run {
                     self.crash(struck.unwrap_or_default()).await;
                 }
                 Strike::Sleep(span) => self.sleep(span).await,
+                Strike::Delete(name) => delete(&self.world, name),
+                Strike::SweepAway(name) => sweep_away(&self.world, name),
             }
         }
     }

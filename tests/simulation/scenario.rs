@@ -31,7 +31,6 @@ impl Scenario {
             threshold: random.u64(0..4),
             elects: replicas > 1,
             replicas,
-            promotes: false,
         };
         let mix = Mix::of(&setting, random);
         // Few brokers get many accidents each, many show what they do to one another.

@@ -310,6 +310,13 @@ pub fn delete(world: &World, name: &str) {
     }
 }
 
+/// An object goes although it has a finalizer, as it may where the two cross: kubernetes/kubernetes#77988.
+pub fn sweep_away(world: &World, name: &str) {
+    let Ok(gone) = world.api.sweep_away("RasBroker", NAMESPACE, name) else { return };
+    world.network.say(&format!("{name} is swept away"));
+    world.oracle.lock().lost(uid(&gone));
+}
+
 fn at_console(world: &World, step: &Step, planned: &Planned) {
     let farm = &world.farms[planned.farm];
     let row = farm.broker_named(&planned.server);

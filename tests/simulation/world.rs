@@ -37,8 +37,6 @@ pub struct Setting {
     pub elects: bool,
     /// How many processes there are at a time.
     pub replicas: usize,
-    /// Whether promotions are worked on too. Their controller is kube's, which does not replay to the last call.
-    pub promotes: bool,
 }
 
 /// The world.
@@ -77,17 +75,8 @@ impl World {
     }
 
     fn farm_object(&self, place: usize) -> Value {
-        let Setting {
-            farms: _,
-            period,
-            timeout,
-            mode,
-            old: _,
-            threshold,
-            elects: _,
-            replicas: _,
-            promotes: _,
-        } = &self.setting;
+        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _, replicas: _ } =
+            &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},

@@ -47,7 +47,8 @@ impl Executor<'_> {
         memory.update = Some(SentUpdate {
             generation: self.observed.object.generation,
             fields: fields.clone(),
-            in_doubt: memory.update_unanswered.is_some_and(|until| self.clock.now().boot < until),
+            in_doubt: facts.service.may_inherit()
+                || memory.update_unanswered.is_some_and(|until| self.clock.now().boot < until),
             settled: None,
         });
         memory.failure = None;
@@ -67,26 +68,17 @@ impl Executor<'_> {
     /// counts: it is the primary's, and all others move up with every deletion before them.
     pub(super) async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
         let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
-        let desired = &self.observed.object.desired;
-        let removal = &desired.uninstall;
-        let credentials = removal.credentials_secret_ref.as_ref().filter(|_| removal.agent);
-        let credentials = self.agent_credentials("uninstall", credentials).await?;
-        let change = deletion_of(desired, row);
-        let permit = match self.admit(Need { calls: 2, pace: pace(removal.agent), ..WRITE }, change) {
+        let removal = self.removal().await?;
+        let change = deletion_of(&self.observed.object.desired, row);
+        let pace = pace(!removal.no_uninstall);
+        let permit = match self.admit(Need { calls: 2, pace, ..WRITE }, change) {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
-        let found = permit.get(row.id).await?;
-        let is_same = |found: &ras::Broker| {
-            RowKey::of(found) == RowKey::of(row)
-                && found.time_create == row.time_create
-                && (found.priority == Some(0)) == (row.priority == Some(0))
-        };
-        if !found.as_ref().is_some_and(is_same) {
+        if !self.is_still_there(&permit, row).await? {
             // The snapshot holds what was found: the plan is made anew on it.
             return Ok(Progress::Done);
         }
-        let removal = ras::Removal { no_uninstall: !removal.agent, credentials };
         let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
         match permit.delete(row.id, &removal, marked).await {
             Ok(()) => {
@@ -102,6 +94,24 @@ impl Executor<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// How the agent goes with its broker.
+    pub(super) async fn removal(&self) -> Result<ras::Removal, StepError> {
+        let removal = &self.observed.object.desired.uninstall;
+        let credentials = removal.credentials_secret_ref.as_ref().filter(|_| removal.agent);
+        let credentials = self.agent_credentials("uninstall", credentials).await?;
+        Ok(ras::Removal { no_uninstall: !removal.agent, credentials })
+    }
+
+    /// Whether the row's id still leads to it.
+    pub(super) async fn is_still_there(&self, permit: &Permit, row: &ras::Broker) -> Result<bool, StepError> {
+        let is_same = |found: &ras::Broker| {
+            RowKey::of(found) == RowKey::of(row)
+                && found.time_create == row.time_create
+                && (found.priority == Some(0)) == (row.priority == Some(0))
+        };
+        Ok(permit.get(row.id).await?.as_ref().is_some_and(is_same))
     }
 }
 

@@ -21,6 +21,9 @@ use crate::ras;
 /// How long deletions are gathered before the first is sent, so that a mass deletion is seen as one.
 pub const GATHERING: Duration = Duration::from_secs(5);
 
+/// How long a DELETE may take effect in a farm of which nothing is known: as by default.
+const USUAL_QUARANTINE: Duration = Duration::from_secs(45);
+
 /// The plan for an object that is being deleted.
 pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
     let object = &observed.object;
@@ -31,7 +34,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
         return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
     }
     if is_orphaned(observed) {
-        return match quarantine_left(observed, now) {
+        return match quarantine_left(observed, now).max(earlier_delete_left(observed, now)) {
             Some(left) => held(observed, message::deletion_quarantine(), now).after(left),
             None => Plan::silent().then(Step::Release { outcome: Released::Orphaned }),
         };
@@ -47,6 +50,12 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
 pub(super) fn is_never_created(object: &ObjectFacts) -> bool {
     let may_exist = object.intent.as_ref().is_some_and(crate::broker::intent::Intent::may_have_created);
     object.owned_id().is_none() && !may_exist
+}
+
+/// Whether a row that was just made goes with its object, which nobody can ask any more.
+pub fn may_take_back(observed: &Observed) -> bool {
+    let desired = &observed.object.desired;
+    !(is_orphaned(observed) || desired.requests.deletion_protection || desired.suspend)
 }
 
 /// Whether the broker stays in the farm. Unset means: what we made goes, what we adopted stays.
@@ -222,6 +231,22 @@ fn deleting(observed: &Observed, facts: &FarmFacts, now: Now) -> Plan {
 pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration> {
     let end = quarantine_end(observed, now)?;
     end.checked_sub(now.boot).filter(|left| !left.is_zero())
+}
+
+/// How long a DELETE of an earlier process may still take effect, where the object shows that one began to delete it.
+fn earlier_delete_left(observed: &Observed, now: Now) -> Option<Duration> {
+    let object = &observed.object;
+    let installs = object.desired.uninstall.agent;
+    let quarantine = match &observed.farm {
+        _ if observed.memory.began_deletion || !object.shows_deletion() => return None,
+        FarmView::Up(facts) => facts.quarantine_of(installs),
+        FarmView::Down(outage) if installs => outage.install_quarantine,
+        FarmView::Down(outage) => outage.quarantine,
+        FarmView::Starting => return Some(GATHERING),
+        FarmView::Missing => USUAL_QUARANTINE,
+    };
+    let since = observed.memory.known_since.unwrap_or(now.boot);
+    (since + quarantine).checked_sub(now.boot).filter(|left| !left.is_zero())
 }
 
 /// The same, and a moment longer until two lists are from after the end: what arrived last must be seen, and one list

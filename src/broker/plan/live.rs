@@ -271,13 +271,22 @@ impl Case<'_> {
         }
         self.unless_held(|| {
             let step = Step::Create { intent: self.next_intent(replaces) };
-            if self.desired.install.agent {
+            if self.desired.install.agent && !self.was_refused() {
                 let hold = message::installing(self.desired, self.facts);
                 return self.reconciling(hold).then(step);
             }
             // The intent's write shows that something begins; a list that is too old is renewed by the farm's queue.
             Plan::silent().then(step)
         })
+    }
+
+    /// Whether the last try certainly did nothing. What is said of it stands until one succeeds: told before each try
+    /// and after it, the two would take turns for ever.
+    fn was_refused(&self) -> bool {
+        let Observed { object, memory, .. } = self.observed;
+        let is_of_this_spec =
+            memory.failure.as_ref().is_some_and(|failure| failure.generation == object.generation);
+        is_of_this_spec && object.unresolved_intent().is_none()
     }
 
     fn next_intent(&self, replaces: Option<i64>) -> Intent {

@@ -24,7 +24,7 @@ use crate::farm::view::{FarmFacts, FarmView, Hold, Outage};
 use crate::ras;
 
 pub use availability::{TOGETHER, deletion_of, may_raise, raises, site_to_lower, update_of};
-pub use deletion::{Clearance, GATHERING, clearance};
+pub use deletion::{Clearance, GATHERING, clearance, may_take_back};
 pub(crate) use ownership::own_row;
 
 /// How old a list may be on which a POST is decided.

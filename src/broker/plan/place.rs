@@ -30,7 +30,7 @@ pub(super) enum Placing {
     Gathers,
     /// Nothing for this long: a move without an answer may still take effect.
     InDoubt(Duration),
-    /// Nothing: the farm took the move, and shows another place.
+    /// Nothing: the farm took the move, and the broker is no nearer to its place.
     Ignored,
     /// Nothing: the farm has no such call, or does not show in which order its brokers are.
     Unsupported,
@@ -52,8 +52,7 @@ impl Placing {
             .moved
             .filter(|moved| moved.generation == object.generation && moved.wanted == place.wanted);
         // What a list shows before the Apply proves nothing.
-        let was_put =
-            memory.unapplied.is_some() && moved.is_some_and(|moved| moved.reached == Some(place.wanted));
+        let was_put = memory.unapplied.is_some() && moved.is_some_and(|moved| moved.reached == place.wanted);
         if (is_there && (turn.is_none() || facts.moves.lacking)) || was_put {
             return Self::Kept;
         }

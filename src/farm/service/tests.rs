@@ -35,7 +35,7 @@ fn delete(id: i64) -> Change {
 }
 
 fn wait(sites: &Sites, snapshot: &Snapshot, change: Change) -> Option<Wait> {
-    sites.changes(false).wait(snapshot, &change)
+    sites.changes().wait(snapshot, &change)
 }
 
 /// Rows, a change, and why it waits.
@@ -84,8 +84,6 @@ fn one_change_of_a_site_goes_at_a_time_and_deletions_together() {
     assert_eq!(after(delete(2), delete(3)), None);
     assert_eq!(after(change(2, Kind::Update, Service::Standby), delete(2)), None, "the same broker");
     assert_eq!(after(disable(2), Change { site_id: 2, ..disable(9) }), None, "another site");
-    let unknown = Sites::default().changes(true);
-    assert_eq!(unknown.wait(&snapshot, &disable(2)), turn, "what an earlier process wrote may be anything");
 }
 
 #[test]
@@ -99,7 +97,7 @@ fn what_lowers_a_site_waits_until_its_promotion_is_applied() {
     assert_eq!(wait(&sites, &snapshot, description), None, "nothing is lowered");
     sites.listed(Duration::from_secs(1));
     assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "its outcome is seen");
-    sites.applied(Duration::from_secs(2), |_| false);
+    sites.applied(Duration::from_secs(2), true, |_| false);
     sites.listed(Duration::from_secs(3));
     assert_eq!(wait(&sites, &snapshot, disable(3)), None);
 }
@@ -110,16 +108,16 @@ fn a_change_is_over_with_the_first_list_from_after_its_apply() {
     let at = Duration::from_secs;
     let mut sites = Sites::default();
     sites.begin(&key(2), &snapshot, disable(2));
-    sites.applied(at(0), |_| false);
+    sites.applied(at(0), true, |_| false);
     sites.listed(at(1));
     assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "its call is on its way");
     sites.end(&key(2), &disable(2), true);
     sites.listed(at(2));
     assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "a list alone");
-    sites.applied(at(5), |broker| *broker == key(2));
+    sites.applied(at(5), true, |broker| *broker == key(2));
     sites.listed(at(6));
     assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "it may still arrive");
-    sites.applied(at(9), |_| false);
+    sites.applied(at(9), true, |_| false);
     sites.listed(at(8));
     assert_eq!(wait(&sites, &snapshot, disable(3)), Some(Wait::Turn), "a list from before");
     sites.listed(at(9));
@@ -136,7 +134,7 @@ fn what_was_raised_counts_once_it_is_applied_and_what_was_just_made_may_be_taken
     assert_eq!(wait(&sites, &after, disable(1)), Some(Wait::Raise));
     assert_eq!(wait(&sites, &after, disable(2)), None, "nobody had it yet");
     assert!(sites.begin(&key(2), &after, disable(2)));
-    sites.applied(Duration::ZERO, |_| false);
+    sites.applied(Duration::ZERO, true, |_| false);
     sites.listed(Duration::ZERO);
     assert_eq!(wait(&sites, &after, disable(1)), Some(Wait::Last), "the list shows what is being undone");
     sites.end(&key(2), &disable(2), false);
@@ -155,15 +153,52 @@ fn a_change_that_was_not_made_holds_nobody_back() {
 #[test]
 fn nothing_that_happens_while_somebody_looks_is_missed() {
     let mut sites = Sites::default();
-    sites.join(&key(1), sites.changes(false).moves);
+    sites.join(&key(1), sites.changes().moves);
     assert!(sites.call().is_empty());
-    let seen = sites.changes(false).moves;
+    let seen = sites.changes().moves;
     sites.moved();
     assert_eq!(sites.call(), BTreeSet::from([key(1)]));
     sites.join(&key(2), seen);
     assert_eq!(sites.call(), BTreeSet::from([key(2)]), "it looked before that happened");
-    sites.join(&key(3), sites.changes(false).moves);
+    sites.join(&key(3), sites.changes().moves);
     sites.leave(&key(3));
     sites.moved();
     assert!(sites.call().is_empty());
+}
+
+#[test]
+fn what_an_earlier_process_left_may_be_anything_until_nothing_of_it_can_arrive() {
+    let snapshot = list(&[1, 2].map(|id| (id, Service::Active)));
+    let at = Duration::from_secs;
+    let mut sites = Sites::new(true);
+    assert_eq!(wait(&sites, &snapshot, disable(2)), Some(Wait::Turn));
+    sites.applied(at(1), false, |_| false);
+    sites.listed(at(2));
+    assert_eq!(
+        wait(&sites, &snapshot, disable(2)),
+        Some(Wait::Turn),
+        "something may arrive after this Apply"
+    );
+    sites.applied(at(20), true, |_| false);
+    sites.listed(at(19));
+    assert_eq!(wait(&sites, &snapshot, disable(2)), Some(Wait::Turn), "a list from before");
+    sites.listed(at(21));
+    assert_eq!(wait(&sites, &snapshot, disable(2)), None);
+}
+
+#[test]
+fn what_is_seen_to_serve_more_counts_once_it_is_applied_and_is_not_taken_back_freely() {
+    let before = list(&[(1, Service::Active), (2, Service::Off)]);
+    let after = list(&[(1, Service::Active), (2, Service::Active)]);
+    let mut sites = Sites::default();
+    sites.seen(&before, &row(2, Service::Active));
+    assert_eq!(wait(&sites, &after, disable(1)), Some(Wait::Raise));
+    let short = list(&[(2, Service::Active)]);
+    assert_eq!(wait(&sites, &short, disable(2)), Some(Wait::Last), "it may have served for long");
+    sites.applied(Duration::ZERO, false, |_| true);
+    sites.listed(Duration::ZERO);
+    assert_eq!(wait(&sites, &after, disable(1)), None);
+    sites.seen(&before, &row(2, Service::Active));
+    sites.nothing_written();
+    assert_eq!(wait(&sites, &after, disable(1)), None, "no Apply is to come");
 }

@@ -32,6 +32,9 @@ proptest! {
         game.state.set_object(object("Auto", false, requests));
         while game.state.foreign.is_some() {
             game.act();
+            // A call that does not land keeps what the limit has reserved for it.
+            game.land(Pace::Ordinary);
+            game.land(Pace::Install);
             game.now += ms(100);
             play(&mut game, "Auto", vec![Move::Foreign(false)]);
         }
@@ -234,6 +237,31 @@ fn of_two_changes_that_lower_a_site_the_second_is_decided_anew() {
     assert!(matches!(admit(3), Admission::Granted(_)), "nothing was sent after all");
 }
 
+/// A list shows what a call that was not answered has raised, or a person: it counts with the Apply that is to come.
+#[test]
+fn what_a_list_shows_to_serve_more_counts_with_the_apply_that_is_to_come() {
+    let mut game = Game::new("Auto", 9);
+    game.act();
+    let now = game.now();
+    let row = |id, enabled| ras::Broker { id, server: format!("s{id}"), enabled: Some(enabled), ..primary() };
+    let lowers = |state: &FarmState| {
+        let change = Change { site_id: 1, id: 2, kind: Kind::Update, to: Service::Off, insists: false };
+        state.service.changes().wait(&state.snapshot, &change).is_none()
+    };
+    let state = &mut game.state;
+    state.polled_at = Some(now.boot);
+    drop(state.take_list(vec![row(2, true), row(3, false)], now.boot, None));
+    assert!(!lowers(state), "the last");
+    state.ledger.pending = Some(PendingApply {
+        since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.wall),
+        brokers: 1,
+    });
+    drop(state.take_list(vec![row(2, true), row(3, true)], now.boot, None));
+    assert!(!lowers(state), "it is not applied");
+    state.close_batch();
+    assert!(lowers(state), "nothing of ours is to be applied");
+}
+
 #[test]
 fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_the_next() {
     let mut game = Game::new("Auto", 9);
@@ -241,14 +269,14 @@ fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_th
     let now = game.now();
     let [early, late] = ["early", "late"].map(|name| ObjectKey::new("ns", name));
     let state = &mut game.state;
-    state.changes.wrote(&early, Unapplied::Updated);
+    state.ledger.wrote(&early, Unapplied::Updated);
     assert_eq!(state.apply_now(now), Task::Apply);
-    state.changes.wrote(&late, Unapplied::Created);
-    state.changes.applied();
-    assert_eq!(state.changes.settle().0, [(early, Unapplied::Updated)].into());
+    state.ledger.wrote(&late, Unapplied::Created);
+    state.ledger.applied();
+    assert_eq!(state.ledger.settle().0, [(early, Unapplied::Updated)].into());
     assert_eq!(state.apply_now(now), Task::Apply);
-    state.changes.applied();
-    assert_eq!(state.changes.settle().0, [(late, Unapplied::Created)].into());
+    state.ledger.applied();
+    assert_eq!(state.ledger.settle().0, [(late, Unapplied::Created)].into());
 }
 
 #[test]
@@ -270,7 +298,7 @@ fn installations_leave_the_places_of_others_free_and_wait_for_a_worker_of_their_
     while game.doing.is_some() {
         game.act();
     }
-    game.state.changes.pending = Some(PendingApply {
+    game.state.ledger.pending = Some(PendingApply {
         since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(game.now().wall),
         brokers: 1,
     });

@@ -171,7 +171,12 @@ fn what_the_objects_say_may_stand_in_the_way() {
 #[test]
 fn what_the_farm_shows_may_stand_in_the_way() {
     use PromotionPhase::{Failed, Pending, Succeeded};
-    let outage = Outage { hold: Hold::new(Reason::FarmUnreachable, "Down."), overdue: false };
+    let outage = Outage {
+        hold: Hold::new(Reason::FarmUnreachable, "Down."),
+        overdue: false,
+        quarantine: Duration::ZERO,
+        install_quarantine: Duration::ZERO,
+    };
     let down = FarmView::Down(outage);
     let disabled = ras::Broker { enabled: Some(false), ..row(2, "cb2", 1) };
     let marked = ras::Broker { marked_for_deletion: Some(true), ..row(2, "cb2", 1) };
@@ -325,7 +330,7 @@ fn it_has_succeeded_once_it_is_applied_whatever_else_is_not() {
         facts.unapplied = true;
         let mut sites = Sites::default();
         sites.promoted(&ObjectKey::new("ns", "cb2"), facts.snapshot.row(2).unwrap());
-        facts.service = sites.changes(false);
+        facts.service = sites.changes();
     };
     let waits = plan(&with(&unapplied), now());
     assert_eq!(shown(&waits), Some((PromotionPhase::Applying, "WaitingForApply".into())));
@@ -337,7 +342,7 @@ fn it_has_succeeded_once_it_is_applied_whatever_else_is_not() {
     assert!(manual.status.unwrap().conditions[0].message.contains("kubectl annotate"));
     let after_a_crash = |facts: &mut FarmFacts| {
         facts.unapplied = true;
-        facts.service = Sites::default().changes(true);
+        facts.service = Sites::new(true).changes();
     };
     assert_eq!(shown(&plan(&with(&after_a_crash), now())).unwrap().0, PromotionPhase::Applying);
     let others = plan(&with(&|facts| facts.unapplied = true), now());

@@ -59,7 +59,7 @@ fn misses(stage: &Stage, name: &str, broker: &RasBroker) -> Option<String> {
     let server = server_of(name);
     let stalled = condition(broker, "Stalled").map(|(_, reason, _)| reason);
     let may_be = |reason: &str| match reason {
-        "AlreadyExists" => stage.strangers.contains(&server),
+        "AlreadyExists" => stage.strangers.contains(&server) || may_be_left(stage, &server),
         // Not both: the other one has it, or somebody else.
         "ResourceConflict" => is_twin(stage, name),
         "ExternallyDeleted" => stage.removals.get(&server).is_some_and(|count| *count >= 2),
@@ -97,6 +97,17 @@ fn is_in_farm(stage: &Stage, name: &str, broker: &RasBroker) -> bool {
         && !stage.strangers.contains(&row.server)
 }
 
+/// Whether a row of ours may have no owner: where an object goes past its finalizer, and a call that would have taken its
+/// row along is lost as well, or the process.
+fn may_be_left(stage: &Stage, server: &str) -> bool {
+    let is_disturbed = || {
+        stage.restarts > 0
+            || stage.met() > 0
+            || stage.world.farm().journal().iter().any(|entry| entry.fault.is_some())
+    };
+    stage.history.has_swept_away(server) && is_disturbed()
+}
+
 /// Each row but the primary has exactly one owner: a person, or one object.
 async fn owners_are_right(stage: &Stage) {
     let all = stage.brokers.list(&kube::api::ListParams::default()).await.expect("a list");
@@ -106,6 +117,7 @@ async fn owners_are_right(stage: &Stage) {
             status.and_then(|status| status.id) == Some(row.id)
         };
         let owners = all.iter().filter(owned).count() + usize::from(stage.strangers.contains(&row.server));
-        assert_eq!(owners, 1, "owners of {row:#?}: {all:#?}");
+        let is_right = owners == 1 || owners == 0 && may_be_left(stage, &row.server);
+        assert!(is_right, "{owners} owners of {row:#?}: {all:#?}");
     }
 }

@@ -9,6 +9,7 @@ use ras_operator::crd::RasBroker;
 use ras_operator::simulator::{Edit, NewRow};
 use serde_json::{Value, json};
 
+use super::record::History;
 use super::scenario::{Scenario, Step};
 use crate::canaries::Aviary;
 use crate::faults::invariants::Watch;
@@ -40,6 +41,7 @@ pub(super) struct Stage {
     pub(super) edited: BTreeSet<&'static str>,
     /// Servers that an object was made for before.
     known: Vec<String>,
+    pub(super) history: History,
     replicas: Vec<Replica>,
     args: Vec<&'static str>,
     /// What replicas that are gone have put out.
@@ -57,6 +59,7 @@ impl Stage {
         let world = World::idle(&format!("chaos-{}", scenario.seed), Aviary::farm()).await;
         let aviary = Aviary::new();
         aviary.create_farm(&world, json!({"deletionProtection": {"threshold": 0}})).await;
+        let history = History::begin(world.brokers());
         let account = world.plane.kubeconfig_for_service_account(&world.namespace).await;
         let mut args = vec!["RUST_LOG=trace,kube_runtime::utils=info"];
         if scenario.replicas > 1 {
@@ -83,6 +86,7 @@ impl Stage {
             strangers: Vec::new(),
             edited: BTreeSet::new(),
             known: Vec::new(),
+            history,
             replicas,
             args,
             put_out: Vec::new(),
@@ -159,11 +163,16 @@ impl Stage {
         all.flatten().filter(|request| request.fault.is_some()).count()
     }
 
-    /// Logs and metrics of all replicas that ever ran.
+    /// Logs of all replicas that ever ran.
+    pub(super) fn logs(&self) -> Vec<String> {
+        let present = self.replicas.iter().map(|replica| replica.operator.logs());
+        self.put_out.iter().cloned().chain(present).collect()
+    }
+
+    /// The same, and their metrics.
     pub(super) async fn everything_put_out(&self) -> Vec<String> {
-        let mut texts = self.put_out.clone();
+        let mut texts = self.logs();
         for replica in &self.replicas {
-            texts.push(replica.operator.logs());
             texts.extend(replica.operator.metrics().await);
         }
         texts

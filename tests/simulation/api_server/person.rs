@@ -7,6 +7,7 @@ use super::object::meta;
 use super::refusal::Refusal;
 use super::request::{Manager, Part, Request, Selector, Verb, kind_named};
 use super::state::Answer;
+use super::store::Key;
 
 impl ApiServer {
     /// Creates what a manifest says.
@@ -69,6 +70,14 @@ impl ApiServer {
     /// Deletes an object, without waiting until it is gone.
     pub(crate) fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<Value, Refusal> {
         self.asked(request(kind, namespace, name, Verb::Delete(Value::Null)))
+    }
+
+    /// Ends a deletion that was begun when the object had no finalizer yet: what was put on it since is overlooked, as the
+    /// real server does where the two cross.
+    pub(crate) fn sweep_away(&self, kind: &str, namespace: &str, name: &str) -> Result<Value, Refusal> {
+        let kind = kind_named(kind);
+        let key = Key { resource: kind.resource(), namespace: namespace.to_owned(), name: name.to_owned() };
+        self.state.lock().sweep_away(kind, &key)
     }
 
     /// Takes finalizers and annotations off by writing the rest anew, as a `kubectl replace` of the manifest does.

@@ -282,6 +282,13 @@ impl State {
         }))
     }
 
+    /// Carries out a deletion that was begun when the object had no finalizer: what was put on it since is overlooked.
+    pub(super) fn sweep_away(&mut self, kind: &Kind, key: &Key) -> Result<Value, Refusal> {
+        let old = self.get(kind, key)?;
+        self.remove(kind, key);
+        Ok(old)
+    }
+
     /// A definition takes its objects with it.
     fn follow_deletion(&mut self, kind: &Kind, key: &Key, now: &str) {
         if kind.plural != DEFINITIONS {

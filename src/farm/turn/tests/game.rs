@@ -226,9 +226,9 @@ impl Game {
             }
             Task::List => self.list(),
             Task::OpenBatch => {
-                let was_pending = self.state.changes.pending.is_some();
+                let was_pending = self.state.ledger.pending.is_some();
                 let since = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.wall);
-                self.state.changes.pending.get_or_insert(PendingApply { since, brokers: 1 });
+                self.state.ledger.pending.get_or_insert(PendingApply { since, brokers: 1 });
                 self.state.batch.open(self.now, was_pending);
             }
             Task::Apply => {
@@ -237,7 +237,7 @@ impl Game {
                 self.committing = 0;
                 self.state.batch.applied(self.now, None);
                 if self.state.batch.is_closed() {
-                    self.state.changes.pending = None;
+                    self.state.ledger.pending = None;
                 }
                 self.state.site_settings.applied();
                 self.list();
@@ -257,7 +257,7 @@ impl Game {
         let due = self.state.settings_to_write(now).filter(|_| self.state.batch.admits(now.boot, mode));
         let Some((site, settings)) = due else { return };
         assert!(
-            self.state.hold().is_none() && self.state.changes.pending.is_some(),
+            self.state.hold().is_none() && self.state.ledger.pending.is_some(),
             "a setting written while held"
         );
         self.state.batch.touch(self.now);
@@ -290,7 +290,7 @@ impl Game {
         assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))) || !need.writes);
         let installs = self.flying.iter().filter(|other| other.pace == Pace::Install).count();
         assert!(need.pace == Pace::Ordinary || installs < 4, "too many installations");
-        assert!(!need.writes || self.state.changes.pending.is_some(), "a write before it was written down");
+        assert!(!need.writes || self.state.ledger.pending.is_some(), "a write before it was written down");
         self.flying.push(need);
         self.needs.remove(&key);
     }
@@ -312,7 +312,7 @@ impl Game {
                     return;
                 }
                 assert!(self.flying.is_empty() && self.unapplied == 0, "it goes alone");
-                assert!(self.state.changes.pending.is_some(), "a promotion before it was written down");
+                assert!(self.state.ledger.pending.is_some(), "a promotion before it was written down");
                 assert!(!matches!(self.doing, Some((Task::Apply | Task::OpenBatch, _))));
                 self.spend(1);
                 self.promotion = Promotion::Sent;
@@ -338,7 +338,7 @@ impl Game {
         // As late as can be.
         self.spend(need.calls.min(usize::try_from(self.requests).unwrap()));
         if need.writes {
-            assert!(self.state.changes.pending.is_some(), "an unanswered write, and nothing says so");
+            assert!(self.state.ledger.pending.is_some(), "an unanswered write, and nothing says so");
             self.unapplied += 1;
             self.state.batch.touch(self.now);
         }

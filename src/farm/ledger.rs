@@ -20,7 +20,7 @@ struct Written {
 
 /// Our changes of one farm.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct Ledger {
     /// What the object's status says of them, which outlives this process.
     pub(super) pending: Option<PendingApply>,
     /// Whether an earlier process wrote something that is not applied yet.
@@ -44,7 +44,7 @@ pub(super) struct Changes {
     sent_deletions: BTreeSet<(ObjectKey, Timestamp)>,
 }
 
-impl Changes {
+impl Ledger {
     /// Those of an earlier process, of which only the status tells.
     pub(super) fn inherit(pending: Option<PendingApply>) -> Self {
         Self { inherited: pending.is_some(), pending, ..Self::default() }

@@ -1,0 +1,91 @@
+//! What is left of an object that the API server took away past its finalizer: its row goes as if the object had been
+//! marked. It is known to this process alone, so there is nothing to write, and nobody to tell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Again, Context};
+use crate::broker::cache::farm_of;
+use crate::broker::execute::Executor;
+use crate::broker::observe::{ObjectFacts, Observed, has_finalizer};
+use crate::broker::plan::{Step, may_take_back, plan};
+use crate::crd::RasBroker;
+use crate::kubernetes::ObjectKey;
+
+/// How often it is looked at until its DELETE is answered.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Context {
+    /// Forgets an object that is gone, but for a row that its deletion has not seen: then it is looked at once more, and
+    /// true is answered. Whoever is held by a finalizer is marked before it goes.
+    pub fn lose_watched(&self, broker: &RasBroker) -> bool {
+        let is_swept =
+            has_finalizer(broker) && broker.metadata.deletion_timestamp.is_none() && self.farms.may_act();
+        self.lose(broker);
+        if !is_swept {
+            return false;
+        }
+        let (key, server) = (ObjectKey::of(broker), &broker.spec.server);
+        let owns = ObjectFacts::of(broker).owned_id().is_some();
+        tracing::warn!(broker = %key, server, owns, "an object went in spite of its finalizer");
+        if owns {
+            let mut left = broker.clone();
+            left.metadata.deletion_timestamp = Some(Time(self.clock.now().wall));
+            self.swept.lock().insert(key.clone(), Arc::new(left));
+            self.farms.wake(key);
+        }
+        owns
+    }
+
+    /// Deletes the row that an object under this key has left; answers when to look again.
+    pub(super) async fn clear_up(&self, key: &ObjectKey) -> Again {
+        let left = self.swept.lock().get(key).cloned();
+        let broker = left.filter(|_| self.farms.may_act())?;
+        // The answer to a write that was on its way may have brought it back.
+        self.brokers.remove(&broker);
+        let farm = self.farms.get(&farm_of(&broker));
+        let observed = self.observe(key, &broker, farm.as_ref()).await;
+        let plan = plan(&observed, self.clock.now());
+        tracing::debug!(broker = %key, ?plan, "planned for what is left");
+        if let Some(farm) = farm.as_ref().filter(|_| plan.needs_list) {
+            farm.ask_for_list();
+        }
+        let mut memory = observed.memory.clone();
+        let waits = match &plan.step {
+            // Nobody can lift what was put on the object.
+            _ if !may_take_back(&observed) => false,
+            None => memory.deleted.is_none(),
+            Some(step @ Step::Delete { row }) if !self.is_owned(&observed, row.id) => {
+                let executor = Executor {
+                    kubernetes: &self.kubernetes,
+                    brokers: &self.brokers,
+                    events: &self.events,
+                    clock: self.clock,
+                    farm: farm.as_ref(),
+                    key,
+                    broker: &broker,
+                    observed: &observed,
+                };
+                let progress = executor.execute(step, &mut memory).await;
+                self.remember(&observed.object, &mut memory, &progress);
+                memory.deleted.is_none()
+            }
+            // It is gone, or not ours to delete.
+            Some(_) => false,
+        };
+        if waits {
+            return Some(LOOK);
+        }
+        self.swept.lock().remove(key);
+        self.memories.lock().remove(&observed.object.uid);
+        None
+    }
+
+    /// Whether an object that is there has this row by now.
+    fn is_owned(&self, left: &Observed, id: i64) -> bool {
+        let farm = ObjectKey::new(&left.object.namespace, &left.object.desired.farm);
+        self.brokers.of_farm(&farm).iter().any(|broker| ObjectFacts::of(broker).owned_id() == Some(id))
+    }
+}

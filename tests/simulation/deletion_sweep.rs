@@ -1,0 +1,138 @@
+//! A broker that is created and deleted at once: the deletion comes at each moment of each call that the creation makes,
+//! by itself, with a crash before or after it, and past a finalizer that the API server overlooks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::network::{Moment, Point, Strike};
+use crate::run::Run;
+use crate::seeds::{Outcome, in_parallel, in_runtime, is_full, number};
+use crate::settling::{clean, settle};
+use crate::step::{Planned, Stage, Step};
+use crate::world::Setting;
+
+const NAME: &str = "new";
+const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
+/// How many of the runs with a crash as well are played where not all are.
+const CRASHES: usize = 240;
+
+type Strikes = BTreeMap<Point, Strike>;
+
+/// Creates one broker in a world at rest; answers what came of it, and the calls that were made of it.
+fn play(replicas: usize, strikes: &Strikes) -> (Outcome, std::ops::Range<usize>) {
+    in_runtime(async {
+        let setting = Setting {
+            farms: 1,
+            period: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            mode: "Guarded",
+            old: 1,
+            threshold: 2,
+            elects: replicas > 1,
+            replicas,
+        };
+        let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes.clone());
+        let spec = json!({"description": "one", "deletionPolicy": "Delete"});
+        let planned = Planned { name: NAME.to_owned(), farm: 0, server: format!("{NAME}.corp.test"), spec };
+        let mut stage = Stage::new(vec![planned], &run.world);
+        run.rest(Duration::from_secs(20)).await;
+        let first = run.world.network.calls() + 1;
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(3)).await;
+        let last = run.world.network.calls();
+        run.rest(Duration::from_secs(22)).await;
+        let mut wrong = settle(&mut run).await;
+        if wrong.is_empty() {
+            wrong = clean(&mut run).await;
+        }
+        (run.end(wrong), first..last + 1)
+    })
+}
+
+/// The calls of an undisturbed creation, and its trace.
+fn undisturbed(replicas: usize) -> (std::ops::Range<usize>, Vec<String>) {
+    let (outcome, calls) = play(replicas, &Strikes::new());
+    assert!(outcome.wrong.is_empty(), "undisturbed: {:?}", outcome.wrong);
+    (calls, outcome.lines)
+}
+
+fn points(calls: std::ops::Range<usize>) -> Vec<Point> {
+    calls.flat_map(|call| MOMENTS.map(|moment| (call, moment))).collect()
+}
+
+fn sweep(jobs: &[(usize, Strikes)]) {
+    let failures = Mutex::new(Vec::new());
+    in_parallel(jobs, |(replicas, strikes)| {
+        let (outcome, _) = play(*replicas, strikes);
+        if !outcome.wrong.is_empty() {
+            let lines = if std::env::var("RAS_OPERATOR_TRACE").is_ok() {
+                outcome.lines.join("\n")
+            } else {
+                String::new()
+            };
+            let wrong = outcome.wrong.join("\n  ");
+            failures.lock().push(format!("{lines}\n{replicas} replicas with {strikes:?}:\n  {wrong}"));
+        }
+    });
+    let failures = failures.into_inner();
+    assert!(failures.is_empty(), "{} of {} runs failed:{}", failures.len(), jobs.len(), failures.join(""));
+}
+
+#[test]
+fn deleted_at_any_moment_of_its_creation_it_leaves_no_row() {
+    let jobs: Vec<_> = [1, 2]
+        .into_iter()
+        .flat_map(|replicas| {
+            let points = points(undisturbed(replicas).0);
+            points.into_iter().map(move |point| (replicas, [(point, Strike::Delete(NAME))].into()))
+        })
+        .collect();
+    println!("{} deletions", jobs.len());
+    sweep(&jobs);
+}
+
+#[test]
+fn deleted_and_killed_at_any_moments_of_its_creation_it_leaves_no_row() {
+    let mut jobs: Vec<(usize, Strikes)> = Vec::new();
+    for replicas in [1, 2] {
+        let points = points(undisturbed(replicas).0);
+        for deletion in &points {
+            for crash in points.iter().filter(|crash| *crash != deletion) {
+                jobs.push((replicas, [(*deletion, Strike::Delete(NAME)), (*crash, Strike::Crash)].into()));
+            }
+        }
+    }
+    let all = jobs.len();
+    if !is_full() {
+        fastrand::Rng::with_seed(number("RAS_OPERATOR_SEED_BASE").unwrap_or(1)).shuffle(&mut jobs);
+        jobs.truncate(CRASHES);
+    }
+    println!("{} of {all} deletions with a crash", jobs.len());
+    sweep(&jobs);
+}
+
+/// The number of the first call with this text, from a line such as `#12 api: PATCH ...`.
+fn call_with(lines: &[String], text: &str) -> usize {
+    let line =
+        lines.iter().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text} in {lines:#?}"));
+    let number = line.split('#').nth(1).and_then(|rest| rest.split(' ').next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("a number in {line}"))
+}
+
+/// From the moment in which the finalizer stands the API server may take the object away under it, and the row must not
+/// stay.
+#[test]
+fn swept_away_past_its_finalizer_at_any_moment_it_leaves_no_row() {
+    let (calls, lines) = undisturbed(1);
+    let intent = (call_with(&lines, "PATCH namespaces/default/rasbrokers/new"), Moment::AfterCommit);
+    let jobs: Vec<_> = points(calls)
+        .into_iter()
+        .filter(|point| *point >= intent)
+        .map(|point| (1, [(point, Strike::SweepAway(NAME))].into()))
+        .collect();
+    println!("{} deletions past the finalizer", jobs.len());
+    sweep(&jobs);
+}
