@@ -212,6 +212,8 @@ impl Farm {
             if insecure {
                 warn_of_insecure_transport(events, &object);
             }
+            // What is watched and is not what was written last is somebody else's, or came late.
+            state.unreported |= state.object.status != object.status;
             state.set_object(object);
         }
         self.changed.notify_one();

@@ -64,8 +64,9 @@ impl FarmState {
         if !self.is_connected() {
             return self.granted(Task::Connect, now);
         }
-        if self.is_neglected(now) {
-            return self.granted(Task::Poll, now);
+        // Where no call is free for it, what is free is for the others.
+        if self.is_neglected(now) && self.granted(Task::Poll, now) == Task::Poll {
+            return Task::Poll;
         }
         let rest = match self.next_of_batch(now) {
             Ok(task) => return task,

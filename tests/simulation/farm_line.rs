@@ -111,9 +111,9 @@ struct Sent {
 impl Sent {
     fn new(world: &World, line: &Arc<Line>, call: &Call) -> Self {
         let farm = call.farm.unwrap_or_default();
-        if line.is_open()
-            && let Some(wrong) = line.order.lock().leaves(farm, call, world)
-        {
+        // From a process that is dead nothing leaves, but it is counted as that which did is.
+        let wrong = line.order.lock().leaves(farm, call, world);
+        if let Some(wrong) = wrong.filter(|_| line.is_open()) {
             world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
         }
         Self { line: Arc::clone(line), call: call.clone() }

@@ -13,7 +13,7 @@ use crate::run::Run;
 use crate::seeds::in_runtime;
 use crate::settling::settle;
 use crate::step::{Planned, Stage, Step};
-use crate::world::Setting;
+use crate::world::{NAMESPACE, Setting};
 
 const SETTING: Setting = Setting {
     farms: 1,
@@ -219,5 +219,19 @@ fn a_change_that_arrives_after_a_later_one_does_not_stand() {
         stage.play(&mut run, &Step::Edit(0, json!({"description": "three"}))).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());
         assert_eq!(run.world.farms[0].broker_named("b0.corp.test").unwrap().description, "three");
+    });
+}
+
+#[test]
+fn a_farms_status_that_is_not_what_was_written_last_is_written_again() {
+    in_runtime(async {
+        let (mut run, _) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        let world = &run.world;
+        // As a write of the operator's own does that comes late.
+        let lost = json!({"conditions": null});
+        world.person("lose status of", world.api.patch_status("RasFarm", NAMESPACE, "farm-0", &lost));
+        run.rest(Duration::from_secs(20)).await;
+        assert!(is_true(&run.world.api.list("RasFarm")[0], "Ready"));
     });
 }
