@@ -148,16 +148,7 @@ impl Context {
                 return Ok(rest(&plan, period));
             };
             let mut memory = observed.memory.clone();
-            let executor = Executor {
-                kubernetes: &self.kubernetes,
-                brokers: &self.brokers,
-                events: &self.events,
-                clock: self.clock,
-                farm: farm.as_ref(),
-                key,
-                broker: &broker,
-                observed: &observed,
-            };
+            let executor = self.executor(key, &broker, &observed, farm.as_ref());
             let progress = executor.execute(step, &mut memory).await;
             self.remember(&observed.object, &mut memory, &progress);
             match progress {
@@ -172,6 +163,25 @@ impl Context {
             }
         }
         Ok(Some(BREATH))
+    }
+
+    fn executor<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        broker: &'a Arc<RasBroker>,
+        observed: &'a Observed,
+        farm: Option<&'a Arc<Farm>>,
+    ) -> Executor<'a> {
+        Executor {
+            kubernetes: &self.kubernetes,
+            brokers: &self.brokers,
+            events: &self.events,
+            clock: self.clock,
+            farm,
+            key,
+            broker,
+            observed,
+        }
     }
 
     /// Says how a reconcile ended, where it did not end as the one before.
