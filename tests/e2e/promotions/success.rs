@@ -196,7 +196,12 @@ async fn the_former_primary_is_disabled_only_once_the_promotion_is_applied() {
     world.annotate_farm("ras-operator.dev/apply-requested-at", "now").await;
     shows(&world, "go", PromotionPhase::Succeeded, "Promoted").await;
     eventually("it is written", SOON, async || is_written(&[promoted, put, applied, put])).await;
-    assert!(!world.farm().broker_named(&server("cb1")).expect("a row").enabled);
+    // A call is in the journal from when it arrives.
+    eventually("it is disabled", SOON, async || {
+        let row = world.farm().broker_named(&server("cb1")).expect("a row");
+        if row.enabled { Err("it is enabled") } else { Ok(()) }
+    })
+    .await;
 }
 
 #[tokio::test]
