@@ -189,6 +189,10 @@ impl Oracle {
         for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == ACCOUNT) {
             if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
                 seen.made.insert(row.id, maker.clone());
+                // It has arrived.
+                if let Some(life) = self.lives.get_mut(maker) {
+                    life.in_doubt = None;
+                }
             }
         }
         seen.rows = rows.iter().map(|row| (row.id, row.clone())).collect();
