@@ -128,9 +128,7 @@ impl Context {
             // Steps are fenced by the version on which they were decided, or the one that the report made of it.
             let Some(reported) = self.report(&broker, &plan).await? else { continue };
             let is_news = !Arc::ptr_eq(&reported, &broker);
-            if is_news && !observed.object.shows_deletion() && ObjectFacts::of(&reported).shows_deletion() {
-                self.note_beginning(&mut observed);
-            }
+            self.note_beginning(&mut observed, &reported);
             let broker = reported;
             if plan.needs_list
                 && let Some(farm) = &farm
@@ -146,16 +144,7 @@ impl Context {
                 return Ok(rest(&plan, period));
             };
             let mut memory = observed.memory.clone();
-            let executor = Executor {
-                kubernetes: &self.kubernetes,
-                brokers: &self.brokers,
-                events: &self.events,
-                clock: self.clock,
-                farm: farm.as_ref(),
-                key,
-                broker: &broker,
-                observed: &observed,
-            };
+            let executor = self.executor(key, &broker, &observed, farm.as_ref());
             let progress = executor.execute(step, &mut memory).await;
             self.remember(&observed.object, &mut memory, &progress);
             match progress {
@@ -170,6 +159,25 @@ impl Context {
             }
         }
         Ok(Some(BREATH))
+    }
+
+    fn executor<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        broker: &'a Arc<RasBroker>,
+        observed: &'a Observed,
+        farm: Option<&'a Arc<Farm>>,
+    ) -> Executor<'a> {
+        Executor {
+            kubernetes: &self.kubernetes,
+            brokers: &self.brokers,
+            events: &self.events,
+            clock: self.clock,
+            farm,
+            key,
+            broker,
+            observed,
+        }
     }
 
     /// Says how a reconcile ended, where it did not end as the one before.
@@ -222,8 +230,11 @@ impl Context {
         memory.clone()
     }
 
-    /// The first word of a deletion is this process's: its write was fenced by a version without one.
-    fn note_beginning(&self, observed: &mut Observed) {
+    /// Where the first word of a deletion is this process's, fenced by a version without one, it knows of each DELETE.
+    fn note_beginning(&self, observed: &mut Observed, reported: &RasBroker) {
+        if observed.object.shows_deletion() || !ObjectFacts::of(reported).shows_deletion() {
+            return;
+        }
         observed.memory.began_deletion = true;
         if let Some(memory) = self.memories.lock().get_mut(&observed.object.uid) {
             memory.began_deletion = true;

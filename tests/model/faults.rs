@@ -144,7 +144,7 @@ fn fits(fault: Fault, call: &Call) -> bool {
 /// A change by a bare id that is on its way hits whatever has the id by then: the size of that gap is documented.
 fn is_written(world: &World, id: u8) -> bool {
     let writes = |call: &Call| match call {
-        Call::Put(other, _) => *other == id,
+        Call::Put(other, ..) => *other == id,
         Call::Delete(row) => row.id == id,
         _ => false,
     };

@@ -90,7 +90,10 @@ impl World {
             Todo::Update(id, to) => {
                 let lowers = if to { Lowers::Enabled } else { Lowers::Disabled };
                 if self.permit_change(scenario, p, slot, id, lowers) {
-                    self.send(p, slot, Call::Put(id, to));
+                    let process = self.process(p);
+                    let may_be_late = process.memory[slot].update_unanswered.is_some();
+                    let in_doubt = process.inheritance != Inheritance::Nothing || may_be_late;
+                    self.send(p, slot, Call::Put(id, to, in_doubt));
                 }
             }
             Todo::Delete(row) => {
@@ -256,7 +259,7 @@ impl World {
                     self.process(p).flows[slot] = Some(Flow { uid, call, current: true, answer: None });
                 }
             }
-            (Call::Put(id, to), Answer::Done) => {
+            (Call::Put(id, to, in_doubt), Answer::Done) => {
                 let process = self.process(p);
                 process.touch();
                 let row =
@@ -267,8 +270,6 @@ impl World {
                     }
                     process.put_row(&Row { enabled: to, ..row });
                 }
-                let may_be_late = process.memory[slot].update_unanswered.is_some();
-                let in_doubt = process.inheritance != Inheritance::Nothing || may_be_late;
                 process.wrote(slot, Written::Updated);
                 process.memory[slot].update = Some(Sent { enabled: to, in_doubt, settled: None });
                 process.change_is_over(slot, true);

@@ -37,6 +37,10 @@ impl World {
     pub fn leave(&mut self, slot: usize, flow: Flow) {
         let Flow { uid, call, current, answer: _ } = flow;
         let slot = u8::try_from(slot).unwrap_or_default();
+        let call = match call {
+            Call::Put(id, to, _) => Call::Put(id, to, false),
+            other => other,
+        };
         self.late.push(Late { slot, uid, call: LateCall::One(call), current, age: 0 });
     }
 

@@ -36,7 +36,7 @@ impl World {
             | Call::Claim
             | Call::Release { .. } => self.write(scenario, slot, uid, call, current),
             Call::Post(intent) => self.create_row(scenario, slot, intent),
-            Call::Put(id, to) => match self.rows.iter_mut().find(|row| row.id == *id) {
+            Call::Put(id, to, _) => match self.rows.iter_mut().find(|row| row.id == *id) {
                 Some(row) => {
                     row.enabled = *to;
                     if row.owner != Some(uid) {

@@ -213,7 +213,8 @@ pub enum Call {
     /// The refused intent.
     Refusal(Intended),
     Claim,
-    Put(Id, bool),
+    /// A change of `enabled`, and whether an earlier one might still arrive when it was sent.
+    Put(Id, bool, bool),
     /// The read before a DELETE.
     Read(Row),
     Delete(Row),

@@ -38,6 +38,9 @@ impl Executor<'_> {
             Err(progress) => return Ok(progress),
         };
         let change = change_of(fields, facts.separator);
+        // As of now: its answer may come when the earlier one has long arrived.
+        let is_late = |until| self.clock.now().boot < until;
+        let in_doubt = facts.service.may_inherit() || memory.update_unanswered.is_some_and(is_late);
         if let Err(error) = permit.update(changed_row(row, &change), &change).await {
             if error.outcome() == Outcome::Unknown {
                 memory.update_unanswered = Some(self.clock.now().boot + facts.quarantine_of(false));
@@ -47,8 +50,7 @@ impl Executor<'_> {
         memory.update = Some(SentUpdate {
             generation: self.observed.object.generation,
             fields: fields.clone(),
-            in_doubt: facts.service.may_inherit()
-                || memory.update_unanswered.is_some_and(|until| self.clock.now().boot < until),
+            in_doubt,
             settled: None,
         });
         memory.failure = None;
