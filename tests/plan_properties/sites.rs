@@ -325,6 +325,15 @@ impl Farm {
         true
     }
 
+    /// A change that the farm has taken. What undoes a raise that is not seen yet is on record, and takes nothing away.
+    fn end(&mut self, index: usize, change: Option<Change>, lowers: bool) {
+        let Some(change) = change else { return };
+        if lowers {
+            self.lower(change);
+        }
+        self.sites.end(&key(index), &change, true);
+    }
+
     fn update(&mut self, index: usize, observed: &Observed, id: i64, fields: &Fields) {
         let FarmView::Up(facts) = &observed.farm else { unreachable!() };
         let Some(seen) = facts.snapshot.row(id).cloned() else { return };
@@ -342,13 +351,7 @@ impl Farm {
                 set(row, *field, value);
             }
         }
-        if let Some(change) = change {
-            // What undoes a raise that is not seen yet is on record, and takes nothing away.
-            if lowers {
-                self.lower(change);
-            }
-            self.sites.end(&key(index), &change, true);
-        }
+        self.end(index, change, lowers);
         self.sites.raised(&key(index), &self.snapshot, &shown);
         self.snapshot.put(shown);
         self.unapplied.entry(index).or_insert(Unapplied::Updated);
@@ -363,17 +366,16 @@ impl Farm {
 
     fn delete(&mut self, index: usize, observed: &Observed, row: &ras::Broker) {
         let is_there = self.rows.iter().any(|other| other.id == row.id);
-        let Ok(change) = self.admitted(index, deletion_of(&observed.object.desired, row)) else { return };
+        let change = deletion_of(&observed.object.desired, row);
+        let lowers = self.sites.changes().lowers(&self.snapshot, &change);
+        let Ok(change) = self.admitted(index, change) else { return };
         if !is_there || self.fails(index, observed, change) {
             if let Some(change) = change {
                 self.sites.end(&key(index), &change, false);
             }
             return;
         }
-        if let Some(change) = change {
-            self.lower(change);
-            self.sites.end(&key(index), &change, true);
-        }
+        self.end(index, change, lowers);
         for row in self.rows.iter_mut().filter(|other| other.id == row.id) {
             row.marked_for_deletion = Some(true);
         }
