@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::network::Call;
-use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along};
+use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along, text};
 use crate::world::{NAMESPACE, World};
 
 /// No list that is older is good enough for an intent; what is between the two takes no time.
@@ -100,10 +100,16 @@ impl Order {
         }
     }
 
-    /// Whether this process has read the row that the object owns, if it owns one, and it was not there.
-    fn is_gone(&self, farm: usize, object: &Value) -> bool {
-        let read = |id| self.read.get(&(farm, format!("/api/Broker/{id}")));
-        owned_id(object).is_none_or(|id| read(id) == Some(&404))
+    /// Whether this process has read the row that the object owns, if it owns one, and it was not there. Neither need be
+    /// read: an id that is another server's, and one whose server has another row by now.
+    fn is_gone(&self, farm: usize, object: &Value, world: &World) -> bool {
+        let server = text(object, "/spec/server");
+        owned_id(object).is_none_or(|id| {
+            let is_replaced = world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
+            let is_others =
+                world.farms[farm].broker(id).is_some_and(|row| !row.server.eq_ignore_ascii_case(server));
+            is_replaced || is_others || self.read.get(&(farm, format!("/api/Broker/{id}"))) == Some(&404)
+        })
     }
 
     /// A write leaves for the API server; answers what is wrong with that.
@@ -122,7 +128,7 @@ impl Order {
         if is_release(body)
             && is_going(&object)
             && takes_broker_along(&object)
-            && !self.is_gone(farm, &object)
+            && !self.is_gone(farm, &object, world)
         {
             return Some("a release of an object whose row was not found gone by id");
         }
@@ -130,7 +136,7 @@ impl Order {
         if intent.contains("\"refused\":\"") {
             return None;
         }
-        if !self.is_gone(farm, &object) {
+        if !self.is_gone(farm, &object, world) {
             return Some("an intent for a row that was not found gone by id");
         }
         let finalizers = world.api.get("RasFarm", NAMESPACE, farm_name)?["metadata"]["finalizers"].clone();
