@@ -190,7 +190,10 @@ impl Executor<'_> {
     /// What the status shows right after the POST, so that the next pass finds nothing new to say.
     fn as_creating(&self, status: RasBrokerStatus, row: &ras::Broker, origin: Origin) -> RasBrokerStatus {
         if origin == Origin::Adopted {
-            return status;
+            // What was said is about the row before it.
+            let is_another = self.observed.object.status.id.is_some_and(|id| id != row.id);
+            let conditions = if is_another { Vec::new() } else { status.conditions };
+            return RasBrokerStatus { conditions, ..status };
         }
         super::plan::created(self.observed, status, row, self.clock.now())
     }

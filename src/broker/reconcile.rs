@@ -117,11 +117,7 @@ impl Context {
             if !self.farms.may_act() {
                 return Ok(None);
             }
-            let Some(broker) = self.brokers.get(key) else { return Ok(None) };
-            if self.brokers.is_doubted(key) {
-                self.read_again(key, &broker).await?;
-                continue;
-            }
+            let Some(broker) = self.known(key).await? else { return Ok(None) };
             self.wake_restated();
             let farm = self.farms.get(&farm_of(&broker));
             let mut observed = self.observe(key, &broker, farm.as_ref()).await;
@@ -438,6 +434,14 @@ impl Context {
         }
         self.read_again(key, broker).await?;
         Ok(Some(Duration::from_millis(10)))
+    }
+
+    /// The object as it is known, which is read before where that is doubted.
+    async fn known(&self, key: &ObjectKey) -> Result<Option<Arc<RasBroker>>, CallError> {
+        if let Some(broker) = self.brokers.get(key).filter(|_| self.brokers.is_doubted(key)) {
+            self.read_again(key, &broker).await?;
+        }
+        Ok(self.brokers.get(key))
     }
 
     /// What is known of the object is not to be relied on.

@@ -235,3 +235,18 @@ fn a_farms_status_that_is_not_what_was_written_last_is_written_again() {
         assert!(is_true(&run.world.api.list("RasFarm")[0], "Ready"));
     });
 }
+
+#[test]
+fn what_was_said_of_a_row_is_not_said_of_the_one_that_is_adopted_in_its_place() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.brokers[0].spec["adoptionPolicy"] = "IfExists".into();
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        assert!(is_true(&run.world.brokers()[0], "Ready"));
+        stage.play(&mut run, &Step::PersonDeletes(0)).await;
+        stage.play(&mut run, &Step::PersonAdds(0)).await;
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert_eq!(run.world.oracle.lock().wrong, Vec::<String>::new());
+    });
+}

@@ -123,6 +123,9 @@ impl Oracle {
         }
         for object in there {
             let life = self.lives.entry(uid(object).to_owned()).or_default();
+            // Deleted before the operator sees it, it goes without a finalizer.
+            let had_finalizer = life.versions.last().is_some_and(|(_, before)| has_finalizer(before));
+            life.stripped |= had_finalizer && !has_finalizer(object);
             // Its row may have gone in the time that is forgotten.
             life.gone = false;
             life.removed += 1;
@@ -189,6 +192,10 @@ impl Oracle {
         for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == ACCOUNT) {
             if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
                 seen.made.insert(row.id, maker.clone());
+                // It has arrived.
+                if let Some(life) = self.lives.get_mut(maker) {
+                    life.in_doubt = None;
+                }
             }
         }
         seen.rows = rows.iter().map(|row| (row.id, row.clone())).collect();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::network::Call;
-use crate::objects::INTENT;
+use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along, text};
 use crate::world::{NAMESPACE, World};
 
 /// No list that is older is good enough for an intent; what is between the two takes no time.
@@ -39,6 +39,11 @@ fn kind(call: &Call) -> Kind {
         "POST" | "PUT" | "DELETE" if call.path.starts_with("/api/Broker") && !is_slow => Kind::Write,
         _ => Kind::Other,
     }
+}
+
+fn is_release(body: &Value) -> bool {
+    let finalizers = body["metadata"]["finalizers"].as_array();
+    finalizers.is_some_and(|finalizers| finalizers.iter().all(|name| name != FINALIZER))
 }
 
 fn path(call: &Call) -> &str {
@@ -95,6 +100,18 @@ impl Order {
         }
     }
 
+    /// Whether this process has read the row that the object owns, if it owns one, and it was not there. Neither need be
+    /// read: an id that is another server's, and one whose server has another row by now.
+    fn is_gone(&self, farm: usize, object: &Value, world: &World) -> bool {
+        let server = text(object, "/spec/server");
+        owned_id(object).is_none_or(|id| {
+            let is_replaced = world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
+            let is_others =
+                world.farms[farm].broker(id).is_some_and(|row| !row.server.eq_ignore_ascii_case(server));
+            is_replaced || is_others || self.read.get(&(farm, format!("/api/Broker/{id}"))) == Some(&404)
+        })
+    }
+
     /// A write leaves for the API server; answers what is wrong with that.
     pub fn tells(&self, call: &Call, body: &Value, world: &World) -> Option<&'static str> {
         let is_ours = ["/rasbrokers/", "/rasfarms/"].iter().any(|kind| call.path.contains(kind));
@@ -104,14 +121,24 @@ impl Order {
         if !body["metadata"]["resourceVersion"].is_string() {
             return Some("a write without the version on which it was decided");
         }
-        let intent = body["metadata"]["annotations"][INTENT].as_str()?;
-        if intent.contains("\"refused\":\"") {
-            return None;
-        }
         let name = path(call).rsplit('/').next().unwrap_or_default();
         let object = world.api.get("RasBroker", NAMESPACE, name)?;
         let farm_name = object["spec"]["farmRef"]["name"].as_str()?;
         let farm = farm_name.strip_prefix("farm-")?.parse().ok()?;
+        if is_release(body)
+            && is_going(&object)
+            && takes_broker_along(&object)
+            && !self.is_gone(farm, &object, world)
+        {
+            return Some("a release of an object whose row was not found gone by id");
+        }
+        let intent = body["metadata"]["annotations"][INTENT].as_str()?;
+        if intent.contains("\"refused\":\"") {
+            return None;
+        }
+        if !self.is_gone(farm, &object, world) {
+            return Some("an intent for a row that was not found gone by id");
+        }
         let finalizers = world.api.get("RasFarm", NAMESPACE, farm_name)?["metadata"]["finalizers"].clone();
         let is_claimed =
             finalizers.as_array().is_some_and(|all| all.iter().any(|one| one == "ras-operator.dev/in-use"));
