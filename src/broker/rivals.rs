@@ -56,9 +56,7 @@ mod tests {
 
     use super::*;
     use crate::crd::ApplyMode;
-
     use crate::farm::snapshot::Snapshot;
-
     use crate::ras;
 
     /// An object made at this minute, with an intent, and with an id that status names as ours.
