@@ -131,12 +131,16 @@ impl Trouble {
     }
 }
 
-/// An error and its causes in one line, for the edge where it is printed once.
+/// An error and its causes in one line, for the edge where it is printed once. Libraries that tell the cause in the
+/// error itself are not repeated.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let causes = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
+    causes.fold(
+        error.to_string(),
+        |text, cause| {
+            if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+        },
+    )
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ fn an_error_is_printed_with_all_its_causes_in_one_line() {
     struct Outer(#[source] std::io::Error);
 
     assert_eq!(chain(&Outer(std::io::Error::other("no flour"))), "failed to bake: no flour");
+    let told = Outer(std::io::Error::other("failed to bake"));
+    assert_eq!(chain(&told), "failed to bake", "what is said already");
 }
 
 #[test]
