@@ -80,17 +80,7 @@ fn base() -> u64 {
 /// Runs a workflow with these strikes; answers what came of it, and the points that its steps have.
 fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, Vec<Point>) {
     in_runtime(async {
-        let setting = Setting {
-            farms: 1,
-            period: Duration::from_secs(10),
-            timeout: Duration::from_secs(2),
-            mode: "Guarded",
-            old: 1,
-            threshold: 2,
-            elects: false,
-            replicas: 1,
-        };
-        let mut run = Run::begin(setting, fastrand::Rng::with_seed(base()), strikes);
+        let mut run = Run::begin(Setting::SHARED, fastrand::Rng::with_seed(base()), strikes);
         let mut stage = Stage::new(brokers(), &run.world);
         for step in &workflow.before {
             stage.play(&mut run, step).await;

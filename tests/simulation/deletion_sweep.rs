@@ -24,16 +24,7 @@ type Strikes = BTreeMap<Point, Strike>;
 /// Creates one broker in a world at rest; answers what came of it, and the calls that were made of it.
 fn play(replicas: usize, strikes: &Strikes) -> (Outcome, std::ops::Range<usize>) {
     in_runtime(async {
-        let setting = Setting {
-            farms: 1,
-            period: Duration::from_secs(10),
-            timeout: Duration::from_secs(2),
-            mode: "Guarded",
-            old: 1,
-            threshold: 2,
-            elects: replicas > 1,
-            replicas,
-        };
+        let setting = Setting { elects: replicas > 1, replicas, ..Setting::SHARED };
         let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes.clone());
         let spec = json!({"description": "one", "deletionPolicy": "Delete"});
         let planned = Planned { name: NAME.to_owned(), farm: 0, server: format!("{NAME}.corp.test"), spec };

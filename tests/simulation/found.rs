@@ -15,20 +15,9 @@ use crate::settling::settle;
 use crate::step::{Planned, Stage, Step};
 use crate::world::{NAMESPACE, Setting};
 
-const SETTING: Setting = Setting {
-    farms: 1,
-    period: Duration::from_secs(10),
-    timeout: Duration::from_secs(2),
-    mode: "Auto",
-    old: 0,
-    threshold: 2,
-    elects: false,
-    replicas: 1,
-};
-
 /// A world with one broker that is planned.
 fn begin() -> (Run, Stage) {
-    let run = Run::begin(SETTING, fastrand::Rng::with_seed(1), BTreeMap::new());
+    let run = Run::begin(Setting::PLAIN, fastrand::Rng::with_seed(1), BTreeMap::new());
     let spec = json!({"description": "one", "deletionPolicy": "Delete"});
     let planned = Planned { name: "b0".to_owned(), farm: 0, server: "b0.corp.test".to_owned(), spec };
     let stage = Stage::new(vec![planned], &run.world);
@@ -133,7 +122,7 @@ fn an_endpoint_that_changes_under_a_write_of_the_farms_status_is_gone_to() {
         // Both are on their way at once: the write of status meets another version, and the object is read again.
         run.world.network.set_weather(Weather {
             watch: 1_000,
-            timeout: SETTING.timeout,
+            timeout: Setting::PLAIN.timeout,
             ..Weather::default()
         });
         let elsewhere = json!({"spec": {"endpoint": "https://farm-0-b.test", "fallbackEndpoints": []}});
@@ -151,7 +140,7 @@ fn while_the_api_server_takes_no_write_the_farm_is_looked_at_all_the_same() {
         let (mut run, mut stage) = begin();
         stage.play(&mut run, &Step::Create(0)).await;
         run.rest(Duration::from_secs(20)).await;
-        let refuses = Weather { forbidden: true, timeout: SETTING.timeout, ..Weather::default() };
+        let refuses = Weather { forbidden: true, timeout: Setting::PLAIN.timeout, ..Weather::default() };
         run.world.network.set_weather(refuses);
         let before = calls(&run, "GET /api/Broker");
         // Neither can the farm's status be written, nor a batch be opened for the broker that waits for one.
@@ -186,7 +175,7 @@ fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() 
         stage.play(&mut run, &suspend(true)).await;
         run.world.network.set_weather(Weather {
             slow: 1_000,
-            timeout: SETTING.timeout,
+            timeout: Setting::PLAIN.timeout,
             ..Weather::default()
         });
         // The farm's status is written, and before that is answered the farm is resumed.
@@ -208,7 +197,7 @@ fn a_change_that_arrives_after_a_later_one_does_not_stand() {
         stage.play(&mut run, &Step::Create(0)).await;
         run.rest(Duration::from_secs(20)).await;
         // Every write is late, and nothing else happens.
-        let fair = Weather { timeout: SETTING.timeout, ..Weather::default() };
+        let fair = Weather { timeout: Setting::PLAIN.timeout, ..Weather::default() };
         run.world.network.set_weather(Weather { farm: 1_000, writes: 1, left_out: !(1 << 5), ..fair });
         let sent = calls(&run, "PUT /api/Broker/");
         stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;

@@ -39,6 +39,22 @@ pub struct Setting {
     pub replicas: usize,
 }
 
+impl Setting {
+    /// One farm and one process, and nobody who was there before.
+    pub const PLAIN: Self = Self {
+        farms: 1,
+        period: Duration::from_secs(10),
+        timeout: Duration::from_secs(2),
+        mode: "Auto",
+        old: 0,
+        threshold: 2,
+        elects: false,
+        replicas: 1,
+    };
+    /// The same with a row that a person made, whose unapplied work is to be left alone.
+    pub const SHARED: Self = Self { mode: "Guarded", old: 1, ..Self::PLAIN };
+}
+
 /// The world.
 pub struct World {
     pub api: ApiServer,
