@@ -235,6 +235,11 @@ pub struct DeletionProtection {
 }
 
 impl RasFarmSpec {
+    /// What `requestTimeout` is where it is not given.
+    pub const REQUEST_TIMEOUT: Duration = thirty_seconds();
+    /// What `installTimeout` is where it is not given.
+    pub const INSTALL_TIMEOUT: Duration = fifteen_minutes();
+
     /// How long a call that installs or removes an agent may take.
     pub fn install_limit(&self) -> std::time::Duration {
         self.install_timeout.get().max(self.request_timeout.get())

@@ -6,8 +6,7 @@ use kube::ResourceExt;
 
 use super::sites::{self, NamedSite, NoSite, SiteChoice};
 use super::state::{FarmState, Link};
-use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage};
-use crate::broker::intent::quarantine_of;
+use super::view::{DeletionLimits, FarmFacts, FarmView, Hold, Moves, Outage, TimeLimits};
 use crate::clock::Now;
 use crate::crd::condition::Reason;
 use crate::crd::{ApplyMode, Capability, Separator, annotation};
@@ -50,18 +49,19 @@ impl FarmState {
     /// What brokers see.
     pub(super) fn view(&self, now: Now) -> FarmView {
         if let Some(trouble) = &self.trouble {
-            let spec = &self.object.spec;
-            return FarmView::Down(Outage {
-                hold: trouble.hold.clone(),
-                overdue: self.overdue_told,
-                quarantine: quarantine_of(spec.request_timeout.get()),
-                install_quarantine: quarantine_of(spec.install_limit()),
-            });
+            let hold = trouble.hold.clone();
+            return FarmView::Down(Outage { hold, overdue: self.overdue_told, limits: self.limits() });
         }
         match &self.link {
             Some(link) if self.is_listed() => FarmView::Up(Arc::new(self.facts(link, now))),
             Some(_) | None => FarmView::Starting,
         }
+    }
+
+    /// How long the farm's calls may take.
+    pub(super) fn limits(&self) -> TimeLimits {
+        let spec = &self.object.spec;
+        TimeLimits { request: spec.request_timeout.get(), install: spec.install_limit() }
     }
 
     fn facts(&self, link: &Link, now: Now) -> FarmFacts {
@@ -75,8 +75,7 @@ impl FarmState {
             account: link.account.clone(),
             learnt_account: self.learnt_account.clone(),
             farm_time: self.farm_time(now),
-            quarantine: quarantine_of(spec.request_timeout.get()),
-            install_limit: spec.install_limit(),
+            limits: self.limits(),
             separator: match spec.api.alternative_ips_separator {
                 Some(Separator::Semicolon) => ';',
                 // The REST reference says comma; every administrator's guide says semicolon.

@@ -9,7 +9,6 @@ use super::actor::Actor;
 use super::snapshot::RowKey;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
-use crate::broker::intent::quarantine_of;
 use crate::broker::order::{self, SiteKey};
 use crate::clock::Now;
 use crate::crd::Capability;
@@ -70,7 +69,7 @@ impl Actor {
 impl FarmState {
     /// A move of an earlier process, or one without an answer, may take effect for as long as its quarantine lasts.
     pub(super) fn expect_late_moves(&mut self, now: Now) {
-        self.moves.not_before = now.boot + quarantine_of(self.object.spec.request_timeout.get());
+        self.moves.not_before = now.boot + self.late_writes();
     }
 
     /// Takes over what a move was answered with.

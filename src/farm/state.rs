@@ -23,7 +23,6 @@ use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::Hold;
 use crate::broker::canonical::ServerName;
-use crate::broker::intent::quarantine_of;
 use crate::clock::Now;
 use crate::crd::{Capability, FailedLogons, RasFarm, annotation};
 use crate::ras::{self, LogonLimit};
@@ -279,17 +278,12 @@ impl FarmState {
 
     /// A write without an answer may take effect for as long as its quarantine lasts: another Apply follows then.
     pub(super) fn expect_late_writes(&mut self, now: Now, pace: Pace) {
-        let spec = &self.object.spec;
-        let limit = match pace {
-            Pace::Ordinary => spec.request_timeout.get(),
-            Pace::Install => spec.install_limit(),
-        };
-        self.ledger.expect_late_until(now.boot + quarantine_of(limit));
+        self.ledger.expect_late_until(now.boot + self.limits().quarantine(pace == Pace::Install));
     }
 
     /// How long a write of a moment that was not answered may still take effect.
     pub(super) fn late_writes(&self) -> Duration {
-        quarantine_of(self.object.spec.request_timeout.get())
+        self.limits().quarantine(false)
     }
 
     /// The farm's recorded identity.

@@ -10,7 +10,7 @@ use super::sites::{NamedSite, NoSite};
 use super::snapshot::Snapshot;
 use crate::broker::intent::quarantine_of;
 use crate::crd::condition::Reason;
-use crate::crd::{ApplyMode, MoveForm};
+use crate::crd::{ApplyMode, MoveForm, RasFarmSpec};
 
 /// Something that keeps a step back, and what to do about it. Every guard, mode and window speaks in this form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +56,8 @@ pub struct Outage {
     pub hold: Hold,
     /// Whether it has lasted longer than `--farm-unavailable-after`.
     pub overdue: bool,
-    /// Send deadline, request timeout and slack: how long a request may still take effect.
-    pub quarantine: Duration,
-    /// The same of one that installs or removes an agent.
-    pub install_quarantine: Duration,
+    /// How long its calls may take.
+    pub limits: TimeLimits,
 }
 
 /// A farm that answers.
@@ -79,10 +77,8 @@ pub struct FarmFacts {
     pub learnt_account: Option<String>,
     /// The farm's own clock, now.
     pub farm_time: Timestamp,
-    /// Send deadline, request timeout and slack: how long a request may still take effect.
-    pub quarantine: Duration,
-    /// How long a call that installs or removes an agent may take.
-    pub install_limit: Duration,
+    /// How long its calls may take.
+    pub limits: TimeLimits,
     /// What the farm separates `alternativeIPs` by.
     pub separator: char,
     /// Why no write may be sent, if so.
@@ -127,8 +123,7 @@ impl Default for FarmFacts {
             account: String::new(),
             learnt_account: None,
             farm_time: Timestamp::UNIX_EPOCH,
-            quarantine: Duration::ZERO,
-            install_limit: Duration::ZERO,
+            limits: TimeLimits::default(),
             separator: ',',
             hold: None,
             primary: Some(true),
@@ -143,10 +138,25 @@ impl Default for FarmFacts {
     }
 }
 
-impl FarmFacts {
+/// How long calls of a farm may take; by default as long as where its object does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// A call that takes a moment.
+    pub request: Duration,
+    /// One that installs or removes an agent.
+    pub install: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self { request: RasFarmSpec::REQUEST_TIMEOUT.get(), install: RasFarmSpec::INSTALL_TIMEOUT.get() }
+    }
+}
+
+impl TimeLimits {
     /// How long a request may still take effect; one that `installs` or removes an agent takes longer.
-    pub fn quarantine_of(&self, installs: bool) -> Duration {
-        if installs { quarantine_of(self.install_limit) } else { self.quarantine }
+    pub fn quarantine(&self, installs: bool) -> Duration {
+        quarantine_of(if installs { self.install } else { self.request })
     }
 }
 

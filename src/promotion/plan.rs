@@ -258,8 +258,9 @@ fn promoting_plan(observed: &Observed, now: Now) -> Plan {
         let status = unfinished(request, PromotionPhase::Applying, Some(attempt.clone()), &hold, now);
         return Plan { status: Some(status), requeue: Some(LISTED_WITHIN), ..Plan::default() };
     }
-    let is_over =
-        memory.seen.is_some_and(|seen| facts.snapshot.listed_at > seen + facts.quarantine + quarantine);
+    let is_over = memory
+        .seen
+        .is_some_and(|seen| facts.snapshot.listed_at > seen + facts.limits.quarantine(false) + quarantine);
     if is_over {
         let primary = primary_of(facts, attempt.site_id).map(|primary| primary.server.clone());
         return finished(request, Err(&message::not_promoted(attempt, primary.as_deref())), now);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ras_operator::broker::desired::{Field, Value};
-use ras_operator::broker::intent::quarantine_of;
 use ras_operator::broker::observe::{CrdState, ObjectFacts, Observed};
 use ras_operator::broker::plan::{
     FRESH, Plan, Released, Step, deletion_of, may_raise, plan, raises, site_to_lower, update_of,
@@ -20,7 +19,7 @@ use ras_operator::crd::{ApplyMode, RasBroker};
 use ras_operator::farm::batch::{Batch, Due, Pace};
 use ras_operator::farm::service::{Change, Kind, Service, Sites};
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, TimeLimits};
 use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 
@@ -34,6 +33,8 @@ use crate::world::{
 /// One tick is longer than the send deadline, so that whoever sleeps through one is too late.
 pub const TICK: Duration = Duration::from_secs(6);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// None of its calls takes longer than another.
+const LIMITS: TimeLimits = TimeLimits { request: REQUEST_TIMEOUT, install: REQUEST_TIMEOUT };
 /// Ages stop growing here: past every limit that is compared with them.
 pub const OLD: u8 = 4;
 /// How many ticks after it was sent a call may still take effect: request timeout and slack, 13 s.
@@ -294,12 +295,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
     let Some(listed) = &look.listed else { return FarmView::Starting };
     if look.down {
         let hold = Hold::new(Reason::FarmUnreachable, "It does not answer.");
-        return FarmView::Down(Outage {
-            hold,
-            overdue: false,
-            quarantine: quarantine_of(REQUEST_TIMEOUT),
-            install_quarantine: quarantine_of(REQUEST_TIMEOUT),
-        });
+        return FarmView::Down(Outage { hold, overdue: false, limits: LIMITS });
     }
     FarmView::Up(Arc::new(FarmFacts {
         identity: FARM.into(),
@@ -307,8 +303,7 @@ fn farm_view(scenario: Scenario, look: &Look) -> FarmView {
         snapshot: Arc::new(snapshot(scenario, listed)),
         account: ACCOUNT.into(),
         farm_time: now().wall,
-        quarantine: quarantine_of(REQUEST_TIMEOUT),
-        install_limit: REQUEST_TIMEOUT,
+        limits: LIMITS,
         hold: look.held.then(|| Hold::new(Reason::ReconcileError, "The last Apply failed.")),
         mode: ApplyMode::Auto,
         deletions: DeletionLimits {

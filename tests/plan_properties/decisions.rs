@@ -11,7 +11,7 @@ use ras_operator::broker::plan::{
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason};
 use ras_operator::crd::{Origin, RasBrokerStatus, annotation};
-use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, Unapplied};
+use ras_operator::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Outage, TimeLimits, Unapplied};
 use ras_operator::ras;
 use serde_json::{Value, json};
 
@@ -285,12 +285,7 @@ fn an_unanswered_delete_holds_the_finalizer_whatever_the_farm_and_the_policy() {
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     observed.object.desired.requests.force_orphan = true;
     let hold = Hold::new(Reason::FarmUnreachable, "why");
-    observed.farm = FarmView::Down(Outage {
-        hold,
-        overdue: false,
-        quarantine: Duration::ZERO,
-        install_quarantine: Duration::ZERO,
-    });
+    observed.farm = FarmView::Down(Outage { hold, overdue: false, limits: TimeLimits::default() });
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     let later = Now { boot: now.boot + Duration::from_secs(45), ..now };
     assert!(matches!(plan(&observed, later).step, Some(Step::Release { outcome: Released::Orphaned })));
@@ -319,8 +314,7 @@ fn a_delete_of_an_earlier_process_holds_the_finalizer_as_its_own_does() {
     assert_eq!(plan(&observed, later).step, released, "what an earlier process sent has arrived by now");
 
     let hold = Hold::new(Reason::FarmUnreachable, "why");
-    let (quarantine, install_quarantine) = (Duration::from_secs(20), Duration::from_mins(15));
-    observed.farm = FarmView::Down(Outage { hold, overdue: false, quarantine, install_quarantine });
+    observed.farm = FarmView::Down(Outage { hold, overdue: false, limits: TimeLimits::default() });
     assert_eq!(plan(&observed, later).step, released);
     observed.object.desired.uninstall.agent = true;
     assert_waits(&plan(&observed, later), ConditionType::DeletionHeld, Reason::Quarantine);
@@ -375,12 +369,7 @@ fn what_a_farm_keeps_back_is_shown_and_nothing_is_created_meanwhile() {
 fn an_outage_is_told_at_once_to_who_is_new_and_to_others_when_it_lasts() {
     let (mut observed, now) = owning(&json!({}));
     let down = |reason, overdue| {
-        FarmView::Down(Outage {
-            hold: Hold::new(reason, "why"),
-            overdue,
-            quarantine: Duration::ZERO,
-            install_quarantine: Duration::ZERO,
-        })
+        FarmView::Down(Outage { hold: Hold::new(reason, "why"), overdue, limits: TimeLimits::default() })
     };
     observed.farm = down(Reason::FarmUnreachable, false);
     assert_eq!(

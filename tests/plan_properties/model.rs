@@ -347,8 +347,6 @@ pub(crate) fn facts_of(snapshot: &Snapshot, now: Now) -> FarmFacts {
         snapshot: Arc::new(snapshot.clone()),
         account: ACCOUNT.into(),
         farm_time: now.wall,
-        quarantine: Duration::from_secs(45),
-        install_limit: Duration::from_mins(15),
         deletions: DeletionLimits { window: Duration::from_mins(10), ..DeletionLimits::default() },
         ..FarmFacts::default()
     }

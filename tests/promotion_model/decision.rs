@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ras_operator::broker::intent::quarantine_of;
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::Reason as Why;
 use ras_operator::crd::{
     ApplyMode, PromotionAttempt, PromotionPhase, RasBroker, RasBrokerPromotion, RasBrokerPromotionStatus,
 };
 use ras_operator::farm::snapshot::Snapshot;
-use ras_operator::farm::view::{FarmFacts, FarmView, Hold};
+use ras_operator::farm::view::{FarmFacts, FarmView, Hold, TimeLimits};
 use ras_operator::promotion::observe::{self, Candidate, Memory, Observed, Request};
 use ras_operator::promotion::plan::{Plan, plan};
 use ras_operator::ras;
@@ -211,8 +210,7 @@ fn facts(at: u8, promoted: bool) -> FarmFacts {
         snapshot: Arc::new(Snapshot::default().next(rows, ago(at), None)),
         account: "svc".into(),
         farm_time: Timestamp::constant(1_800_000_000, 0),
-        quarantine: quarantine_of(REQUEST_TIMEOUT),
-        install_limit: REQUEST_TIMEOUT,
+        limits: TimeLimits { request: REQUEST_TIMEOUT, install: REQUEST_TIMEOUT },
         mode: ApplyMode::Auto,
         ..FarmFacts::default()
     }

@@ -43,7 +43,7 @@ impl Executor<'_> {
         let in_doubt = facts.service.may_inherit() || memory.update_unanswered.is_some_and(is_late);
         if let Err(error) = permit.update(changed_row(row, &change), &change).await {
             if error.outcome() == Outcome::Unknown {
-                memory.update_unanswered = Some(self.clock.now().boot + facts.quarantine_of(false));
+                memory.update_unanswered = Some(self.clock.now().boot + facts.limits.quarantine(false));
             }
             return Err(error.into());
         }
@@ -90,7 +90,7 @@ impl Executor<'_> {
             }
             Err(error) => {
                 if error.outcome() == Outcome::Unknown {
-                    let quarantine = facts.quarantine_of(!removal.no_uninstall);
+                    let quarantine = facts.limits.quarantine(!removal.no_uninstall);
                     memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
                 }
                 Err(error.into())

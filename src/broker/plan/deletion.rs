@@ -15,14 +15,11 @@ use crate::crd::condition::Reason;
 use crate::crd::{DeletionPolicy, ManagementPolicy, Origin};
 use crate::farm::service::Wait;
 use crate::farm::snapshot::RowKey;
-use crate::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
+use crate::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, TimeLimits, Unapplied};
 use crate::ras;
 
 /// How long deletions are gathered before the first is sent, so that a mass deletion is seen as one.
 pub const GATHERING: Duration = Duration::from_secs(5);
-
-/// How long a DELETE may take effect in a farm of which nothing is known: as by default.
-const USUAL_QUARANTINE: Duration = Duration::from_secs(45);
 
 /// The plan for an object that is being deleted.
 pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
@@ -34,8 +31,10 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
         return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
     }
     if is_orphaned(observed) {
-        return match quarantine_left(observed, now).max(earlier_delete_left(observed, now)) {
-            Some(left) => held(observed, message::deletion_quarantine(), now).after(left),
+        let own = quarantine_left(observed, now).map(|left| (left, message::quarantine()));
+        let earlier = || earlier_delete_left(observed, now).map(|left| (left, message::earlier_delete()));
+        return match own.or_else(earlier) {
+            Some((left, hold)) => held(observed, hold, now).after(left),
             None => Plan::silent().then(Step::Release { outcome: Released::Orphaned }),
         };
     }
@@ -133,7 +132,7 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
 
 fn after_quarantine(observed: &Observed, facts: &FarmFacts, now: Now, then: impl FnOnce() -> Plan) -> Plan {
     match in_doubt(observed, facts, now) {
-        Some(left) => held(observed, message::deletion_quarantine(), now).after(left).with_list(),
+        Some(left) => held(observed, message::quarantine(), now).after(left).with_list(),
         None => then(),
     }
 }
@@ -160,7 +159,7 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
         return plan;
     }
     if let Some(left) = in_doubt(observed, facts, now) {
-        return held(observed, message::deletion_quarantine(), now).after(left).with_list();
+        return held(observed, message::quarantine(), now).after(left).with_list();
     }
     if row.priority == Some(0) {
         return held(observed, message::primary_stays(object), now);
@@ -237,16 +236,15 @@ pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration>
 fn earlier_delete_left(observed: &Observed, now: Now) -> Option<Duration> {
     let object = &observed.object;
     let installs = object.desired.uninstall.agent;
-    let quarantine = match &observed.farm {
+    let limits = match &observed.farm {
         _ if observed.memory.began_deletion || !object.shows_deletion() => return None,
-        FarmView::Up(facts) => facts.quarantine_of(installs),
-        FarmView::Down(outage) if installs => outage.install_quarantine,
-        FarmView::Down(outage) => outage.quarantine,
+        FarmView::Up(facts) => facts.limits,
+        FarmView::Down(outage) => outage.limits,
         FarmView::Starting => return Some(GATHERING),
-        FarmView::Missing => USUAL_QUARANTINE,
+        FarmView::Missing => TimeLimits::default(),
     };
     let since = observed.memory.known_since.unwrap_or(now.boot);
-    (since + quarantine).checked_sub(now.boot).filter(|left| !left.is_zero())
+    (since + limits.quarantine(installs)).checked_sub(now.boot).filter(|left| !left.is_zero())
 }
 
 /// The same, and a moment longer until two lists are from after the end: what arrived last must be seen, and one list

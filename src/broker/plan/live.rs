@@ -303,7 +303,7 @@ impl Case<'_> {
             server: self.desired.server.clone(),
             account: self.facts.account.clone(),
             farm_time: self.facts.farm_time,
-            quarantine_seconds: self.facts.quarantine_of(self.desired.install.agent).as_secs(),
+            quarantine_seconds: self.facts.limits.quarantine(self.desired.install.agent).as_secs(),
             lost_since: last.and_then(Intent::carried_loss),
             refused: None,
             recreated: recreated.or_else(|| object.intent.as_ref().and_then(|intent| intent.recreated)),

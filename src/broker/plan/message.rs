@@ -162,7 +162,7 @@ pub(super) fn installing(desired: &Desired, facts: &FarmFacts) -> Hold {
              {}. It goes on by itself; what the farm does meanwhile is shown in the RAS Console. Changes to this object \
              take effect afterwards.",
             desired.server,
-            duration(facts.install_limit)
+            duration(facts.limits.install)
         ),
     )
 }
@@ -334,8 +334,13 @@ pub(super) fn deletion_waits(object: &ObjectFacts, why: &str) -> Hold {
     )
 }
 
-pub(super) fn deletion_quarantine() -> Hold {
-    Hold { reason: Reason::Quarantine, ..quarantine() }
+pub(super) fn earlier_delete() -> Hold {
+    Hold::new(
+        Reason::Quarantine,
+        "The operator was restarted, or another replica took over, while this was being deleted. A DELETE that it may \
+         have sent before can still take effect: the object is let go when that is no longer possible. This resolves \
+         by itself.",
+    )
 }
 
 pub(super) fn deleting(desired: &Desired, facts: &FarmFacts) -> Hold {
@@ -348,7 +353,7 @@ pub(super) fn deleting(desired: &Desired, facts: &FarmFacts) -> Hold {
             "The broker is being deleted from the farm, and its agent removed from {:?}, which can take up to {}. It \
              goes on by itself; what the farm does meanwhile is shown in the RAS Console.",
             desired.server,
-            duration(facts.install_limit)
+            duration(facts.limits.install)
         ),
     )
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::crd::{ApplyMode, RasBroker, RasBrokerPromotion};
 use crate::farm::service::Sites;
 use crate::farm::snapshot::Snapshot;
-use crate::farm::view::Outage;
+use crate::farm::view::{Outage, TimeLimits};
 use crate::kubernetes::ObjectKey;
 use crate::promotion::observe::Memory;
 use crate::ras::{AgentState, Error, ErrorKind, Refusal, Route};
@@ -47,8 +47,6 @@ fn facts() -> FarmFacts {
         snapshot: listed(vec![row(1, "cb1", 0), row(2, "cb2", 1)], BOOT),
         account: "svc".into(),
         farm_time: now().wall,
-        quarantine: QUARANTINE,
-        install_limit: Duration::from_mins(15),
         mode: ApplyMode::Auto,
         ..FarmFacts::default()
     }
@@ -174,8 +172,7 @@ fn what_the_farm_shows_may_stand_in_the_way() {
     let outage = Outage {
         hold: Hold::new(Reason::FarmUnreachable, "Down."),
         overdue: false,
-        quarantine: Duration::ZERO,
-        install_quarantine: Duration::ZERO,
+        limits: TimeLimits::default(),
     };
     let down = FarmView::Down(outage);
     let disabled = ras::Broker { enabled: Some(false), ..row(2, "cb2", 1) };
