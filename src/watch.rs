@@ -3,15 +3,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 
 use crate::kubernetes::{Namespaced, ObjectKey};
+
+/// The longest that a watch which failed rests.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Where a watch looks: one namespace, or all of them.
 pub type Scope = Option<Arc<str>>;
@@ -30,11 +35,30 @@ where
             None => Api::all(client.clone()),
         };
         watcher(api, watcher::Config::default().streaming_lists())
-            .default_backoff()
+            .backoff(Pauses::default())
             .modify(|object| object.meta_mut().managed_fields = None)
             .map(move |event| event.map(|event| (scope.clone(), event)))
             .boxed()
     }))
+}
+
+/// kube's own pauses between two tries, of which the longest are up to a minute. That is too long to be blind, for what
+/// costs one request: a kind that is added again is refused once more before it is served.
+#[derive(Default)]
+struct Pauses(watcher::DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// The scopes that these namespaces make.

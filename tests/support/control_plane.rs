@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -222,15 +223,19 @@ fn flag(command: &mut Command, name: &str, value: impl std::fmt::Display) {
     command.arg(format!("--{name}={value}"));
 }
 
-/// Ports that were free a moment ago, no two alike: all are bound before the first is let go.
+/// Ports that were free a moment ago, none given twice. They lie below those that the kernel gives to whoever connects:
+/// of these somebody may take one between its choice and its use.
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut listeners = Vec::with_capacity(N);
-    for _ in 0..N {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).or_failed_to("bind a port on loopback")?);
-    }
+    const FIRST: u32 = 16_000;
+    const COUNT: u32 = 16_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Other processes begin elsewhere.
+    let next = || std::process::id().wrapping_mul(97).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
     let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr().or_failed_to("read a port's number")?.port();
+    for port in &mut ports {
+        let mut candidates = (0..COUNT).filter_map(|_| u16::try_from(FIRST + next() % COUNT).ok());
+        let free = candidates.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+        *port = free.ok_or("all are taken").or_failed_to("find a free port on loopback")?;
     }
     Ok(ports)
 }
