@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -15,7 +15,11 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::support::{control_plane, control_plane::ControlPlane, eventually, kubectl, objects};
+use serde_json::json;
+
+use crate::support::{
+    audit::AuditLog, control_plane, control_plane::ControlPlane, eventually, kubectl, objects,
+};
 
 const SOON: Duration = Duration::from_secs(30);
 /// Set for the copy of this test binary that is to be killed.
@@ -108,6 +112,28 @@ async fn victim() {
     let pids: Vec<String> = plane.pids().iter().map(u32::to_string).collect();
     println!("victim: {} {}", pids.join(","), plane.folder().display());
     std::future::pending::<()>().await;
+}
+
+#[test]
+fn a_call_from_before_a_mark_that_is_logged_after_it_does_not_count() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let log = AuditLog::at(file.path().to_owned());
+    let mut append = std::fs::OpenOptions::new().append(true).open(file.path()).expect("the file");
+    let mut answered = |id: &str, received: jiff::Timestamp| {
+        let user = json!({"username": "someone"});
+        let event = json!({
+            "auditID": id, "verb": id, "requestURI": "/", "user": user, "requestReceivedTimestamp": received,
+        });
+        writeln!(append, "{event}").expect("a line");
+    };
+    let before = ras_operator::clock::Clock::MACHINE.now().wall;
+    answered("early", before);
+    let mark = log.mark();
+    answered("trailing", before);
+    answered("later", ras_operator::clock::Clock::MACHINE.now().wall);
+    let verbs: Vec<String> = log.since(mark).into_iter().map(|call| call.verb).collect();
+    assert_eq!(verbs, ["later"]);
+    assert_eq!(log.calls().len(), 3);
 }
 
 fn start_victim() -> Child {

@@ -23,9 +23,13 @@ rules:
 #[derive(Debug, Clone)]
 pub(crate) struct AuditLog(PathBuf);
 
-/// A place in the log, to ask later what came after it.
+/// A place in the log and its time, to ask later what came after it. A call that was answered before may be logged a moment
+/// later than somebody saw what it did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Mark(u64);
+pub(crate) struct Mark {
+    place: u64,
+    at: jiff::Timestamp,
+}
 
 /// One call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +70,8 @@ impl AuditLog {
 
     /// The log's end now.
     pub(crate) fn mark(&self) -> Mark {
-        Mark(std::fs::metadata(&self.0).map(|file| file.len()).unwrap_or_default())
+        let place = std::fs::metadata(&self.0).map(|file| file.len()).unwrap_or_default();
+        Mark { place, at: ras_operator::clock::Clock::MACHINE.now().wall }
     }
 
     /// Every call since the server's start.
@@ -74,7 +79,7 @@ impl AuditLog {
         self.since(Mark::default())
     }
 
-    /// The calls that were logged after `mark`, in the order in which they were first logged.
+    /// The calls that were received after `mark`, in the order in which they were first logged.
     pub(crate) fn since(&self, mark: Mark) -> Vec<Call> {
         let mut calls: Vec<Call> = Vec::new();
         let mut places = BTreeMap::new();
@@ -88,6 +93,7 @@ impl AuditLog {
                 None => calls.push(event.into()),
             }
         }
+        calls.retain(|call| call.at.is_none_or(|at| at >= mark.at));
         calls
     }
 
@@ -99,7 +105,7 @@ impl AuditLog {
     fn text_since(&self, mark: Mark) -> String {
         let mut bytes = Vec::new();
         let read = File::open(&self.0).and_then(|mut file| {
-            file.seek(SeekFrom::Start(mark.0))?;
+            file.seek(SeekFrom::Start(mark.place))?;
             file.read_to_end(&mut bytes)
         });
         read.unwrap_or_else(|error| panic!("failed to read the audit log {}: {error}", self.0.display()));
