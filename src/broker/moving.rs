@@ -74,15 +74,16 @@ impl Executor<'_> {
         };
         match permit.make(&moving).await {
             Ok(reached) => {
-                let generation = self.observed.object.generation;
-                let sent = |(from, reached)| SentMove {
-                    generation,
-                    wanted: place.wanted,
-                    from,
-                    reached,
-                    settled: None,
-                };
-                memory.moved = row.priority.zip(reached).map(sent);
+                memory.moved = row.priority.zip(reached).map(|(from, reached)| {
+                    SentMove {
+                        generation: self.observed.object.generation,
+                        wanted: place.wanted,
+                        from,
+                        reached,
+                        settled: None,
+                    }
+                    .following(memory.moved)
+                });
                 memory.failure = None;
                 self.tell_if_there(row, place.wanted, reached);
                 Ok(Progress::Done)

@@ -146,7 +146,7 @@ pub struct SentMove {
     pub generation: i64,
     /// The place where the broker belonged.
     pub wanted: i64,
-    /// The place from which it was moved.
+    /// The place from which it was moved, by this step or by those before it since the last Apply.
     pub from: i64,
     /// The place where this move put it.
     pub reached: i64,
@@ -310,6 +310,15 @@ impl Memory {
 }
 
 impl SentMove {
+    /// The same as one more step of a series. Only where the series began a list has shown: in between, rows that no
+    /// list shows yet make the places that the steps are reckoned to reach wrong.
+    pub fn following(self, earlier: Option<Self>) -> Self {
+        let is_of_series = |earlier: &Self| {
+            (earlier.generation, earlier.wanted, earlier.settled) == (self.generation, self.wanted, None)
+        };
+        Self { from: earlier.filter(is_of_series).map_or(self.from, |earlier| earlier.from), ..self }
+    }
+
     /// What is left to remember of it once it is applied and the farm shows this place. Another place than the one
     /// reached says nothing: what was moved since, by whomever, shifts the others. A farm that brings it no nearer at all
     /// is not asked again and again.

@@ -208,6 +208,26 @@ fn only_a_move_that_brought_the_broker_no_nearer_is_taken_for_ignored() {
     }
 }
 
+/// A row that no list shows yet stands before ours: the last step seems to begin where it ends.
+#[test]
+fn a_series_of_steps_is_judged_from_where_it_began() {
+    let rows = [row(5, 1), row(6, 2), row(2, 3), row(3, 4), row(7, 5)];
+    let (mut observed, now) = seen(2, &rows, &[says(2, 1)], MoveForm::Step);
+    let generation = observed.object.generation;
+    let step = |wanted, from| SentMove { generation, wanted, from, reached: from - 1, settled: None };
+    for (earlier, is_ignored) in [
+        (None, true),
+        (Some(step(1, 5)), false),
+        (Some(step(2, 5)), true),
+        (Some(SentMove { settled: Some(4), ..step(1, 5) }), true),
+        (Some(SentMove { generation: -7, ..step(1, 5) }), true),
+    ] {
+        observed.memory.moved = Some(step(1, 3).following(earlier));
+        observed.memory.observe(&observed.object, &observed.farm, None, now);
+        assert_eq!(plan(&observed, now).step.is_none(), is_ignored, "after {earlier:?}");
+    }
+}
+
 #[test]
 fn nothing_is_moved_while_more_are_coming_or_while_the_farm_is_held() {
     let (mut observed, now) = swapped(2);

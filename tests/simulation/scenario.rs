@@ -74,6 +74,9 @@ fn planned(number: usize, setting: &Setting, random: &mut fastrand::Rng) -> Plan
         1 | 2 => spec["deletionPolicy"] = "Delete".into(),
         _ => {}
     }
+    if random.u8(..8) == 0 {
+        spec["install"] = json!({"agent": true});
+    }
     if random.u8(..10) == 0 {
         spec["managementPolicy"] = "ObserveOnly".into();
     }
@@ -82,11 +85,12 @@ fn planned(number: usize, setting: &Setting, random: &mut fastrand::Rng) -> Plan
 
 /// A field of a spec, and a value for it.
 pub fn field(random: &mut fastrand::Rng) -> (&'static str, Value) {
-    match random.u8(..6) {
+    match random.u8(..7) {
         0 => ("enabled", random.bool().into()),
         1 => ("standby", random.bool().into()),
         2 => ("ip", format!("10.0.0.{}", random.u8(1..9)).into()),
         3 => ("alternativeIPs", json!([format!("10.1.0.{}", random.u8(1..9)), "10.1.1.1"])),
+        4 => ("priority", random.i64(1..4).into()),
         _ => ("description", format!("text {}", random.u8(..9)).into()),
     }
 }

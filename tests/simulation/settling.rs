@@ -107,6 +107,7 @@ fn unsettled(world: &World) -> Vec<String> {
     wrong.extend(world.api.list("RasFarm").iter().filter(|farm| !is_well_reported(farm)).map(|farm| {
         format!("a farm that is well is told otherwise: {} {}", summary(farm), farm["status"]["pendingApply"])
     }));
+    wrong.extend(disordered(world, &objects));
     let promotions = world.api.list("RasBrokerPromotion");
     wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, promotion)));
     wrong
@@ -115,6 +116,26 @@ fn unsettled(world: &World) -> Vec<String> {
 /// Whether a farm's object says of its present spec that all is well.
 fn is_well_reported(farm: &Value) -> bool {
     is_current(farm) && is_true(farm, "Ready") && farm["status"]["pendingApply"].is_null()
+}
+
+/// Which two objects that are ready stand in another order than the one that they state.
+fn disordered(world: &World, objects: &[Value]) -> Option<String> {
+    let placed = |object: &Value| {
+        let row = world.farms[farm_of(object)].broker_named(text(object, "/spec/server"))?;
+        let is_placed = is_true(object, "Ready") && !is_observer(object) && !row.is_primary();
+        is_placed.then_some((
+            farm_of(object),
+            row.site_id,
+            object["spec"]["priority"].as_i64()?,
+            row.priority,
+        ))
+    };
+    let placed: Vec<_> = objects.iter().filter_map(placed).collect();
+    let is_wrong = |(one, other): (&(usize, i64, i64, i64), &(usize, i64, i64, i64))| {
+        (one.0, one.1) == (other.0, other.1) && one.2 < other.2 && one.3 > other.3
+    };
+    let pairs = placed.iter().flat_map(|one| placed.iter().map(move |other| (one, other)));
+    pairs.into_iter().find(|pair| is_wrong(*pair)).map(|pair| format!("ready and out of order: {pair:?}"))
 }
 
 /// What is wrong with a promotion: it is sent at most once, ends, and says what is the case.
