@@ -50,6 +50,11 @@ impl Brokers {
         is_older
     }
 
+    /// What is known of the object is not what stands: it is read before anything else is decided on it.
+    pub fn distrust(&self, key: &ObjectKey) {
+        self.inner.write().doubted.insert(key.clone());
+    }
+
     /// Whether the object is to be read before anything is decided on what is known of it.
     pub fn is_doubted(&self, key: &ObjectKey) -> bool {
         self.inner.read().doubted.contains(key)

@@ -72,6 +72,8 @@ pub(super) struct Executor<'a> {
     pub(super) key: &'a ObjectKey,
     pub(super) broker: &'a Arc<RasBroker>,
     pub(super) observed: &'a Observed,
+    /// Whether the object has gone past its finalizer, and this is about what it has left.
+    pub(super) is_left: bool,
 }
 
 impl Executor<'_> {
@@ -91,6 +93,22 @@ impl Executor<'_> {
 
     fn permit(&self, need: Need) -> Option<Permit> {
         self.farm.and_then(|farm| farm.admit(self.key, need))
+    }
+
+    /// Whether the object still is what was decided on. What is watched may be of long ago, on a replica that has just
+    /// taken over, or where a watch is silent: nothing of the farm is changed for one that wants something else by now,
+    /// or has let its broker go.
+    pub(super) async fn stands(&self) -> Result<bool, StepError> {
+        if self.is_left {
+            return Ok(self.is_gone().await);
+        }
+        let identity = |broker: &RasBroker| (broker.uid(), broker.resource_version());
+        let found = kubernetes::get::<RasBroker>(self.kubernetes, self.key).await?;
+        let stands = found.is_some_and(|found| identity(&found) == identity(self.broker));
+        if !stands {
+            self.brokers.distrust(self.key);
+        }
+        Ok(stands)
     }
 
     /// The create protocol: intent, deadline, one POST, id first.

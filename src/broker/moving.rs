@@ -72,6 +72,9 @@ impl Executor<'_> {
             MoveAdmission::Wait => return Ok(Progress::Queued),
             MoveAdmission::LookAgain => return Ok(Progress::Done),
         };
+        if !self.stands().await? {
+            return Ok(Progress::Done);
+        }
         match permit.make(&moving).await {
             Ok(reached) => {
                 memory.moved = row.priority.zip(reached).map(|(from, reached)| {

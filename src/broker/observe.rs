@@ -312,6 +312,7 @@ impl Memory {
 impl SentMove {
     /// The same as one more step of a series. Only where the series began a list has shown: in between, rows that no
     /// list shows yet make the places that the steps are reckoned to reach wrong.
+    #[must_use]
     pub fn following(self, earlier: Option<Self>) -> Self {
         let is_of_series = |earlier: &Self| {
             (earlier.generation, earlier.wanted, earlier.settled) == (self.generation, self.wanted, None)

@@ -178,6 +178,7 @@ impl Context {
             key,
             broker,
             observed,
+            is_left: false,
         }
     }
 

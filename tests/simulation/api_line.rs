@@ -46,6 +46,7 @@ async fn call(
     }
     let seen = call.clone();
     let watched = Arc::clone(&line);
+    let asked = seen.clone();
     let deliver = move |_| {
         async move {
             let response = answer(&world.api, Request::from_parts(parts, Asked::from(body.to_vec()))).await;
@@ -59,12 +60,26 @@ async fn call(
         }
         .boxed()
     };
-    match line.pass(call, deliver).await {
-        Passage::Answered(response) => Ok(response),
+    match Arc::clone(&line).pass(call, deliver).await {
+        Passage::Answered(response) => {
+            Ok(if is_watch { response } else { heard(&line, &asked, response).await })
+        }
         Passage::Refused(status) => Ok(refusal(status)),
         Passage::Broken => Err("the connection was reset".into()),
         Passage::NotConnected => Err("the connection was refused".into()),
     }
+}
+
+/// What a process has heard is what it may act on.
+async fn heard(line: &Line, call: &Call, response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_or_else(|_| Bytes::new(), Collected::to_bytes);
+    let object: Option<Value> =
+        if parts.status.is_success() { serde_json::from_slice(&body).ok() } else { None };
+    if object.is_some() || parts.status == http::StatusCode::NOT_FOUND {
+        line.order.lock().told(call, object.as_ref());
+    }
+    Response::from_parts(parts, Body::from(body.to_vec()))
 }
 
 async fn answer(api: &ApiServer, request: Request<Asked>) -> Response<Body> {

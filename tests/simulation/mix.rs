@@ -33,8 +33,8 @@ struct Scene<'a> {
 
 type Draw = fn(&Scene<'_>, &mut fastrand::Rng) -> Step;
 
-/// How often each kind of step is usual, in 480.
-const KINDS: [(u32, Theme, Draw); 38] = [
+/// How often each kind of step is usual, in 486.
+const KINDS: [(u32, Theme, Draw); 39] = [
     // Users.
     (60, Theme::Any, |scene, random| {
         let (name, value) = field(random);
@@ -58,6 +58,7 @@ const KINDS: [(u32, Theme, Draw); 38] = [
     (4, Theme::Any, |scene, _| Step::DeleteSecret(scene.farm)),
     (12, Theme::Any, |scene, random| Step::FarmSpec(scene.farm, json!({"spec": {"suspend": random.bool()}}))),
     (12, Theme::Any, |scene, _| Step::Create(scene.broker)),
+    (6, Theme::Any, |scene, _| Step::Promote(scene.broker)),
     // Persons at the farm.
     (12, Theme::Any, |scene, _| Step::PersonAdds(scene.broker)),
     (7, Theme::Any, |scene, random| {

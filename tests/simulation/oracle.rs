@@ -45,6 +45,8 @@ pub struct Seen {
     removed: BTreeSet<i64>,
     /// Rows that somebody else changed.
     edited: BTreeSet<i64>,
+    /// Whether a person made another broker the primary.
+    has_other_primary: bool,
     /// The last POST for a server.
     posting: BTreeMap<String, String>,
 }
@@ -278,6 +280,16 @@ impl Oracle {
     /// Whether somebody else changed a row.
     pub fn was_edited(&self, farm: usize, id: i64) -> bool {
         self.farms[farm].edited.contains(&id)
+    }
+
+    /// Somebody else makes another broker the primary.
+    pub fn moved_primary(&mut self, farm: usize) {
+        self.farms[farm].has_other_primary = true;
+    }
+
+    /// Whether somebody else made another broker the primary.
+    pub fn has_moved_primary(&self, farm: usize) -> bool {
+        self.farms[farm].has_other_primary
     }
 
     /// A PUT or DELETE arrives at a farm.

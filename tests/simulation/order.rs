@@ -14,11 +14,16 @@ use crate::world::{NAMESPACE, World};
 /// No list that is older is good enough for an intent; what is between the two takes no time.
 const FRESH: Duration = Duration::from_millis(10_100);
 
+/// The operator's own limit for what it sends on the strength of an answer.
+const IN_TIME: Duration = Duration::from_millis(5_100);
+
 /// What one process has seen and has on its way, by farm.
 #[derive(Default)]
 pub struct Order {
     listed: BTreeMap<usize, Duration>,
     read: BTreeMap<(usize, String), u16>,
+    /// By object, when the API server last answered about it, and the row that it owned then.
+    known: BTreeMap<String, (Duration, Option<i64>)>,
     writing: BTreeMap<usize, usize>,
     applying: BTreeMap<usize, usize>,
 }
@@ -53,6 +58,24 @@ fn path(call: &Call) -> &str {
 impl Order {
     /// A call leaves for a farm; answers what is wrong with that.
     pub fn leaves(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
+        let wrong = self.out_of_order(farm, call, world);
+        wrong.or_else(|| {
+            self.on_hearsay(call).then_some("a change for an object that was not asked about before it")
+        })
+    }
+
+    /// Whether a change leaves for no object that the API server has just answered about: what was watched may be of
+    /// long ago.
+    fn on_hearsay(&self, call: &Call) -> bool {
+        let id = path(call).split('/').nth(3).and_then(|id| id.parse::<i64>().ok());
+        let is_change =
+            matches!(call.method.as_str(), "PUT" | "DELETE") && path(call).starts_with("/api/Broker/");
+        let now = clock::elapsed();
+        is_change
+            && !self.known.values().any(|(at, owned)| *owned == id && now.saturating_sub(*at) <= IN_TIME)
+    }
+
+    fn out_of_order(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
         let count = |counts: &BTreeMap<usize, usize>| counts.get(&farm).copied().unwrap_or_default();
         let (writing, applying) = (count(&self.writing), count(&self.applying));
         match kind(call) {
@@ -97,6 +120,19 @@ impl Order {
             // A read is good for one DELETE.
             let status = if call.method == "GET" { status } else { 0 };
             self.read.insert((farm, path(call).to_owned()), status);
+        }
+    }
+
+    /// The API server answered about a broker, or that there is none.
+    pub fn told(&mut self, call: &Call, object: Option<&Value>) {
+        let Some(name) = path(call).split("/rasbrokers/").nth(1).and_then(|rest| rest.split('/').next())
+        else {
+            return;
+        };
+        let known = self.known.entry(name.to_owned()).or_default();
+        known.0 = clock::elapsed();
+        if let Some(object) = object {
+            known.1 = owned_id(object);
         }
     }
 

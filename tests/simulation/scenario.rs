@@ -24,6 +24,7 @@ impl Scenario {
         let replicas = if random.u8(..4) == 0 { 2 } else { 1 };
         let setting = Setting {
             farms: if random.u8(..4) == 0 { 2 } else { 1 },
+            sites: if random.u8(..4) == 0 { 2 } else { 1 },
             period: Duration::from_secs(random.u64(10..=30)),
             timeout: Duration::from_secs(random.u64(2..=5)),
             mode: if random.u8(..3) == 0 { "Auto" } else { "Guarded" },
@@ -60,6 +61,9 @@ fn planned(number: usize, setting: &Setting, random: &mut fastrand::Rng) -> Plan
         format!("b{number}.corp.test")
     };
     let mut spec = json!({});
+    if !is_old && setting.sites > 1 {
+        spec["siteId"] = random.i64(1..=setting.sites).into();
+    }
     for _ in 0..random.u8(..3) {
         let (name, value) = field(random);
         spec[name] = value;

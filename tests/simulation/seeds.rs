@@ -87,7 +87,7 @@ fn seeds() -> Vec<u64> {
 
 /// Every accident that a run may have: a usual number of seeds has each of them.
 fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
-    let steps = "Create Twin Edit Delete Recreate ForceOrphan Strip ForgeId LoseStatus Backup Restore FarmSpec \
+    let steps = "Create Twin Edit Promote Delete Recreate ForceOrphan Strip ForgeId LoseStatus Backup Restore FarmSpec \
                  RotateSecret WrongSecret DeleteSecret PersonAdds PersonEdits PersonDeletes PersonEditsElsewhere \
                  PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
                  Guid EndSessions CutWatches ExpireWatches";

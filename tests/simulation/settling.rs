@@ -10,7 +10,7 @@ use crate::objects::{
 };
 use crate::oracle::matches;
 use crate::run::Run;
-use crate::step::delete;
+use crate::step::{delete, make_reachable};
 use crate::world::{NAMESPACE, World};
 
 /// Longer than any pause that ends by itself: the logon limit has the longest.
@@ -22,6 +22,7 @@ const QUIET: Duration = Duration::from_secs(130);
 pub async fn settle(run: &mut Run) -> Vec<String> {
     let until = clock::elapsed() + BOUND;
     loop {
+        make_reachable(&run.world);
         let wrong = unsettled(&run.world);
         if wrong.is_empty() {
             break;
@@ -109,7 +110,7 @@ fn unsettled(world: &World) -> Vec<String> {
     }));
     wrong.extend(disordered(world, &objects));
     let promotions = world.api.list("RasBrokerPromotion");
-    wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, promotion)));
+    wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, &promotions, promotion)));
     wrong
 }
 
@@ -131,27 +132,35 @@ fn disordered(world: &World, objects: &[Value]) -> Option<String> {
         ))
     };
     let placed: Vec<_> = objects.iter().filter_map(placed).collect();
-    let is_wrong = |(one, other): (&(usize, i64, i64, i64), &(usize, i64, i64, i64))| {
-        (one.0, one.1) == (other.0, other.1) && one.2 < other.2 && one.3 > other.3
-    };
-    let pairs = placed.iter().flat_map(|one| placed.iter().map(move |other| (one, other)));
-    pairs.into_iter().find(|pair| is_wrong(*pair)).map(|pair| format!("ready and out of order: {pair:?}"))
+    placed.iter().find_map(|one| {
+        let is_before = |other: &&(usize, i64, i64, i64)| {
+            (one.0, one.1) == (other.0, other.1) && one.2 < other.2 && one.3 > other.3
+        };
+        let other = placed.iter().find(is_before)?;
+        Some(format!("ready and out of order: {one:?}, {other:?}"))
+    })
 }
 
-/// What is wrong with a promotion: it is sent at most once, ends, and says what is the case.
-fn misjudged(world: &World, promotion: &Value) -> Option<String> {
-    let farm = &world.farms[0];
-    let sent = farm.counters().requests("POST", "/api/Broker/{id}/promote");
+/// What is wrong with a promotion: it is sent at most once, ends, and says what is the case, unless others made another
+/// primary since.
+fn misjudged(world: &World, all: &[Value], promotion: &Value) -> Option<String> {
     let object = world.brokers().into_iter().find(|object| name(object) == name(promotion))?;
+    let farm = &world.farms[farm_of(&object)];
+    let sent = farm.counters().requests("POST", "/api/Broker/{id}/promote");
     let is_primary = farm.broker_named(text(&object, "/spec/server")).is_some_and(|row| row.is_primary());
+    let moves_on = all.len() > 1 || world.oracle.lock().has_moved_primary(farm_of(&object));
+    let not_after: jiff::Timestamp = text(promotion, "/spec/notAfter").parse().ok()?;
     let phase = text(promotion, "/status/phase");
     let is_right = match phase {
-        "Succeeded" => is_primary,
-        "Failed" => !is_primary,
-        _ => false,
+        "Succeeded" => is_primary || moves_on,
+        "Failed" => !is_primary || moves_on,
+        // By the operator's clock it is not over for long.
+        _ => clock::operators().wall + BOUND < not_after,
     };
-    (sent > 1 || !is_right)
-        .then(|| format!("a promotion sent {sent} times is {phase:?}, primary: {is_primary}"))
+    let is_repeated = sent > all.len() as u64 && !world.was_restored();
+    (is_repeated || !is_right).then(|| {
+        format!("a promotion sent {sent} times is {phase:?}, primary: {is_primary}: {}", promotion["status"])
+    })
 }
 
 /// Whether two objects may mean one machine.

@@ -150,6 +150,7 @@ impl Stage {
                 let secondary =
                     world.farms[*farm].broker(2).filter(|row| !row.is_primary()).map_or(1, |row| row.id);
                 drop(world.farms[*farm].swap_primary("console", secondary));
+                world.oracle.lock().moved_primary(*farm);
                 self.foreign.insert(*farm);
                 world.look(*farm);
             }
@@ -266,6 +267,19 @@ impl Stage {
     }
 }
 
+/// The farm's object names the endpoints of its first two brokers. Where another was promoted, a person does what the
+/// status asks for.
+pub fn make_reachable(world: &World) {
+    for (place, farm) in world.farms.iter().enumerate() {
+        if farm.brokers().iter().any(|row| row.site_id == 1 && row.is_primary() && row.id > 2) {
+            drop(farm.swap_primary("console", 1));
+            farm.apply_as_person("console");
+            world.oracle.lock().moved_primary(place);
+            world.look(place);
+        }
+    }
+}
+
 fn recorded_guid(world: &World, farm: usize) -> Option<String> {
     let object = world.api.get("RasFarm", NAMESPACE, &format!("farm-{farm}"))?;
     Some(object["status"]["farmGUID"].as_str()?.to_owned())
@@ -274,6 +288,11 @@ fn recorded_guid(world: &World, farm: usize) -> Option<String> {
 fn create(world: &World, planned: &Planned) {
     let Planned { name, farm, server, spec } = planned;
     world.person("create", world.api.create(broker(name, *farm, server, spec)));
+}
+
+/// What tells the servers of another site than the first.
+fn site_label(planned: &Planned) -> String {
+    planned.spec["siteId"].as_i64().filter(|id| *id > 1).map(|id| format!("site-{id}.")).unwrap_or_default()
 }
 
 /// The request's name is that of its broker.
@@ -289,8 +308,8 @@ fn promote(world: &World, planned: &Planned) {
         "spec": {
             "brokerRef": {"name": planned.name},
             "accountSecretRef": {"name": "my-account"},
-            "expectedPrimary": format!("primary.farm-{}.test", planned.farm),
-            "notAfter": (clock::world() + Duration::from_hours(1)).to_string(),
+            "expectedPrimary": format!("primary.{}farm-{}.test", site_label(planned), planned.farm),
+            "notAfter": (clock::world() + Duration::from_mins(10)).to_string(),
         },
     });
     world.person("create", world.api.create(account));
@@ -322,7 +341,8 @@ fn at_console(world: &World, step: &Step, planned: &Planned) {
     let row = farm.broker_named(&planned.server);
     match (step, row) {
         (Step::PersonAdds(_), None) => {
-            let row = NewRow { server: planned.server.clone(), ..NewRow::default() };
+            let site_id = planned.spec["siteId"].as_i64();
+            let row = NewRow { server: planned.server.clone(), site_id, ..NewRow::default() };
             drop(farm.add_broker(&row));
         }
         (Step::PersonDeletes(_), Some(row))

@@ -26,6 +26,8 @@ pub const PASSWORD: &str = "correct horse battery";
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub farms: usize,
+    /// How many sites each farm has.
+    pub sites: i64,
     pub period: Duration,
     pub timeout: Duration,
     pub mode: &'static str,
@@ -43,6 +45,7 @@ impl Setting {
     /// One farm and one process, and nobody who was there before.
     pub const PLAIN: Self = Self {
         farms: 1,
+        sites: 1,
         period: Duration::from_secs(10),
         timeout: Duration::from_secs(2),
         mode: "Auto",
@@ -91,8 +94,7 @@ impl World {
     }
 
     fn farm_object(&self, place: usize) -> Value {
-        let Setting { farms: _, period, timeout, mode, old: _, threshold, elects: _, replicas: _ } =
-            &self.setting;
+        let Setting { period, timeout, mode, threshold, .. } = &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
             "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
@@ -230,7 +232,17 @@ fn farm(setting: &Setting, place: usize) -> FarmHandle {
     let config = FarmConfig {
         name: format!("Farm {place}"),
         accounts: vec![account("administrator", "unused"), account(ACCOUNT, PASSWORD)],
-        sites: vec![SiteConfig { id: 1, name: "Site".to_owned(), brokers }],
+        sites: [SiteConfig { id: 1, name: "Site".to_owned(), brokers }]
+            .into_iter()
+            .chain((2..=setting.sites).map(|id| SiteConfig {
+                id,
+                name: format!("Site {id}"),
+                brokers: vec![
+                    BrokerConfig::new(&format!("primary.site-{id}.farm-{place}.test")),
+                    BrokerConfig::new(&format!("second.site-{id}.farm-{place}.test")),
+                ],
+            }))
+            .collect(),
         secondary_endpoints: vec![SecondaryEndpoint { server: format!("second.farm-{place}.test"), port: 0 }],
         rate_limit: None,
         clock: ClockConfig { start: Some(clock::world()), frozen: false },

@@ -3,6 +3,7 @@
 
 use super::{Executor, Progress, StepError, WRITE, pace};
 use crate::broker::desired::{Field, Fields, Value};
+use crate::broker::intent::SEND_DEADLINE;
 use crate::broker::observe::{Memory, SentUpdate};
 use crate::broker::plan::{deletion_of, update_of};
 use crate::events::{Event, Kind};
@@ -37,6 +38,9 @@ impl Executor<'_> {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
+        if !self.stands().await? {
+            return Ok(Progress::Done);
+        }
         let change = change_of(fields, facts.separator);
         // As of now: its answer may come when the earlier one has long arrived.
         let is_late = |until| self.clock.now().boot < until;
@@ -77,8 +81,12 @@ impl Executor<'_> {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
-        if !self.is_still_there(&permit, row).await? {
-            // The snapshot holds what was found: the plan is made anew on it.
+        if !self.stands().await? {
+            return Ok(Progress::Done);
+        }
+        let seen_at = self.clock.now().boot;
+        // Where it is not, the snapshot holds what was found, and the plan is made anew on it.
+        if !self.is_still_there(&permit, row).await? || self.clock.now().since(seen_at) > SEND_DEADLINE {
             return Ok(Progress::Done);
         }
         let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Again, Context};
 use crate::broker::cache::farm_of;
+use crate::broker::execute::Executor;
 use crate::broker::observe::{ObjectFacts, Observed, has_finalizer};
 use crate::broker::plan::{Step, may_take_back, plan};
 use crate::crd::RasBroker;
@@ -57,7 +58,8 @@ impl Context {
             _ if !may_take_back(&observed) => false,
             None => memory.deleted.is_none(),
             Some(step @ Step::Delete { row }) if !self.is_owned(&observed, row.id) => {
-                let executor = self.executor(key, &broker, &observed, farm.as_ref());
+                let executor =
+                    Executor { is_left: true, ..self.executor(key, &broker, &observed, farm.as_ref()) };
                 let progress = executor.execute(step, &mut memory).await;
                 self.remember(&observed.object, &mut memory, &progress);
                 memory.deleted.is_none()
