@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
 use super::actor::Actor;
+use super::registry::version;
 use super::report;
 use crate::broker::observe::has_finalizer;
 use crate::crd::condition::{ConditionType, Status};
@@ -144,9 +145,15 @@ impl Actor {
     /// and what it watched since then may lag.
     pub(super) async fn take_over(&self) {
         while !self.stop.is_cancelled() && self.farm.may_act() {
+            let before = self.object();
             match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await {
                 Ok(Some(object)) if object.uid().as_deref() == Some(&self.farm.uid) => {
-                    return self.farm.state.lock().resume(Arc::new(object));
+                    let mut state = self.farm.state.lock();
+                    // What was watched while it was read may be newer. Without that it is true, whatever its version.
+                    let is_overtaken =
+                        !Arc::ptr_eq(&before, &state.object) && version(&object) < version(&state.object);
+                    let newest = if is_overtaken { Arc::clone(&state.object) } else { Arc::new(object) };
+                    return state.resume(newest);
                 }
                 // The watch will say so.
                 Ok(_) => return,
