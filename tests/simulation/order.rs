@@ -159,6 +159,10 @@ impl Order {
         }
         let name = path(call).rsplit('/').next().unwrap_or_default();
         let object = world.api.get("RasBroker", NAMESPACE, name)?;
+        // What was decided on another version is refused.
+        if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+            return None;
+        }
         let farm_name = object["spec"]["farmRef"]["name"].as_str()?;
         let farm = farm_name.strip_prefix("farm-")?.parse().ok()?;
         if is_release(body)

@@ -191,6 +191,11 @@ fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static 
     }
     let oracle = world.oracle.lock();
     let is_undone = condition(object, "Synced") == Some(("False", "ReconcileError"));
+    let rests = object["spec"]["standby"] == true || object["spec"]["enabled"] == false;
+    if is_undone && rests && row.as_ref().is_some_and(ras_operator::simulator::Row::is_primary) {
+        // RAS neither disables a primary nor puts it in standby.
+        return None;
+    }
     if is_undone && row.as_ref().is_some_and(|row| oracle.was_edited(farm, row.id)) {
         // An edit between our PUT and the list after its Apply looks like a farm that takes the value for another.
         return None;
