@@ -9,9 +9,10 @@ use super::actor::Actor;
 use super::snapshot::RowKey;
 use super::state::FarmState;
 use super::view::{FarmView, Unapplied};
+use crate::broker::observe::ObjectFacts;
 use crate::broker::order::{self, SiteKey};
 use crate::clock::Now;
-use crate::crd::Capability;
+use crate::crd::{Capability, RasBroker};
 use crate::kubernetes::ObjectKey;
 use crate::ras::{self, Outcome};
 
@@ -59,9 +60,14 @@ impl Actor {
         let sites: BTreeSet<i64> = changed.iter().map(|key| key.site_id).collect();
         for site_id in sites {
             let stated = self.brokers.stated(&SiteKey { identity: facts.identity.clone(), site_id });
-            if !stated.is_empty() {
-                self.wake_brokers(order::concerned(&facts.snapshot, site_id, &stated, facts.moves.form));
+            if stated.is_empty() {
+                continue;
             }
+            self.wake_brokers(order::concerned(&facts.snapshot, site_id, &stated, facts.moves.form));
+            // The order may have come right, or be shown again, without a move of ours.
+            let is_synced = |broker: Arc<RasBroker>| ObjectFacts::of(&broker).was_synced();
+            let is_unsure = |key: &ObjectKey| !self.brokers.get(key).is_some_and(is_synced);
+            self.wake_brokers(stated.into_iter().map(|stated| stated.key).filter(is_unsure));
         }
     }
 }

@@ -334,8 +334,8 @@ impl Oracle {
 
     /// Whether somebody else took the row that an object names out of the farm, or whatever else it had.
     pub fn was_removed(&self, farm: usize, object: &Value) -> bool {
-        owned_id(object).is_some_and(|id| self.farms[farm].removed.contains(&id))
-            || self.lives.get(uid(object)).is_some_and(|life| life.removed > 0)
+        let life = self.lives.get(uid(object));
+        life.is_some_and(|life| life.removed > 0 || self.farms[farm].removed.iter().any(|id| life.owns(*id)))
     }
 }
 

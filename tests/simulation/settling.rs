@@ -155,7 +155,7 @@ fn misjudged(world: &World, all: &[Value], promotion: &Value) -> Option<String> 
         "Succeeded" => is_primary || moves_on,
         "Failed" => !is_primary || moves_on,
         // By the operator's clock it is not over for long.
-        _ => clock::operators().wall + BOUND < not_after,
+        _ => !is_true(&object, "Ready") && clock::operators().wall + BOUND < not_after,
     };
     let is_repeated = sent > all.len() as u64 && !world.was_restored();
     (is_repeated || !is_right).then(|| {
