@@ -16,6 +16,7 @@ use super::canonical::ServerName;
 use super::intent::{Intent, SEND_DEADLINE};
 use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use super::plan::{Released, Step};
+use super::reconcile::Swept;
 use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
@@ -67,6 +68,7 @@ pub(super) struct Executor<'a> {
     pub(super) kubernetes: &'a Client,
     pub(super) brokers: &'a Brokers,
     pub(super) events: &'a Events,
+    pub(super) swept: &'a Swept,
     pub(super) clock: Clock,
     pub(super) farm: Option<&'a Arc<Farm>>,
     pub(super) key: &'a ObjectKey,
@@ -142,7 +144,9 @@ impl Executor<'_> {
                 // Settled by its row: what follows is reported as the creation it is part of.
                 let object = match self.write_identity(&object, &row, Origin::Created).await {
                     Ok(object) => object,
-                    Err(_) if self.is_gone().await => return Ok(self.take_back(&permit, &row).await),
+                    Err(_) if self.is_gone().await => {
+                        return Ok(self.take_back(&permit, &object, &row, memory).await);
+                    }
                     Err(error) => return Err(error),
                 };
                 // What was sent to a row before this one says nothing about it.
@@ -194,6 +198,12 @@ impl Executor<'_> {
         row: &ras::Broker,
         origin: Origin,
     ) -> Result<Arc<RasBroker>, StepError> {
+        let status = self.identity(object, row, origin);
+        self.write_status(object, &self.as_creating(status, row, origin)).await
+    }
+
+    /// The status of an object to which this row belongs.
+    fn identity(&self, object: &RasBroker, row: &ras::Broker, origin: Origin) -> RasBrokerStatus {
         let mut status = object.status.clone().unwrap_or_default();
         status.id = Some(row.id);
         status.origin = Some(origin);
@@ -202,7 +212,7 @@ impl Executor<'_> {
         if let FarmView::Up(facts) = &self.observed.farm {
             status.farm_guid = Some(facts.identity.clone());
         }
-        self.write_status(object, &self.as_creating(status, row, origin)).await
+        status
     }
 
     /// What the status shows right after the POST, so that the next pass finds nothing new to say.

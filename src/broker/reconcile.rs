@@ -38,6 +38,9 @@ const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
 const CRD_AGE: Duration = Duration::from_secs(5);
 
+/// Objects that went past their finalizers, by the key that they had.
+pub type Swept = Mutex<HashMap<ObjectKey, Arc<RasBroker>>>;
+
 /// When a broker is to be looked at again although nothing has changed; `None` for never.
 pub type Again = Option<Duration>;
 
@@ -68,7 +71,7 @@ pub struct Context {
     /// What this process remembers of each uid.
     pub memories: Mutex<HashMap<String, Memory>>,
     /// Objects that went past their finalizers, and whose rows have not been deleted yet.
-    pub swept: Mutex<HashMap<ObjectKey, Arc<RasBroker>>>,
+    pub swept: Swept,
     /// What the API server last refused, by object.
     pub troubles: Mutex<HashMap<ObjectKey, Trouble>>,
     /// The last reading of the CRD.
@@ -80,7 +83,8 @@ impl Context {
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
         let left = self.clear_up(key).await;
         let again = self.reconcile_object(key).await?;
-        Ok(left.into_iter().chain(again).min())
+        let new = self.swept.lock().contains_key(key).then_some(swept::LOOK);
+        Ok(left.into_iter().chain(again).chain(new).min())
     }
 
     async fn reconcile_object(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
@@ -91,7 +95,8 @@ impl Context {
         match self.brokers.get(key).filter(|broker| broker.uid().as_ref() == Some(&uid)) {
             Some(broker) => self.note_outcome(&broker, &uid, result.is_err()),
             // What is gone by now may have been forgotten before the last step was remembered.
-            None => drop(self.memories.lock().remove(&uid)),
+            None if !self.swept.lock().contains_key(key) => drop(self.memories.lock().remove(&uid)),
+            None => {}
         }
         result
     }
@@ -173,6 +178,7 @@ impl Context {
             kubernetes: &self.kubernetes,
             brokers: &self.brokers,
             events: &self.events,
+            swept: &self.swept,
             clock: self.clock,
             farm,
             key,

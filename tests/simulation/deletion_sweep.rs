@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use ras_operator::simulator::{Effect, Fault, When};
 use serde_json::json;
 
 use crate::network::{Moment, Point, Strike};
@@ -23,6 +24,11 @@ type Strikes = BTreeMap<Point, Strike>;
 
 /// Creates one broker in a world at rest; answers what came of it, and the calls that were made of it.
 fn play(replicas: usize, strikes: &Strikes) -> (Outcome, std::ops::Range<usize>) {
+    play_with(replicas, strikes, &[])
+}
+
+/// The same where the farm has these faults.
+fn play_with(replicas: usize, strikes: &Strikes, faults: &[Fault]) -> (Outcome, std::ops::Range<usize>) {
     in_runtime(async {
         let setting = Setting { elects: replicas > 1, replicas, ..Setting::SHARED };
         let mut run = Run::begin(setting, fastrand::Rng::with_seed(7), strikes.clone());
@@ -30,6 +36,9 @@ fn play(replicas: usize, strikes: &Strikes) -> (Outcome, std::ops::Range<usize>)
         let planned = Planned { name: NAME.to_owned(), farm: 0, server: format!("{NAME}.corp.test"), spec };
         let mut stage = Stage::new(vec![planned], &run.world);
         run.rest(Duration::from_secs(20)).await;
+        for fault in faults {
+            run.world.farms[0].fault(fault.clone());
+        }
         let first = run.world.network.calls() + 1;
         stage.play(&mut run, &Step::Create(0)).await;
         run.rest(Duration::from_secs(3)).await;
@@ -126,4 +135,29 @@ fn swept_away_past_its_finalizer_at_any_moment_it_leaves_no_row() {
         .collect();
     println!("{} deletions past the finalizer", jobs.len());
     sweep(&jobs);
+}
+
+/// The row that was just made for an object that has gone is deleted at once; a deletion that fails is tried again.
+#[test]
+fn swept_away_and_its_deletion_refused_or_lost_at_first_it_leaves_no_row() {
+    let (_, lines) = undisturbed(1);
+    let creation = call_with(&lines, "POST /api/Broker?");
+    let faults = [
+        Fault::status(503),
+        Fault::status(409).times(3),
+        Fault::new(Effect::Reset),
+        Fault::new(Effect::Reset).after_commit(),
+        Fault::new(Effect::Hang),
+        Fault::new(Effect::Hang).after_commit(),
+        Fault::new(Effect::Unauthorized),
+    ];
+    for fault in faults {
+        let fault = fault.on("DELETE", "/api/Broker/{id}");
+        let strikes = [((creation, Moment::AfterCommit), Strike::SweepAway(NAME))].into();
+        let (outcome, _) = play_with(1, &strikes, std::slice::from_ref(&fault));
+        assert!(outcome.wrong.is_empty(), "{fault:?}: {:?}\n{}", outcome.wrong, outcome.lines.join("\n"));
+        let sent = outcome.lines.iter().filter(|line| line.contains("DELETE /api/Broker/")).count();
+        let least = if fault.when == When::AfterCommit { 1 } else { 2 };
+        assert!(sent >= least, "{fault:?} was not met: {}", outcome.lines.join("\n"));
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::network::Call;
-use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along, text};
+use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along, text, uid};
 use crate::world::{NAMESPACE, World};
 
 /// No list that is older is good enough for an intent; what is between the two takes no time.
@@ -22,10 +22,20 @@ const IN_TIME: Duration = Duration::from_millis(5_100);
 pub struct Order {
     listed: BTreeMap<usize, Duration>,
     read: BTreeMap<(usize, String), u16>,
-    /// By object, when the API server last answered about it, and the row that it owned then.
-    known: BTreeMap<String, (Duration, Option<i64>)>,
+    /// By the name of an object, what the API server last answered about it.
+    known: BTreeMap<String, Known>,
     writing: BTreeMap<usize, usize>,
     applying: BTreeMap<usize, usize>,
+}
+
+/// What a process has heard about an object.
+#[derive(Default)]
+struct Known {
+    at: Duration,
+    uid: String,
+    owned: Option<i64>,
+    /// Whether the one that was known before is not there any more: then what it has left may go.
+    has_gone: bool,
 }
 
 /// What a call is to the rules.
@@ -71,8 +81,11 @@ impl Order {
         let is_change =
             matches!(call.method.as_str(), "PUT" | "DELETE") && path(call).starts_with("/api/Broker/");
         let now = clock::elapsed();
-        is_change
-            && !self.known.values().any(|(at, owned)| *owned == id && now.saturating_sub(*at) <= IN_TIME)
+        let is_asked = |known: &Known| {
+            let is_about = known.owned == id || call.method == "DELETE" && known.has_gone;
+            is_about && now.saturating_sub(known.at) <= IN_TIME
+        };
+        is_change && !self.known.values().any(is_asked)
     }
 
     fn out_of_order(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
@@ -130,10 +143,11 @@ impl Order {
             return;
         };
         let known = self.known.entry(name.to_owned()).or_default();
-        known.0 = clock::elapsed();
-        if let Some(object) = object {
-            known.1 = owned_id(object);
-        }
+        let before = std::mem::take(known);
+        let uid = object.map_or_else(|| before.uid.clone(), |object| uid(object).to_owned());
+        let has_gone = object.is_none() || !before.uid.is_empty() && before.uid != uid;
+        let owned = object.and_then(owned_id);
+        *known = Known { at: clock::elapsed(), uid, owned, has_gone };
     }
 
     /// Whether this process has read the row that the object owns, if it owns one, and it was not there. Neither need be

@@ -1,6 +1,8 @@
 //! Changes of a row that is ours: PUT and DELETE. Both may take service away from a site, so the farm asks once more
 //! when it lets them go whether that may be.
 
+use jiff::Timestamp;
+
 use super::{Executor, Progress, StepError, WRITE, pace};
 use crate::broker::desired::{Field, Fields, Value};
 use crate::broker::intent::SEND_DEADLINE;
@@ -73,7 +75,6 @@ impl Executor<'_> {
     /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
     /// counts: it is the primary's, and all others move up with every deletion before them.
     pub(super) async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
-        let FarmView::Up(facts) = &self.observed.farm else { return Ok(Progress::Queued) };
         let removal = self.removal().await?;
         let change = deletion_of(&self.observed.object.desired, row);
         let pace = pace(!removal.no_uninstall);
@@ -90,20 +91,33 @@ impl Executor<'_> {
             return Ok(Progress::Done);
         }
         let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
-        match permit.delete(row.id, &removal, marked).await {
+        self.send_delete(&permit, row, &removal, marked, memory).await?;
+        Ok(Progress::Done)
+    }
+
+    /// Sends a DELETE, and takes note of what became of it.
+    pub(super) async fn send_delete(
+        &self,
+        permit: &Permit,
+        row: &ras::Broker,
+        removal: &ras::Removal,
+        marked: Timestamp,
+        memory: &mut Memory,
+    ) -> Result<(), StepError> {
+        let answer = permit.delete(row.id, removal, marked).await;
+        match &answer {
             Ok(()) => {
                 memory.deleted = Some(row.id);
                 memory.failure = None;
-                Ok(Progress::Done)
             }
-            Err(error) => {
-                if error.outcome() == Outcome::Unknown {
-                    let quarantine = facts.limits.quarantine(!removal.no_uninstall);
-                    memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
-                }
-                Err(error.into())
+            Err(error) if error.outcome() == Outcome::Unknown => {
+                let FarmView::Up(facts) = &self.observed.farm else { return Ok(answer?) };
+                let quarantine = facts.limits.quarantine(!removal.no_uninstall);
+                memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
             }
+            Err(_) => {}
         }
+        Ok(answer?)
     }
 
     /// How the agent goes with its broker.

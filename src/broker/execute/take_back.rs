@@ -1,8 +1,14 @@
 //! An object that went while its broker was being created, in spite of its finalizer.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{Executor, Progress, StepError};
+use crate::broker::observe::Memory;
 use crate::broker::plan::may_take_back;
-use crate::crd::RasBroker;
+use crate::crd::{Origin, RasBroker};
 use crate::events::{Event, Kind};
 use crate::farm::handle::Permit;
 use crate::{kubernetes, ras, telemetry};
@@ -17,31 +23,56 @@ impl Executor<'_> {
         }
     }
 
-    /// The row that was just made goes as well, before anybody counts on it: there is no object that could say later
+    /// The row that was just made goes as well, before anybody counts on it: there is no `object` that could say later
     /// whose it was.
-    pub(super) async fn take_back(&self, permit: &Permit, row: &ras::Broker) -> Progress {
+    pub(super) async fn take_back(
+        &self,
+        permit: &Permit,
+        object: &RasBroker,
+        row: &ras::Broker,
+        memory: &mut Memory,
+    ) -> Progress {
         tracing::warn!(broker = %self.key, id = row.id, "an object went while its broker was being created");
         let what = format!("Connection Broker {:?} (id {})", row.server, row.id);
         let gone = "was created for this object, which was deleted in the same moment";
+        let marked = self.clock.now().wall;
         let event = if !may_take_back(self.observed) {
             Event::normal(Kind::OrphanedExternalResource, format!("{what} {gone}: it stays in the farm."))
-        } else if let Err(error) = self.delete_just_made(permit, row).await {
-            tracing::warn!(broker = %self.key, id = row.id, error = telemetry::chain(&error), "its broker may be left");
-            let note = format!("{what} {gone}. It could not be deleted again: delete it in the RAS console.");
+        } else if let Err(error) = self.delete_just_made(permit, row, marked, memory).await {
+            tracing::warn!(broker = %self.key, id = row.id, error = telemetry::chain(&error), "its broker is left for now");
+            self.leave(object, row, marked);
+            let note = format!(
+                "{what} {gone}. Its deletion failed, and is tried again until the operator ends: if it is there after \
+                 that, delete it in the RAS console."
+            );
             Event::warning(Kind::OrphanedExternalResource, note)
         } else {
             Event::normal(Kind::DeletedExternalResource, format!("{what} {gone}: it is deleted again."))
         };
-        self.events.publish(self.broker.as_ref(), &event);
-        self.brokers.remove(self.broker);
+        self.events.publish(object, &event);
+        self.brokers.remove(object);
         Progress::Done
     }
 
-    async fn delete_just_made(&self, permit: &Permit, row: &ras::Broker) -> Result<(), StepError> {
+    async fn delete_just_made(
+        &self,
+        permit: &Permit,
+        row: &ras::Broker,
+        marked: Timestamp,
+        memory: &mut Memory,
+    ) -> Result<(), StepError> {
         let removal = self.removal().await?;
         if self.is_still_there(permit, row).await? {
-            permit.delete(row.id, &removal, self.clock.now().wall).await?;
+            self.send_delete(permit, row, &removal, marked, memory).await?;
         }
         Ok(())
+    }
+
+    /// The row is left to be cleared up as that of an object that was deleted.
+    fn leave(&self, object: &RasBroker, row: &ras::Broker, marked: Timestamp) {
+        let mut left = object.clone();
+        left.metadata.deletion_timestamp = Some(Time(marked));
+        left.status = Some(self.identity(object, row, Origin::Created));
+        self.swept.lock().insert(self.key.clone(), Arc::new(left));
     }
 }

@@ -15,7 +15,7 @@ use crate::crd::RasBroker;
 use crate::kubernetes::ObjectKey;
 
 /// How often it is looked at until its DELETE is answered.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Forgets an object that is gone, but for a row that its deletion has not seen: then it is looked at once more, and
