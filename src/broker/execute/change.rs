@@ -5,7 +5,6 @@ use jiff::Timestamp;
 
 use super::{Executor, Progress, StepError, WRITE, pace};
 use crate::broker::desired::{Field, Fields, Value};
-use crate::broker::intent::SEND_DEADLINE;
 use crate::broker::observe::{Memory, SentUpdate};
 use crate::broker::plan::{deletion_of, update_of};
 use crate::events::{Event, Kind};
@@ -82,12 +81,8 @@ impl Executor<'_> {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
-        if !self.stands().await? {
-            return Ok(Progress::Done);
-        }
-        let seen_at = self.clock.now().boot;
-        // Where it is not, the snapshot holds what was found, and the plan is made anew on it.
-        if !self.is_still_there(&permit, row).await? || self.clock.now().since(seen_at) > SEND_DEADLINE {
+        if !self.is_still_there(&permit, row).await? || !self.stands().await? {
+            // The caches hold what was found: the plan is made anew on it.
             return Ok(Progress::Done);
         }
         let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
