@@ -137,6 +137,20 @@ fn swept_away_past_its_finalizer_at_any_moment_it_leaves_no_row() {
     sweep(&jobs);
 }
 
+/// Another object under the name of one that went owns nothing of it.
+#[test]
+fn replaced_past_its_finalizer_at_any_moment_it_leaves_the_next_one_nothing() {
+    let (calls, lines) = undisturbed(1);
+    let intent = (call_with(&lines, "PATCH namespaces/default/rasbrokers/new"), Moment::AfterCommit);
+    let jobs: Vec<_> = points(calls)
+        .into_iter()
+        .filter(|point| *point >= intent)
+        .map(|point| (1, [(point, Strike::Replace(NAME))].into()))
+        .collect();
+    println!("{} replacements past the finalizer", jobs.len());
+    sweep(&jobs);
+}
+
 /// The row that was just made for an object that has gone is deleted at once; a deletion that fails is tried again.
 #[test]
 fn swept_away_and_its_deletion_refused_or_lost_at_first_it_leaves_no_row() {

@@ -63,6 +63,8 @@ pub enum Strike {
     Delete(&'static str),
     /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
     SweepAway(&'static str),
+    /// The same, and another object comes under its name.
+    Replace(&'static str),
 }
 
 /// A point of a run: the so-manieth call, and a moment of it.

@@ -102,9 +102,20 @@ impl Oracle {
             if released && is_going(object) {
                 self.check_release(&key, object);
             }
+            self.check_origin(before.as_ref(), object);
             if before.is_none_or(|before| before["status"] != object["status"]) {
                 self.check_ready(object);
             }
+        }
+    }
+
+    /// What is said to have made its row has written an intent.
+    fn check_origin(&mut self, before: Option<&Value>, object: &Value) {
+        let is_maker = |object: &Value| text(object, "/status/origin") == "Created";
+        let is_known = before.is_some_and(is_maker) || self.was_restored || self.lives[uid(object)].stripped;
+        let has_intent = annotation(object, INTENT).is_some_and(|intent| intent.contains(uid(object)));
+        if is_maker(object) && !is_known && !has_intent {
+            self.accuse(&format!("{} is said to have made a row for which it sent nothing", name(object)));
         }
     }
 

@@ -34,7 +34,7 @@ struct Known {
     at: Duration,
     uid: String,
     owned: Option<i64>,
-    /// Whether the one that was known before is not there any more: then what it has left may go.
+    /// Whether one that was known before is not there any more: then what it has left may go.
     has_gone: bool,
 }
 
@@ -145,7 +145,7 @@ impl Order {
         let known = self.known.entry(name.to_owned()).or_default();
         let before = std::mem::take(known);
         let uid = object.map_or_else(|| before.uid.clone(), |object| uid(object).to_owned());
-        let has_gone = object.is_none() || !before.uid.is_empty() && before.uid != uid;
+        let has_gone = before.has_gone || object.is_none() || !before.uid.is_empty() && before.uid != uid;
         let owned = object.and_then(owned_id);
         *known = Known { at: clock::elapsed(), uid, owned, has_gone };
     }

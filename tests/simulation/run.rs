@@ -11,7 +11,7 @@ use crate::clock;
 use crate::network::{Network, Point, Strike};
 use crate::process::Process;
 use crate::seeds::Outcome;
-use crate::step::{delete, sweep_away};
+use crate::step::{delete, replace, sweep_away};
 use crate::world::{NAMESPACE, Setting, World};
 
 /// A world and the processes that work on it.
@@ -79,6 +79,7 @@ impl Run {
                 Strike::Sleep(span) => self.sleep(span).await,
                 Strike::Delete(name) => delete(&self.world, name),
                 Strike::SweepAway(name) => sweep_away(&self.world, name),
+                Strike::Replace(name) => replace(&self.world, name),
             }
         }
     }

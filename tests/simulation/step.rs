@@ -336,6 +336,14 @@ pub fn sweep_away(world: &World, name: &str) {
     world.oracle.lock().lost(uid(&gone));
 }
 
+/// It goes as well, and another one for the same server comes under its name.
+pub fn replace(world: &World, name: &str) {
+    let Some(before) = world.api.get("RasBroker", NAMESPACE, name) else { return };
+    sweep_away(world, name);
+    let server = before["spec"]["server"].as_str().unwrap_or_default();
+    world.person("create", world.api.create(broker(name, 0, server, &before["spec"])));
+}
+
 fn at_console(world: &World, step: &Step, planned: &Planned) {
     let farm = &world.farms[planned.farm];
     let row = farm.broker_named(&planned.server);
