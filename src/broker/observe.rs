@@ -226,11 +226,13 @@ impl ObjectFacts {
     }
 
     /// Whether the deletion was begun, by whichever process: each shows so before its first DELETE, and from then on
-    /// either that it works on it or what it waits for.
+    /// either that it works on it or what it waits for. What it was worked on for before it was marked is none of that.
     pub fn shows_deletion(&self) -> bool {
-        let told = [ConditionType::DeletionHeld.as_str(), ConditionType::Reconciling.as_str()];
-        let shows = |shown: &Condition| told.contains(&shown.type_.as_str()) && shown.status == "True";
-        self.deleted.is_some() && self.status.conditions.iter().any(shows)
+        let is_held =
+            |shown: &Condition| shown.type_ == ConditionType::DeletionHeld.as_str() && shown.status == "True";
+        self.deleted.is_some()
+            && (self.shown(ConditionType::Reconciling, Reason::Deleting).is_some()
+                || self.status.conditions.iter().any(is_held))
     }
 
     /// The id that is ours: one that a status with an origin names. An id alone owns nothing.

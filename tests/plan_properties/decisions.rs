@@ -301,7 +301,14 @@ fn a_delete_of_an_earlier_process_holds_the_finalizer_as_its_own_does() {
     observed.object.desired.requests.force_orphan = true;
     assert_eq!(plan(&observed, now).step, released, "nobody has begun to delete it");
 
-    observed.object.status = sent.status.expect("what is shown before the DELETE");
+    let shown = sent.status.expect("what is shown before the DELETE");
+    observed.object.status = shown.clone();
+    for condition in &mut observed.object.status.conditions {
+        condition.reason = Reason::Updating.to_string();
+    }
+    assert_eq!(plan(&observed, now).step, released, "it was marked while it was worked on");
+
+    observed.object.status = shown;
     assert_waits(&plan(&observed, now), ConditionType::DeletionHeld, Reason::Quarantine);
     observed.memory.began_deletion = true;
     assert_eq!(
