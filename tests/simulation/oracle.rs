@@ -310,7 +310,9 @@ impl Oracle {
         let entitled = self.lives.iter().any(|(uid, life)| {
             let may_own =
                 made_by == Some(uid) || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
-            let is_left = method == "DELETE" && made_by == Some(uid) && life.is_swept_away();
+            // Of an object that was going, or went past its finalizer, before its row's id was written down.
+            let is_let_go = || life.is_swept_away() || life.lately(now, |object| may(method, object));
+            let is_left = method == "DELETE" && made_by == Some(uid) && is_let_go();
             is_left || may_own && life.owns(id) && life.lately(now, |object| may(method, object))
         });
         if !entitled {
