@@ -81,10 +81,10 @@ pub struct Context {
 impl Context {
     /// Brings one broker nearer to its spec, after what another one under its name has left.
     pub async fn reconcile(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
-        let left = self.clear_up(key).await;
+        self.clear_up(key).await;
         let again = self.reconcile_object(key).await?;
-        let new = self.swept.lock().contains_key(key).then_some(swept::LOOK);
-        Ok(left.into_iter().chain(again).chain(new).min())
+        let left = self.swept.lock().contains_key(key).then_some(swept::LOOK);
+        Ok(again.into_iter().chain(left).min())
     }
 
     async fn reconcile_object(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
@@ -94,9 +94,9 @@ impl Context {
         let result = self.work_on(key).await;
         match self.brokers.get(key).filter(|broker| broker.uid().as_ref() == Some(&uid)) {
             Some(broker) => self.note_outcome(&broker, &uid, result.is_err()),
+            None if self.swept.lock().contains_key(key) => {}
             // What is gone by now may have been forgotten before the last step was remembered.
-            None if !self.swept.lock().contains_key(key) => drop(self.memories.lock().remove(&uid)),
-            None => {}
+            None => drop(self.memories.lock().remove(&uid)),
         }
         result
     }

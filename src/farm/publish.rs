@@ -149,11 +149,8 @@ impl Actor {
             match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await {
                 Ok(Some(object)) if object.uid().as_deref() == Some(&self.farm.uid) => {
                     let mut state = self.farm.state.lock();
-                    // What was watched while it was read may be newer. Without that it is true, whatever its version.
-                    let is_overtaken =
-                        !Arc::ptr_eq(&before, &state.object) && version(&object) < version(&state.object);
-                    let newest = if is_overtaken { Arc::clone(&state.object) } else { Arc::new(object) };
-                    return state.resume(newest);
+                    let object = newest(&before, &state.object, object);
+                    return state.resume(object);
                 }
                 // The watch will say so.
                 Ok(_) => return,
@@ -167,12 +164,9 @@ impl Actor {
         let before = self.object();
         match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await? {
             Some(object) if object.uid().as_deref() == Some(&self.farm.uid) => {
-                if Arc::ptr_eq(&before, &self.object()) {
-                    // An API server that was restored has older versions than are known: this one is true all the same.
-                    self.farm.state.lock().set_object(Arc::new(object));
-                } else {
-                    self.take_object(object);
-                }
+                let mut state = self.farm.state.lock();
+                let object = newest(&before, &state.object, object);
+                state.set_object(object);
                 Ok(true)
             }
             // The watch will say so.
@@ -197,4 +191,11 @@ impl Actor {
             }
         }
     }
+}
+
+/// What was read while `before` was known, unless a newer version has been watched meanwhile. Where none has, an API
+/// server that was restored has older versions than are known: what was read is true all the same.
+fn newest(before: &Arc<RasFarm>, known: &Arc<RasFarm>, read: RasFarm) -> Arc<RasFarm> {
+    let is_overtaken = !Arc::ptr_eq(before, known) && version(&read) < version(known);
+    if is_overtaken { Arc::clone(known) } else { Arc::new(read) }
 }

@@ -49,6 +49,17 @@ pub enum FarmView {
     Up(Arc<FarmFacts>),
 }
 
+impl FarmView {
+    /// How long the farm's calls may take, as far as that is known.
+    pub fn limits(&self) -> TimeLimits {
+        match self {
+            Self::Missing | Self::Starting => TimeLimits::default(),
+            Self::Down(outage) => outage.limits,
+            Self::Up(facts) => facts.limits,
+        }
+    }
+}
+
 /// Why a farm cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outage {

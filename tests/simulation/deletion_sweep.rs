@@ -122,33 +122,25 @@ fn call_with(lines: &[String], text: &str) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("a number in {line}"))
 }
 
-/// From the moment in which the finalizer stands the API server may take the object away under it, and the row must not
-/// stay.
-#[test]
-fn swept_away_past_its_finalizer_at_any_moment_it_leaves_no_row() {
+/// From the moment in which the finalizer stands the API server may take the object away under it.
+fn past_the_finalizer(strike: Strike) {
     let (calls, lines) = undisturbed(1);
     let intent = (call_with(&lines, "PATCH namespaces/default/rasbrokers/new"), Moment::AfterCommit);
-    let jobs: Vec<_> = points(calls)
-        .into_iter()
-        .filter(|point| *point >= intent)
-        .map(|point| (1, [(point, Strike::SweepAway(NAME))].into()))
-        .collect();
-    println!("{} deletions past the finalizer", jobs.len());
+    let points = points(calls).into_iter().filter(|point| *point >= intent);
+    let jobs: Vec<_> = points.map(|point| (1, [(point, strike)].into())).collect();
+    println!("{} times {strike:?}", jobs.len());
     sweep(&jobs);
+}
+
+#[test]
+fn swept_away_past_its_finalizer_at_any_moment_it_leaves_no_row() {
+    past_the_finalizer(Strike::SweepAway(NAME));
 }
 
 /// Another object under the name of one that went owns nothing of it.
 #[test]
 fn replaced_past_its_finalizer_at_any_moment_it_leaves_the_next_one_nothing() {
-    let (calls, lines) = undisturbed(1);
-    let intent = (call_with(&lines, "PATCH namespaces/default/rasbrokers/new"), Moment::AfterCommit);
-    let jobs: Vec<_> = points(calls)
-        .into_iter()
-        .filter(|point| *point >= intent)
-        .map(|point| (1, [(point, Strike::Replace(NAME))].into()))
-        .collect();
-    println!("{} replacements past the finalizer", jobs.len());
-    sweep(&jobs);
+    past_the_finalizer(Strike::Replace(NAME));
 }
 
 /// The row that was just made for an object that has gone is deleted at once; a deletion that fails is tried again.

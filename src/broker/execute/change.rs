@@ -106,8 +106,7 @@ impl Executor<'_> {
                 memory.failure = None;
             }
             Err(error) if error.outcome() == Outcome::Unknown => {
-                let FarmView::Up(facts) = &self.observed.farm else { return Ok(answer?) };
-                let quarantine = facts.limits.quarantine(!removal.no_uninstall);
+                let quarantine = self.observed.farm.limits().quarantine(!removal.no_uninstall);
                 memory.delete_unanswered = Some(self.clock.now().boot + quarantine);
             }
             Err(_) => {}

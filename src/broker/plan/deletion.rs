@@ -15,7 +15,7 @@ use crate::crd::condition::Reason;
 use crate::crd::{DeletionPolicy, ManagementPolicy, Origin};
 use crate::farm::service::Wait;
 use crate::farm::snapshot::RowKey;
-use crate::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, TimeLimits, Unapplied};
+use crate::farm::view::{DeletionLimits, FarmFacts, FarmView, Hold, Unapplied};
 use crate::ras;
 
 /// How long deletions are gathered before the first is sent, so that a mass deletion is seen as one.
@@ -236,15 +236,14 @@ pub(super) fn quarantine_left(observed: &Observed, now: Now) -> Option<Duration>
 fn earlier_delete_left(observed: &Observed, now: Now) -> Option<Duration> {
     let object = &observed.object;
     let installs = object.desired.uninstall.agent;
-    let limits = match &observed.farm {
-        _ if observed.memory.began_deletion || !object.shows_deletion() => return None,
-        FarmView::Up(facts) => facts.limits,
-        FarmView::Down(outage) => outage.limits,
-        FarmView::Starting => return Some(GATHERING),
-        FarmView::Missing => TimeLimits::default(),
-    };
+    if observed.memory.began_deletion || !object.shows_deletion() {
+        return None;
+    }
+    if matches!(observed.farm, FarmView::Starting) {
+        return Some(GATHERING);
+    }
     let since = observed.memory.known_since.unwrap_or(now.boot);
-    (since + limits.quarantine(installs)).checked_sub(now.boot).filter(|left| !left.is_zero())
+    (since + observed.farm.limits().quarantine(installs)).checked_sub(now.boot).filter(|left| !left.is_zero())
 }
 
 /// The same, and a moment longer until two lists are from after the end: what arrived last must be seen, and one list

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Again, Context};
+use super::Context;
 use crate::broker::cache::farm_of;
 use crate::broker::execute::Executor;
 use crate::broker::observe::{ObjectFacts, Observed, has_finalizer};
@@ -39,10 +39,10 @@ impl Context {
         owns
     }
 
-    /// Deletes the row that an object under this key has left; answers when to look again.
-    pub(super) async fn clear_up(&self, key: &ObjectKey) -> Again {
+    /// Deletes the row that an object under this key has left.
+    pub(super) async fn clear_up(&self, key: &ObjectKey) {
         let left = self.swept.lock().get(key).cloned();
-        let broker = left.filter(|_| self.farms.may_act())?;
+        let Some(broker) = left.filter(|_| self.farms.may_act()) else { return };
         // The answer to a write that was on its way may have brought it back.
         self.brokers.remove(&broker);
         let farm = self.farms.get(&farm_of(&broker));
@@ -67,12 +67,10 @@ impl Context {
             // It is gone, or not ours to delete.
             Some(_) => false,
         };
-        if waits {
-            return Some(LOOK);
+        if !waits {
+            self.swept.lock().remove(key);
+            self.memories.lock().remove(&observed.object.uid);
         }
-        self.swept.lock().remove(key);
-        self.memories.lock().remove(&observed.object.uid);
-        None
     }
 
     /// Whether an object that is there has this row by now.
