@@ -56,9 +56,9 @@ explore: have-cargo $(GROUND) ## every layer that looks for a counterexample, in
 	done; \
 	echo; echo 'In short:'; printf "$$lines"; exit $$failed
 
-# Spaces are so large that it pays to optimise what walks through them.
+# So much is played that it pays to optimise what plays it.
 explore-model explore-promotion_model explore-simulation: explore-%: have-cargo
-	$(if $(filter simulation,$*),,CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1) RAS_OPERATOR_EXPLORE=full \
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
 	  $(CARGO) test $(FEATURES) --test $* -- --nocapture --test-threads=1
 
 explore-chaos explore-conformance explore-operations: explore-%: have-cargo $(GROUND)

@@ -13,6 +13,7 @@ use ras_operator::simulator::{Outcome, Reply};
 use reqwest::dns::{Name, Resolve, Resolving};
 use serde_json::Value;
 
+use crate::clock;
 use crate::fate::Fate;
 use crate::network::{Call, Line, Passage, Reached};
 use crate::world::World;
@@ -47,6 +48,7 @@ async fn call(
     let (seen, heard) = (call.clone(), Arc::clone(&world));
     let sent = Sent::new(&world, &line, &call);
     let post = maker.clone().map(|maker| (server.clone(), maker));
+    let left = clock::elapsed();
     let deliver = move |fate: Fate| {
         async move {
             let handle = &world.farms[farm];
@@ -56,7 +58,7 @@ async fn call(
             let post = post.as_ref().map(|(server, maker)| (server.as_str(), maker.as_str()));
             world.before_call(farm, &seen, post);
             let outcome = handle.exchange(endpoint, &parts, body).await;
-            world.after_call(farm);
+            world.after_call(farm, left);
             match outcome {
                 Outcome::Answer(reply) if matches!(fate, Fate::Shortened) => {
                     Reached::Answer((without_last_row(reply), false))

@@ -135,8 +135,12 @@ impl World {
 
     /// The oracle looks at a farm.
     pub fn look(&self, place: usize) {
+        self.look_after(place, None);
+    }
+
+    fn look_after(&self, place: usize, due: Option<Duration>) {
         let rows = self.farms[place].brokers();
-        self.lags.lock()[place].look(&rows);
+        self.lags.lock()[place].look(&rows, due);
         self.oracle.lock().look(place, rows);
     }
 
@@ -163,9 +167,10 @@ impl World {
         }
     }
 
-    /// A call has reached a farm.
-    pub fn after_call(&self, place: usize) {
-        self.look(place);
+    /// A call has reached a farm that left when it says.
+    pub fn after_call(&self, place: usize, left: Duration) {
+        // Of a quarantine this is what is left at a call's last moment to leave.
+        self.look_after(place, Some(left + self.setting.timeout + Duration::from_secs(10)));
     }
 
     /// A write of the operator has reached the API server.
