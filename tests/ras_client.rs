@@ -250,6 +250,20 @@ async fn a_body_past_sixteen_mebibytes_is_not_read_on() {
     }
 }
 
+/// Nothing is unpacked, so that nothing can be far larger than what arrived.
+#[tokio::test]
+async fn a_packed_body_is_no_answer() {
+    let empty_list = [
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x8b, 0x8e, 0x05, 0x00, 0x29, 0xbb, 0x4c,
+        0x0d, 0x02, 0x00, 0x00, 0x00,
+    ];
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 22\r\nConnection: close\r\n\r\n";
+    let script = Script::Say([head.as_bytes(), &empty_list].concat());
+    let server = Server::start(LOCAL, script).await;
+    let error = client(&server).list_brokers(&token()).await.unwrap_err();
+    assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown));
+}
+
 #[tokio::test]
 async fn a_command_does_not_wait_for_a_body_that_says_nothing() {
     let server =
@@ -451,6 +465,33 @@ async fn a_pin_of_the_leaf_or_its_key_stands_in_for_an_authority() {
     let mut either = pinned(&"00".repeat(32));
     either.pinned_sha256.push(server.leaf_sha256.clone());
     assert!(trusts(&server, either).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_renewed_is_trusted_by_authority_and_key_and_not_by_the_old_ones_pin() {
+    let mut server = Server::start(LOCAL, answer("200 OK", "", "[]")).await;
+    let pinned = |pin: &str| TlsConfig { pinned_sha256: vec![pin.to_owned()], ..TlsConfig::default() };
+    let by_authority = client(&server);
+    let by_key = client_with(&server, pinned(&server.key_sha256));
+    let by_leaf = client_with(&server, pinned(&server.leaf_sha256));
+    for client in [&by_authority, &by_key, &by_leaf] {
+        assert!(client.list_brokers(&token()).await.is_ok());
+    }
+    server.renew(2999);
+    assert_untrusted(&server, by_leaf.list_brokers(&token()).await.map(|_| ()));
+    assert!(by_authority.list_brokers(&token()).await.is_ok());
+    assert!(by_key.list_brokers(&token()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_not_trusted_by_its_authority() {
+    let mut server = Server::start(LOCAL, answer("200 OK", "", "[]")).await;
+    let client = client(&server);
+    assert!(client.list_brokers(&token()).await.is_ok());
+    server.renew(2001);
+    assert_untrusted(&server, client.list_brokers(&token()).await.map(|_| ()));
+    server.renew(2999);
+    assert!(client.list_brokers(&token()).await.is_ok());
 }
 
 #[tokio::test]

@@ -29,13 +29,15 @@ pub(crate) fn of_row(row: &str) -> Vec<Named> {
         .collect()
 }
 
-/// Whether it is an end-to-end test below one of these folders.
+/// Whether it is a test below one of these folders.
 fn is_there(named: &Named, folders: &[&str]) -> bool {
     let module = named.modules.replace("::", "/");
+    let heads = ["#[tokio::test] async fn", "#[test] fn"].map(|head| format!("{head} {}()", named.function));
     folders.iter().any(|folder| {
         let path = page::path(&format!("{folder}/{module}.rs"));
-        let head = format!("#[tokio::test]\nasync fn {}()", named.function);
-        std::fs::read_to_string(path).is_ok_and(|source| source.contains(&head))
+        let source = std::fs::read_to_string(path).unwrap_or_default();
+        let words = source.split_whitespace().collect::<Vec<_>>().join(" ");
+        heads.iter().any(|head| words.contains(head))
     })
 }
 

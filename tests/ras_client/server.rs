@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData};
+use rcgen::{Certificate, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData};
 use ring::digest::{SHA256, digest};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -41,6 +41,10 @@ pub(crate) struct Server {
     pub(crate) ca_pem: String,
     pub(crate) leaf_sha256: String,
     pub(crate) key_sha256: String,
+    names: Vec<String>,
+    issuer: Issuer<'static, KeyPair>,
+    key: KeyPair,
+    shown: Arc<Mutex<TlsAcceptor>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<Mutex<usize>>,
 }
@@ -52,36 +56,44 @@ impl Server {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca_params = CertificateParams::new(Vec::new()).unwrap();
         ca_params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let ca = ca_params.self_signed(&ca_key).unwrap();
+        let ca_pem = ca_params.self_signed(&ca_key).unwrap().pem();
+        let issuer = Issuer::new(ca_params, ca_key);
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &Issuer::from_params(&ca_params, &ca_key))
-            .unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-            .unwrap();
+        let leaf = CertificateParams::new(names.clone()).unwrap().signed_by(&key, &issuer).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
-            ca_pem: ca.pem(),
+            ca_pem,
             leaf_sha256: hex_sha256(leaf.der()),
             key_sha256: hex_sha256(&key.subject_public_key_info()),
+            names,
+            issuer,
+            shown: Arc::new(Mutex::new(acceptor(&leaf, &key))),
+            key,
             seen: Arc::default(),
             connections: Arc::default(),
         };
         let (seen, connections) = (Arc::clone(&server.seen), Arc::clone(&server.connections));
+        let shown = Arc::clone(&server.shown);
         tokio::spawn(async move {
-            let acceptor = TlsAcceptor::from(Arc::new(config));
             while let Ok((stream, _)) = listener.accept().await {
                 *connections.lock().unwrap() += 1;
-                tokio::spawn(serve(acceptor.clone(), stream, script.clone(), Arc::clone(&seen)));
+                let acceptor = shown.lock().unwrap().clone();
+                tokio::spawn(serve(acceptor, stream, script.clone(), Arc::clone(&seen)));
             }
         });
         server
+    }
+
+    /// From the next connection on another certificate is shown, of the same authority and for the same key, which
+    /// is valid until the end of this year. What the server was asked before is forgotten.
+    pub(crate) fn renew(&mut self, last_year: i32) {
+        let mut leaf = CertificateParams::new(self.names.clone()).unwrap();
+        leaf.not_after = rcgen::date_time_ymd(last_year, 12, 31);
+        let leaf = leaf.signed_by(&self.key, &self.issuer).unwrap();
+        self.leaf_sha256 = hex_sha256(leaf.der());
+        *self.shown.lock().unwrap() = acceptor(&leaf, &self.key);
+        self.seen.lock().unwrap().clear();
     }
 
     pub(crate) fn requests(&self) -> Vec<Seen> {
@@ -91,6 +103,17 @@ impl Server {
     pub(crate) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
+}
+
+fn acceptor(leaf: &Certificate, key: &KeyPair) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<Seen>>>) {

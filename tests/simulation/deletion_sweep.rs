@@ -167,3 +167,13 @@ fn swept_away_and_its_deletion_refused_or_lost_at_first_it_leaves_no_row() {
         assert!(sent >= least, "{fault:?} was not met: {}", outcome.lines.join("\n"));
     }
 }
+
+/// An answer alone is no end: the list and the read by id decide.
+#[test]
+fn a_deletion_that_was_answered_and_not_done_is_sent_again_until_the_row_is_gone() {
+    let fault = Fault::status(204).times(2).on("DELETE", "/api/Broker/{id}");
+    let (outcome, _) = play_with(1, &Strikes::new(), &[fault]);
+    assert!(outcome.wrong.is_empty(), "{:?}\n{}", outcome.wrong, outcome.lines.join("\n"));
+    let sent = outcome.lines.iter().filter(|line| line.contains("DELETE /api/Broker/")).count();
+    assert_eq!(sent, 3, "{}", outcome.lines.join("\n"));
+}

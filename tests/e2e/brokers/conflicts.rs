@@ -78,6 +78,25 @@ async fn a_row_that_may_be_the_same_machine_is_shown_and_its_removal_frees_the_w
     world.ready("cb2").await;
 }
 
+/// One name in two spellings.
+#[tokio::test]
+async fn of_rows_that_have_one_name_none_is_touched_until_one_is_left() {
+    let rows = vec![BrokerConfig::new(&server("cb1")), BrokerConfig::new(&server("cb1").to_uppercase())];
+    let world = World::with("twins", farm_with(rows), json!({})).await;
+    world.create_broker("cb1", json!({"adoptionPolicy": "IfExists", "description": "ours"})).await;
+    let object = world.broker_shows("cb1", "Stalled", "True", "ResourceConflict").await;
+    assert!(
+        message(&object, "Stalled").contains("lists 2 Connection Brokers"),
+        "{}",
+        message(&object, "Stalled")
+    );
+    farm_is_left_alone(&world).await;
+    assert_eq!(broker_writes(&world), 0);
+    removed_by(&world, "bob", &[3]);
+    let object = world.ready("cb1").await;
+    assert_eq!(id_of(&object), 2);
+}
+
 #[tokio::test]
 async fn the_same_name_in_another_site_is_another_broker() {
     let sites = vec![
