@@ -64,7 +64,7 @@ explore-model explore-promotion_model explore-simulation: explore-%: have-cargo
 explore-chaos explore-conformance explore-operations: explore-%: have-cargo $(GROUND)
 	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e $*:: -- --nocapture --include-ignored
 
-planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...'; hours)
+planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...'; an hour)
 	@tests/planted/run $(ONLY)
 
 fmt: have-cargo ## format the code

@@ -220,6 +220,19 @@ fn what_vanished_is_created_again_only_where_that_is_no_quarrel() {
     assert_eq!(plan(&observed, now).step, Some(Step::ConfirmGone { id: 7 }), "a list alone proves nothing");
 }
 
+/// Each farm has a primary: a list without it was not read.
+#[test]
+fn a_list_without_any_row_says_nothing_of_a_broker() {
+    for (what, (mut observed, now)) in [("wanted", vanished()), ("deleted", deleting())] {
+        observed.memory.confirmed_gone = Some(7);
+        facts(&mut observed, |facts| {
+            let once = facts.snapshot.next(Vec::new(), now.boot, None);
+            facts.snapshot = once.next(Vec::new(), now.boot, None).into();
+        });
+        assert_eq!(plan(&observed, now).step, None, "{what}");
+    }
+}
+
 /// What is left to a person is done once the person asks.
 fn assert_created_again(what: &str, is_created: bool, observed: &Observed, now: Now) {
     let decided = plan(observed, now);
