@@ -5,6 +5,8 @@
 
 #[path = "plan_properties/decisions.rs"]
 mod decisions;
+#[path = "plan_properties/deletions.rs"]
+mod deletions;
 #[path = "plan_properties/edits.rs"]
 mod edits;
 #[path = "plan_properties/laws.rs"]
@@ -13,6 +15,8 @@ mod laws;
 mod model;
 #[path = "plan_properties/places.rs"]
 mod places;
+#[path = "plan_properties/seen.rs"]
+mod seen;
 #[path = "plan_properties/sites.rs"]
 mod sites;
 #[path = "plan_properties/start.rs"]

@@ -16,8 +16,8 @@ use ras_operator::kubernetes::ObjectKey;
 use ras_operator::ras;
 use serde_json::json;
 
-use crate::decisions::facts;
 use crate::model::GUID;
+use crate::seen::facts;
 use crate::start::{example, primary};
 
 fn row(id: i64, place: i64) -> ras::Broker {
