@@ -368,7 +368,11 @@ impl Permit {
 
     /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
-        let is_first = self.farm.state.lock().ledger.delete(&self.broker, id, marked);
+        let is_first = {
+            let mut state = self.farm.state.lock();
+            let window = state.object.spec.deletion_protection.window.get();
+            state.ledger.delete(&self.broker, id, marked, window)
+        };
         self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::view::Unapplied;
 use crate::crd::PendingApply;
 use crate::kubernetes::ObjectKey;
 use crate::ras;
+
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// A change that was answered, and the round it is of: the next one commits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +138,19 @@ impl Ledger {
     }
 
     /// A DELETE is about to be sent for an object that was marked at `marked`: a list taken meanwhile must not see a
-    /// stranger's mark in ours. Answers whether it is the first one.
-    pub(super) fn delete(&mut self, broker: &ObjectKey, id: i64, marked: Timestamp) -> bool {
+    /// stranger's mark in ours. Answers whether it is the first one. Of others those are forgotten that lie further back
+    /// than any that wait are likely to: a `window`, and a day.
+    pub(super) fn delete(
+        &mut self,
+        broker: &ObjectKey,
+        id: i64,
+        marked: Timestamp,
+        window: Duration,
+    ) -> bool {
         self.deleted.insert(id);
         self.record(broker, Unapplied::Deleted);
+        let reach = SignedDuration::try_from(window.saturating_add(A_DAY)).unwrap_or(SignedDuration::MAX);
+        self.sent_deletions.retain(|(_, at)| marked.duration_since(*at) <= reach);
         self.sent_deletions.insert((broker.clone(), marked))
     }
 
@@ -171,5 +182,43 @@ impl Ledger {
     /// When those were marked whose DELETE was sent.
     pub(super) fn sent_deletions(&self) -> impl Iterator<Item = Timestamp> {
         self.sent_deletions.iter().map(|(_, marked)| *marked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_mins(10);
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
+    }
+
+    fn delete(ledger: &mut Ledger, name: &str, hours: i64) -> bool {
+        ledger.delete(&ObjectKey::new("ras", name), 7, at(hours), WINDOW)
+    }
+
+    #[test]
+    fn a_deletion_that_is_sent_again_counts_once_and_a_refused_one_not_at_all() {
+        let mut ledger = Ledger::default();
+        assert!(delete(&mut ledger, "a", 0));
+        assert!(!delete(&mut ledger, "a", 0), "again");
+        assert!(delete(&mut ledger, "a", 1), "another object of its name");
+        assert!(delete(&mut ledger, "b", 1));
+        ledger.take_back_delete(&ObjectKey::new("ras", "b"), 7, at(1), true);
+        assert_eq!(ledger.sent_deletions().collect::<Vec<_>>(), [at(0), at(1)]);
+    }
+
+    #[test]
+    fn deletions_of_long_ago_are_forgotten() {
+        let mut ledger = Ledger::default();
+        for hour in 0..1_000 {
+            delete(&mut ledger, "a", hour);
+        }
+        let kept: Vec<_> = ledger.sent_deletions().collect();
+        assert_eq!(kept, (975..1_000).map(at).collect::<Vec<_>>());
+        delete(&mut ledger, "late", 2);
+        assert_eq!(ledger.sent_deletions().count(), 26, "a mark of long ago takes no other away");
     }
 }

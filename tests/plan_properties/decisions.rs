@@ -13,7 +13,7 @@ use ras_operator::farm::view::{FarmView, Hold, Outage, TimeLimits};
 use ras_operator::ras;
 use serde_json::json;
 
-use crate::model::start;
+use crate::model::{GUID, start};
 use crate::seen::{
     assert_waits, deleting, facts, listed_again, lost_intent, ours, owning, seen, shows, vanished,
 };
@@ -117,17 +117,18 @@ fn a_lost_answer_of_a_repeated_creation_is_in_quarantine_too() {
 }
 
 #[test]
-fn a_row_is_ours_only_by_account_and_time() {
+fn a_row_is_ours_only_by_account_time_and_farm() {
     let (mut observed, now) = seen(&json!({}), vec![ours()]);
     observed.object.intent = Some(lost_intent());
     assert!(matches!(plan(&observed, now).step, Some(Step::Record { origin: Origin::Created, .. })));
     let table = [
-        ("another account", ras::Broker { admin_create: Some("bob".into()), ..ours() }),
-        ("long before", ras::Broker { time_create: Some("2025-12-31T00:00:00Z".into()), ..ours() }),
+        ("another account", ras::Broker { admin_create: Some("bob".into()), ..ours() }, GUID),
+        ("long before", ras::Broker { time_create: Some("2025-12-31T00:00:00Z".into()), ..ours() }, GUID),
+        ("meant for another farm", ours(), "another"),
     ];
-    for (what, row) in table {
+    for (what, row, farm_guid) in table {
         let (mut observed, now) = seen(&json!({}), vec![row]);
-        observed.object.intent = Some(Intent { refused: None, ..lost_intent() });
+        observed.object.intent = Some(Intent { farm_guid: farm_guid.into(), ..lost_intent() });
         let later = Now { boot: now.boot + Duration::from_mins(2), ..now };
         observed.memory.intent_seen = Some((1, now.boot));
         listed_again(&mut observed, later);
