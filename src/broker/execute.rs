@@ -101,16 +101,23 @@ impl Executor<'_> {
     /// taken over, or where a watch is silent: nothing of the farm is changed for one that wants something else by now,
     /// or has let its broker go.
     pub(super) async fn stands(&self) -> Result<bool, StepError> {
-        if self.is_left {
-            return Ok(self.is_gone().await);
-        }
+        let stands = if self.is_left { self.is_gone().await } else { self.is_as_decided().await? };
+        Ok(stands && self.may_act())
+    }
+
+    /// Whether this replica leads still: whatever was waited for may have taken longer than its Lease is good for.
+    fn may_act(&self) -> bool {
+        self.farm.is_some_and(|farm| farm.may_act())
+    }
+
+    async fn is_as_decided(&self) -> Result<bool, StepError> {
         let identity = |broker: &RasBroker| (broker.uid(), broker.resource_version());
         let found = kubernetes::get::<RasBroker>(self.kubernetes, self.key).await?;
-        let stands = found.is_some_and(|found| identity(&found) == identity(self.broker));
-        if !stands {
+        let is_same = found.is_some_and(|found| identity(&found) == identity(self.broker));
+        if !is_same {
             self.brokers.distrust(self.key);
         }
-        Ok(stands)
+        Ok(is_same)
     }
 
     /// The create protocol: intent, deadline, one POST, id first.
@@ -134,8 +141,7 @@ impl Executor<'_> {
             no_firewall_rules: !install.firewall_rules,
             credentials,
         };
-        let may_act = self.farm.is_some_and(|farm| farm.may_act());
-        if !may_act || self.clock.now().since(written_at) > SEND_DEADLINE {
+        if !self.may_act() || self.clock.now().since(written_at) > SEND_DEADLINE {
             self.write_refusal(&object, intent, "it was not sent in time").await?;
             return Err(StepError::TooLate);
         }

@@ -1,5 +1,6 @@
 //! Each workflow, once for each moment of each of its calls: there the process is killed, or the machine sleeps for
-//! longer than a quarantine and a Lease last. The invariants are those of the seeds, and each ends as it should.
+//! longer than a quarantine and a Lease last, and what is on its way arrives before it wakes up or afterwards. The
+//! invariants are those of the seeds, and each ends as it should.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,9 +18,16 @@ use crate::world::Setting;
 /// Longer than a quarantine (17 s here) and a Lease.
 const LONG: Duration = Duration::from_mins(1);
 const SLEEP: Strike = Strike::Sleep(LONG);
+const FREEZE: Strike = Strike::Freeze(LONG);
 /// Which two strikes may befall one run.
-const TWICE: [[Strike; 2]; 4] =
-    [[Strike::Crash, Strike::Crash], [SLEEP, SLEEP], [Strike::Crash, SLEEP], [SLEEP, Strike::Crash]];
+const TWICE: [[Strike; 2]; 6] = [
+    [Strike::Crash, Strike::Crash],
+    [SLEEP, SLEEP],
+    [FREEZE, FREEZE],
+    [Strike::Crash, SLEEP],
+    [SLEEP, Strike::Crash],
+    [FREEZE, Strike::Crash],
+];
 /// How many pairs of them are tried where not all are.
 const PAIRS: usize = 160;
 const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
@@ -152,7 +160,7 @@ fn killed_or_asleep_at_any_moment_of_a_workflow_it_ends_as_it_should() {
     let mut jobs: Vec<Job> = Vec::new();
     for (workflow, points) in points.iter().enumerate() {
         for point in points {
-            for strike in [Strike::Crash, SLEEP] {
+            for strike in [Strike::Crash, SLEEP, FREEZE] {
                 jobs.push((workflow, [(*point, strike)].into()));
             }
         }

@@ -94,6 +94,19 @@ fn deleted_at_any_moment_of_its_creation_it_leaves_no_row() {
     sweep(&jobs);
 }
 
+/// Longer than a Lease: whoever wakes up may not be the leader any more.
+#[test]
+fn asleep_at_any_moment_of_its_creation_nothing_is_written_without_the_lease() {
+    let points = points(undisturbed(2).0);
+    let long = Duration::from_mins(1);
+    let jobs: Vec<_> = [Strike::Sleep(long), Strike::Freeze(long)]
+        .into_iter()
+        .flat_map(|strike| points.iter().map(move |point| (2, [(*point, strike)].into())))
+        .collect();
+    println!("{} times asleep", jobs.len());
+    sweep(&jobs);
+}
+
 #[test]
 fn deleted_and_killed_at_any_moments_of_its_creation_it_leaves_no_row() {
     let mut jobs: Vec<(usize, Strikes)> = Vec::new();

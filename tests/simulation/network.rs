@@ -59,6 +59,8 @@ pub enum Strike {
     Crash,
     /// The machine sleeps for so long; what is on its way arrives meanwhile.
     Sleep(Duration),
+    /// The same, and what is on its way arrives once it is awake.
+    Freeze(Duration),
     /// A user deletes this object.
     Delete(&'static str),
     /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
@@ -234,13 +236,13 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line into this network.
-    pub fn new(network: Arc<Network>) -> Self {
+    /// The line of a process that calls itself so into this network.
+    pub fn new(network: Arc<Network>, identity: &str) -> Self {
         Self {
             network,
             open: AtomicBool::new(true),
             isolated: AtomicBool::new(false),
-            order: Mutex::default(),
+            order: Mutex::new(Order::of(identity)),
         }
     }
 

@@ -17,9 +17,13 @@ const FRESH: Duration = Duration::from_millis(10_100);
 /// The operator's own limit for what it sends on the strength of an answer.
 const IN_TIME: Duration = Duration::from_millis(5_100);
 
+/// How long a Lease is good from when it was renewed, to those who would like to have it.
+const LEASE: Duration = Duration::from_secs(15);
+
 /// What one process has seen and has on its way, by farm.
 #[derive(Default)]
 pub struct Order {
+    identity: String,
     listed: BTreeMap<usize, Duration>,
     read: BTreeMap<(usize, String), u16>,
     /// By the name of an object, what the API server last answered about it.
@@ -66,12 +70,24 @@ fn path(call: &Call) -> &str {
 }
 
 impl Order {
+    /// That of the process which calls itself so.
+    pub fn of(identity: &str) -> Self {
+        Self { identity: identity.to_owned(), ..Self::default() }
+    }
+
     /// A call leaves for a farm; answers what is wrong with that.
     pub fn leaves(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
         let wrong = self.out_of_order(farm, call, world);
-        wrong.or_else(|| {
-            self.on_hearsay(call).then_some("a change for an object that was not asked about before it")
-        })
+        let is_hearsay = self.on_hearsay(call);
+        let wrong = wrong
+            .or_else(|| is_hearsay.then_some("a change for an object that was not asked about before it"));
+        wrong.or_else(|| (!self.leads(call, world)).then_some("a write of a process that has lost its Lease"))
+    }
+
+    /// Whether nobody else may write meanwhile: sessions anybody may open and close.
+    fn leads(&self, call: &Call, world: &World) -> bool {
+        let is_free = !call.is_write() || call.path.starts_with("/api/Session/");
+        is_free || !world.setting.elects || world.leads(&self.identity, LEASE)
     }
 
     /// Whether a change leaves for no object that the API server has just answered about: what was watched may be of

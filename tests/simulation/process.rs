@@ -26,13 +26,14 @@ impl Process {
     /// Starts the process with this number.
     pub fn start(world: &Arc<World>, number: usize) -> Self {
         world.network.say(&format!("process {number} starts"));
-        let line = Arc::new(Line::new(Arc::clone(&world.network)));
+        let identity = format!("process-{number}");
+        let line = Arc::new(Line::new(Arc::clone(&world.network), &identity));
         let stop = CancellationToken::new();
         let outside = Outside {
             kubernetes: api_line::client(world, &line),
             connector: farm_line::connector(world, &line),
             clock: Clock::new(clock::operators),
-            identity: format!("process-{number}"),
+            identity,
         };
         let (stopped, elects) = (stop.clone(), world.setting.elects);
         let task = tokio::spawn(async move {

@@ -77,6 +77,7 @@ impl Run {
                     self.crash(struck.unwrap_or_default()).await;
                 }
                 Strike::Sleep(span) => self.sleep(span).await,
+                Strike::Freeze(span) => self.freeze(span),
                 Strike::Delete(name) => delete(&self.world, name),
                 Strike::SweepAway(name) => sweep_away(&self.world, name),
                 Strike::Replace(name) => replace(&self.world, name),
@@ -120,11 +121,16 @@ impl Run {
 
     /// The machine sleeps. What is on its way arrives before it wakes up, and no timer has run.
     pub async fn sleep(&mut self, span: Duration) {
-        self.world.network.say(&format!("the machine sleeps for {span:?}"));
         self.world.network.hurry.notify_waiters();
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
+        self.freeze(span);
+    }
+
+    /// The machine sleeps at once, and whatever is on its way is on its way still when it wakes up.
+    fn freeze(&self, span: Duration) {
+        self.world.network.say(&format!("the machine sleeps for {span:?}"));
         clock::sleep_machine(span);
         for farm in &self.world.farms {
             farm.advance_clock(jiff::SignedDuration::try_from(span).unwrap());

@@ -65,6 +65,8 @@ pub struct World {
     pub network: Arc<Network>,
     pub oracle: Mutex<Oracle>,
     lags: Mutex<Vec<Lag>>,
+    /// Whose the Lease is, and since when it stands as it is.
+    lease: Mutex<(String, Duration)>,
     pub setting: Setting,
 }
 
@@ -75,7 +77,8 @@ impl World {
         let farms = (0..setting.farms).map(|place| farm(&setting, place)).collect();
         let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout));
         let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
-        let world = Self { api, farms, network: Arc::new(network), oracle, lags, setting };
+        let world =
+            Self { api, farms, network: Arc::new(network), oracle, lags, lease: Mutex::default(), setting };
         for place in 0..world.setting.farms {
             world.look(place);
             world.api.create(Self::secret(place, PASSWORD)).unwrap();
@@ -179,10 +182,23 @@ impl World {
             return;
         }
         self.network.say(&format!("  {status} {}", told(call, body)));
-        if status < 300 && call.path.contains("/rasbrokers/") {
-            let object: Value = serde_json::from_slice(body).unwrap_or_default();
+        if status >= 300 {
+            return;
+        }
+        let object: Value = serde_json::from_slice(body).unwrap_or_default();
+        if call.path.contains("/rasbrokers/") {
             self.oracle.lock().saw(&object, true);
         }
+        if call.path.contains("/leases") {
+            let holder = object["spec"]["holderIdentity"].as_str().unwrap_or_default();
+            *self.lease.lock() = (holder.to_owned(), clock::elapsed());
+        }
+    }
+
+    /// Whether the Lease is this process's, and was renewed so short a time ago.
+    pub fn leads(&self, identity: &str, within: Duration) -> bool {
+        let (holder, renewed) = &*self.lease.lock();
+        holder == identity && clock::elapsed().saturating_sub(*renewed) < within
     }
 
     /// Whether the API server forgot what it had been told.

@@ -62,10 +62,13 @@ impl Executor<'_> {
         memory: &mut Memory,
     ) -> Result<(), StepError> {
         let removal = self.removal().await?;
-        if self.is_still_there(permit, row).await? {
-            self.send_delete(permit, row, &removal, marked, memory).await?;
+        if !self.is_still_there(permit, row).await? {
+            return Ok(());
         }
-        Ok(())
+        if !self.may_act() {
+            return Err(StepError::TooLate);
+        }
+        self.send_delete(permit, row, &removal, marked, memory).await
     }
 
     /// The row is left to be cleared up as that of an object that was deleted.
