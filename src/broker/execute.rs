@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::cache::Brokers;
 use super::canonical::ServerName;
-use super::intent::{Intent, SEND_DEADLINE};
+use super::intent::{Intent, is_in_time};
 use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use super::plan::{Released, Step};
 use super::reconcile::Swept;
@@ -141,7 +141,7 @@ impl Executor<'_> {
             no_firewall_rules: !install.firewall_rules,
             credentials,
         };
-        if !self.may_act() || self.clock.now().since(written_at) > SEND_DEADLINE {
+        if !self.may_act() || !is_in_time(written_at, self.clock.now()) {
             self.write_refusal(&object, intent, "it was not sent in time").await?;
             return Err(StepError::TooLate);
         }

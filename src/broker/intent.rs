@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Now;
 use crate::ras;
 
 /// How long after the answer to the intent's write the POST may still be sent.
-pub const SEND_DEADLINE: Duration = Duration::from_secs(5);
+const SEND_DEADLINE: Duration = Duration::from_secs(5);
 /// Added to send deadline and request timeout: the slack for a farm that commits after it was given up on.
 const COMMIT_SLACK: Duration = Duration::from_secs(10);
 /// How far a row's `timeCreate` may lie before the mark's time: clocks of the farm's servers differ.
@@ -90,6 +91,12 @@ impl Intent {
     }
 }
 
+/// Whether what was written down at `written`, on the clock that counts suspend, may be sent still: others count the
+/// time in which it may take effect from what they saw.
+pub fn is_in_time(written: Duration, now: Now) -> bool {
+    now.since(written) <= SEND_DEADLINE
+}
+
 /// Quarantine of a POST or DELETE with this request timeout.
 pub fn quarantine_of(request_timeout: Duration) -> Duration {
     SEND_DEADLINE + request_timeout + COMMIT_SLACK
@@ -140,6 +147,14 @@ mod tests {
             time_create: Some(created.into()),
             ..ras::Broker::default()
         }
+    }
+
+    #[test]
+    fn what_was_written_down_is_sent_within_five_seconds_of_a_clock_that_counts_suspend() {
+        let written = Duration::from_secs(100);
+        let after = |span| Now { wall: Timestamp::UNIX_EPOCH, boot: written + Duration::from_millis(span) };
+        assert!(is_in_time(written, after(0)) && is_in_time(written, after(5_000)));
+        assert!(!is_in_time(written, after(5_001)) && !is_in_time(written, after(60_000)));
     }
 
     #[test]

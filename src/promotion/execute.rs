@@ -16,7 +16,7 @@ use super::message;
 use super::observe::{Fate, Memory, Request};
 use super::plan::Send;
 use super::reconcile::Context;
-use crate::broker::intent::SEND_DEADLINE;
+use crate::broker::intent::is_in_time;
 use crate::crd::RasBrokerPromotion;
 use crate::farm::handle::Farm;
 use crate::farm::view::Hold;
@@ -62,11 +62,8 @@ pub(super) async fn execute(
     }
     let written = context.clock.now();
     memory.seen = Some(written.boot);
-    let is_in_time = || {
-        let now = context.clock.now();
-        now.since(written.boot) <= SEND_DEADLINE && now.wall <= send.not_after
-    };
-    let fate = if farm.may_act() && is_in_time() {
+    let now = context.clock.now();
+    let fate = if farm.may_act() && is_in_time(written.boot, now) && now.wall <= send.not_after {
         let result = permit.promote(send.attempt.id, &account).await;
         Fate::of(result.as_ref().copied(), &send.attempt.farm)
     } else {

@@ -139,6 +139,27 @@ fn a_row_is_ours_only_by_account_time_and_farm() {
 }
 
 #[test]
+fn a_row_under_the_recorded_id_is_ours_only_by_server_site_and_time() {
+    let others = [
+        ("server", ras::Broker { server: "cb9.corp.example".into(), ..ours() }),
+        ("site", ras::Broker { site_id: 2, ..ours() }),
+        ("time", ras::Broker { time_create: Some("2026-01-01T00:00:01Z".into()), ..ours() }),
+    ];
+    for (what, row) in others {
+        for (mut observed, now) in [owning(&json!({"description": "changed"})), deleting()] {
+            let before = plan(&observed, now).step;
+            assert!(matches!(before, Some(Step::Update { .. } | Step::Delete { .. })), "{before:?}");
+            facts(&mut observed, |facts| {
+                let once = facts.snapshot.next(vec![primary(), row.clone()], now.boot, None);
+                facts.snapshot = once.next(vec![primary(), row.clone()], now.boot, None).into();
+            });
+            let step = plan(&observed, now).step;
+            assert!(!matches!(step, Some(Step::Update { .. } | Step::Delete { .. })), "{what}: {step:?}");
+        }
+    }
+}
+
+#[test]
 fn an_id_from_another_farm_is_void() {
     let (mut observed, now) = owning(&json!({}));
     facts(&mut observed, |facts| facts.identity = "rebuilt".into());
