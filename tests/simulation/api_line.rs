@@ -19,7 +19,7 @@ use tower::{BoxError, Service, ServiceExt};
 
 use crate::api_server::ApiServer;
 use crate::network::{Call, Line, Passage, Reached};
-use crate::world::World;
+use crate::world::{CANARIES, World};
 
 /// A client whose calls go over `line`.
 pub fn client(world: &Arc<World>, line: &Arc<Line>) -> Client {
@@ -43,6 +43,9 @@ async fn call(
         && let Some(wrong) = line.order.lock().tells(&call, &told, &world)
     {
         world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
+    }
+    if let Some(secret) = CANARIES.find(&String::from_utf8_lossy(&body)) {
+        world.oracle.lock().accuse(&format!("a secret in a write, {secret}: {}", call.line()));
     }
     let seen = call.clone();
     let watched = Arc::clone(&line);

@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Frame};
 use ras_operator::ras::{ClientConfig, Connector};
 use ras_operator::simulator::{Outcome, Reply};
 use reqwest::dns::{Name, Resolve, Resolving};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock;
 use crate::fate::Fate;
@@ -48,6 +48,7 @@ async fn call(
     let (seen, heard) = (call.clone(), Arc::clone(&world));
     let sent = Sent::new(&world, &line, &call);
     let post = maker.clone().map(|maker| (server.clone(), maker));
+    let echo = format!("{} {}", parts.uri, String::from_utf8_lossy(&body));
     let left = clock::elapsed();
     let deliver = move |fate: Fate| {
         async move {
@@ -80,7 +81,7 @@ async fn call(
     }
     match passage {
         Passage::Answered((reply, is_cut)) => Ok(response(&reply, is_cut)),
-        Passage::Refused(status) => Ok(response(&refusal(status), false)),
+        Passage::Refused(status) => Ok(response(&refusal(status, &echo), false)),
         Passage::Broken => Err(interrupted().await),
         Passage::NotConnected => Err(not_connected().await),
     }
@@ -142,9 +143,11 @@ fn shown(parts: &Parts) -> String {
     format!("{}?{}", parts.uri.path(), pairs.join("&"))
 }
 
-fn refusal(status: u16) -> Reply {
+/// Whoever refuses it repeats what was asked for, with the passwords that are in it.
+fn refusal(status: u16, echo: &str) -> Reply {
     let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
-    Reply { status, headers, body: br#"{"title":"refused on the way"}"#.to_vec() }
+    let body = json!({"title": format!("refused on the way: {echo}")});
+    Reply { status, headers, body: body.to_string().into_bytes() }
 }
 
 fn without_last_row(mut reply: Reply) -> Reply {

@@ -12,6 +12,9 @@
 
 mod api_line;
 mod api_server;
+#[path = "../support/canary.rs"]
+#[expect(dead_code, reason = "no certificate has a key here")]
+mod canary;
 mod clock;
 mod crash_sweep;
 mod deletion_sweep;

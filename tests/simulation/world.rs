@@ -1,6 +1,6 @@
 //! The world of one run: an API server, farms, the network between them and the operator, and an oracle that sees all.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, Switches
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
+use crate::canary::Canaries;
 use crate::clock;
 use crate::lag::Lag;
 use crate::network::{Call, Network};
@@ -21,6 +22,12 @@ pub const NAMESPACE: &str = "default";
 /// The account of the operator; persons have names of their own.
 pub const ACCOUNT: &str = "svc-operator";
 pub const PASSWORD: &str = "correct horse battery";
+/// What every password of a run begins with, wherever and however it may turn up.
+pub static CANARIES: LazyLock<Canaries> = LazyLock::new(|| {
+    let mut canaries = Canaries::default();
+    canaries.add("a password", PASSWORD);
+    canaries
+});
 
 /// How a run's farms and their objects are.
 #[derive(Clone, Debug)]
