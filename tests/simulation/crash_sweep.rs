@@ -17,8 +17,8 @@ use crate::world::Setting;
 
 /// Longer than a quarantine (17 s here) and a Lease.
 const LONG: Duration = Duration::from_mins(1);
-const SLEEP: Strike = Strike::Sleep(LONG);
-const FREEZE: Strike = Strike::Freeze(LONG);
+pub const SLEEP: Strike = Strike::Sleep(LONG);
+pub const FREEZE: Strike = Strike::Freeze(LONG);
 /// Which two strikes may befall one run.
 const TWICE: [[Strike; 2]; 6] = [
     [Strike::Crash, Strike::Crash],

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use ras_operator::simulator::{Effect, Fault, When};
 use serde_json::json;
 
+use crate::crash_sweep::{FREEZE, SLEEP};
 use crate::network::{Moment, Point, Strike};
 use crate::run::Run;
 use crate::seeds::{Outcome, in_parallel, in_runtime, is_full, number};
@@ -98,8 +99,7 @@ fn deleted_at_any_moment_of_its_creation_it_leaves_no_row() {
 #[test]
 fn asleep_at_any_moment_of_its_creation_nothing_is_written_without_the_lease() {
     let points = points(undisturbed(2).0);
-    let long = Duration::from_mins(1);
-    let jobs: Vec<_> = [Strike::Sleep(long), Strike::Freeze(long)]
+    let jobs: Vec<_> = [SLEEP, FREEZE]
         .into_iter()
         .flat_map(|strike| points.iter().map(move |point| (2, [(*point, strike)].into())))
         .collect();

@@ -2,6 +2,7 @@
 //! is true. A row is shown before the quarantine of its POST is over, however late the farm carried it out.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use ras_operator::simulator::{Reply, Row};
@@ -23,11 +24,11 @@ impl Lag {
     /// The rows are these by now; a new one is of a call after which it is shown by `due`.
     pub fn look(&mut self, rows: &[Row], due: Option<Duration>) {
         let now = clock::elapsed();
-        for row in rows.iter().filter(|row| !self.came.contains_key(&row.id)) {
-            self.due.extend(due.map(|due| (row.id, due)));
-        }
         for row in rows {
-            self.came.entry(row.id).or_insert(now);
+            if let Entry::Vacant(new) = self.came.entry(row.id) {
+                new.insert(now);
+                self.due.extend(due.map(|due| (row.id, due)));
+            }
         }
         for id in self.came.keys().filter(|id| rows.iter().all(|row| row.id != **id)) {
             self.went.entry(*id).or_insert(now);

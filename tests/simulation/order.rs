@@ -77,11 +77,12 @@ impl Order {
 
     /// A call leaves for a farm; answers what is wrong with that.
     pub fn leaves(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
-        let wrong = self.out_of_order(farm, call, world);
-        let is_hearsay = self.on_hearsay(call);
-        let wrong = wrong
-            .or_else(|| is_hearsay.then_some("a change for an object that was not asked about before it"));
-        wrong.or_else(|| (!self.leads(call, world)).then_some("a write of a process that has lost its Lease"))
+        let rules = [
+            self.out_of_order(farm, call, world),
+            self.on_hearsay(call).then_some("a change for an object that was not asked about before it"),
+            (!self.leads(call, world)).then_some("a write of a process that has lost its Lease"),
+        ];
+        rules.into_iter().flatten().next()
     }
 
     /// Whether nobody else may write meanwhile: sessions anybody may open and close.

@@ -177,7 +177,7 @@ impl World {
         }
     }
 
-    /// A call has reached a farm that left when it says.
+    /// A call that left at `left` has reached a farm.
     pub fn after_call(&self, place: usize, left: Duration) {
         // Of a quarantine this is what is left at a call's last moment to leave.
         self.look_after(place, Some(left + self.setting.timeout + Duration::from_secs(10)));
