@@ -297,7 +297,8 @@ impl Memory {
         self.moved = self.moved.take().zip(row).and_then(|(moved, row)| moved.after_apply(row.priority));
         if self.deleted.is_some() && self.deleted == row.map(|row| row.id) {
             self.deleted = None;
-            let text = "The farm answered the deletion and still lists the broker after the Apply: it is tried again.";
+            let text = "The farm answered the deletion and still lists the broker after the Apply: it is sent again a \
+                        minute later. If this goes on, look at the broker in the RAS Console.";
             self.failure = Some(Failure {
                 generation: object.generation,
                 hold: Hold::new(Reason::Deleting, text),
