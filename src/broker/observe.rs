@@ -108,6 +108,8 @@ pub struct Memory {
     pub deletion_seen: Option<Duration>,
     /// The id that a DELETE of ours was answered for.
     pub deleted: Option<i64>,
+    /// Whether any DELETE of ours may have arrived: the farm counts it among those that were sent from then on.
+    pub delete_sent: bool,
     /// The last change that the farm answered to.
     pub update: Option<SentUpdate>,
     /// The last move that the farm answered to.

@@ -287,11 +287,7 @@ impl Context {
         let all = self.brokers.of_farm(&farm_of(broker));
         let unsent = |broker: &&Arc<RasBroker>| {
             let uid = broker.metadata.uid.as_deref().unwrap_or_default();
-            super::observe::has_finalizer(broker)
-                && sent.get(uid).is_none_or(|memory| {
-                    // One without an answer counts among those that were sent.
-                    memory.deleted.is_none() && memory.delete_unanswered.is_none()
-                })
+            super::observe::has_finalizer(broker) && sent.get(uid).is_none_or(|memory| !memory.delete_sent)
         };
         let mark = |broker: &Arc<RasBroker>| broker.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         let deletions =

@@ -100,6 +100,7 @@ impl Executor<'_> {
         memory: &mut Memory,
     ) -> Result<(), StepError> {
         let answer = permit.delete(row.id, removal, marked).await;
+        memory.delete_sent |= answer.as_ref().err().is_none_or(|error| error.outcome() == Outcome::Unknown);
         match &answer {
             Ok(()) => {
                 memory.deleted = Some(row.id);
