@@ -176,6 +176,8 @@ pub fn memory(known: &Remembered, current: i64) -> Memory {
         // By the mark's age: whoever sees it later waits longer, which is another order of the same steps.
         deletion_seen: None,
         deleted: known.deleted.map(Into::into),
+        // No decision looks at it: what is counted is counted in `facts.rs`.
+        delete_sent: false,
         update: known.update.map(|sent| SentUpdate {
             generation: generation(!sent.enabled),
             fields: enabled(sent.enabled),
@@ -207,6 +209,7 @@ pub fn remembered(object: &Object, memory: &Memory) -> Remembered {
         update_unanswered,
         deletion_seen: _,
         deleted,
+        delete_sent: _,
         update,
         moved: _,
         failure,
