@@ -217,7 +217,7 @@ impl Farm {
         }
         let site = SiteToken { farm: Arc::clone(self), site_id };
         let Some(permit) = self.admit(broker, need) else { return MoveAdmission::Wait };
-        if *self.state.lock().snapshot.order(site_id) != *moving.order {
+        if !self.state.lock().is_still(moving) {
             return MoveAdmission::LookAgain;
         }
         MoveAdmission::Go(MovePermit { permit, _site: site })

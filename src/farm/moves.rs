@@ -21,7 +21,7 @@ use crate::ras::{self, Outcome};
 pub(super) struct MovesState {
     /// Sites in which a move is on its way.
     pub(super) sites: BTreeSet<i64>,
-    /// Until when a move without an answer may still take effect.
+    /// Until when it is not certain what a move has done: no other is made before that, and before a list from after it.
     pub(super) not_before: Duration,
     /// Rows that our moves shifted, and no list has shown since: their objects show the new place then.
     pub(super) shifted: HashSet<RowKey>,
@@ -109,8 +109,16 @@ impl FarmState {
                 self.ledger.put_row(row, now.boot);
             }
         } else if *shown != *moving.expected() {
+            // Where its row stands now is not known, and the next step would be counted from the wrong place.
+            self.moves.not_before = self.moves.not_before.max(now.boot);
             self.list_asked = true;
         }
+    }
+
+    /// Whether nothing has come that a move was not decided on.
+    pub(super) fn is_still(&self, moving: &Moving) -> bool {
+        let is_certain = self.moves.not_before <= self.snapshot.listed_at;
+        is_certain && *self.snapshot.order(moving.site_id) == *moving.order
     }
 
     /// The place where an answered move has put its row; none where others changed the order meanwhile.
@@ -246,5 +254,9 @@ mod tests {
         state.take_move(&step, &Ok(()), at(11));
         assert_eq!((&*state.snapshot.order(1), state.reached(&step)), (&[3, 2, 4][..], None));
         assert!(state.list_asked);
+        let next = Moving { order: state.snapshot.order(1), ..step };
+        assert!(!state.is_still(&next), "no step is made before that list has come");
+        state.take_list(vec![row(1, 0), row(3, 1), row(2, 2), row(4, 3)], at(11).boot, None);
+        assert!(state.is_still(&next));
     }
 }

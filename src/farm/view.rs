@@ -119,7 +119,7 @@ pub struct Moves {
     pub form: MoveForm,
     /// Whether the farm is known to have no such call.
     pub lacking: bool,
-    /// A move without an answer may take effect until then: the next is decided on a list from after it.
+    /// What a move has done is not certain before: the next is decided on a list from after it.
     pub not_before: Duration,
 }
 
