@@ -87,6 +87,21 @@ pub struct Rival {
     pub same_key: bool,
     /// Whether it comes before this object.
     pub precedes: bool,
+    /// What it has to show.
+    pub claim: Claim,
+}
+
+/// What an object has to show for a broker, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Its status names this row, which is in the list.
+    Row(i64),
+    /// A POST of it may be on its way, or its answer.
+    Intent,
+    /// Its status names a row that is not in the list.
+    Id,
+    /// Nothing.
+    Nothing,
 }
 
 /// What this process remembers of one uid; lost with the process, and safe to lose.
@@ -285,6 +300,7 @@ impl Memory {
         if row.is_none() {
             // What was sent went with its row: one that is created in its place knows nothing of it.
             self.update = None;
+            self.moved = None;
         }
         if self.unapplied.is_some() {
             return;

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 
 use super::canonical::{ServerName, canonical_address};
-use super::observe::{ObjectFacts, Rival, has_finalizer};
+use super::observe::{Claim, ObjectFacts, Rival, has_finalizer};
 use crate::crd::{ManagementPolicy, RasBroker};
 use crate::farm::view::FarmFacts;
 
@@ -35,16 +35,32 @@ pub fn rival(own: &RasBroker, other: &RasBroker, facts: &FarmFacts) -> Option<Ri
         return None;
     }
     let shown = (own.namespace() == other.namespace()).then(|| other.name_any());
-    Some(Rival { shown, same_key, precedes: rank(other, facts) < rank(own, facts) })
+    let precedes = rank(other, facts) < rank(own, facts);
+    Some(Rival { shown, same_key, precedes, claim: claim(other, facts) })
 }
 
-/// Who keeps a key: the one whose status holds the row's id, else the one with an unresolved intent, else the oldest.
-fn rank(broker: &RasBroker, facts: &FarmFacts) -> (bool, bool, Option<jiff::Timestamp>, String, String) {
+/// What an object has to show for a key.
+fn claim(broker: &RasBroker, facts: &FarmFacts) -> Claim {
     let object = ObjectFacts::of(broker);
-    let holds_row = object.owned_id().is_some_and(|id| facts.snapshot.row(id).is_some());
-    let holds_intent = object.unresolved_intent().is_some();
+    match object.owned_id() {
+        Some(id) if facts.snapshot.row(id).is_some() => Claim::Row(id),
+        _ if object.unresolved_intent().is_some() => Claim::Intent,
+        // One list may lack a row that is there, and where it has gone the object makes it again.
+        Some(_) => Claim::Id,
+        None => Claim::Nothing,
+    }
+}
+
+/// Who keeps a key: the one with the better claim, else the oldest.
+fn rank(broker: &RasBroker, facts: &FarmFacts) -> (u8, Option<jiff::Timestamp>, String, String) {
+    let claim = match claim(broker, facts) {
+        Claim::Row(_) => 0,
+        Claim::Intent => 1,
+        Claim::Id => 2,
+        Claim::Nothing => 3,
+    };
     let created = broker.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (!holds_row, !(holds_row || holds_intent), created, object.namespace, object.name)
+    (claim, created, broker.namespace().unwrap_or_default(), broker.name_any())
 }
 
 #[cfg(test)]
@@ -99,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_of_the_row_comes_first_then_an_unresolved_intent_then_the_oldest() {
+    fn the_holder_of_the_row_comes_first_then_an_unresolved_intent_then_a_known_id_then_the_oldest() {
         let facts = facts();
         let order = [
             object("holds-the-row", 9, true, Some(7)),
             object("may-have-created", 8, true, None),
-            object("its-row-is-gone", 1, true, Some(6)),
+            object("its-row-is-gone", 7, true, Some(6)),
             object("older", 2, false, None),
             object("younger", 3, false, None),
         ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ras_operator::broker::observe::{CrdState, Observed};
+use ras_operator::broker::observe::{Claim, CrdState, Observed, Rival};
 use ras_operator::broker::plan::{Clearance, GATHERING, Released, Step, clearance, may_take_back, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::annotation;
@@ -13,7 +13,7 @@ use ras_operator::ras;
 use serde_json::{Value, json};
 
 use crate::model::start;
-use crate::seen::{assert_waits, deleting, facts, ours};
+use crate::seen::{assert_waits, deleting, facts, lost_intent, ours};
 use crate::start::{example, primary};
 
 fn limits(threshold: usize) -> DeletionLimits {
@@ -159,6 +159,24 @@ fn a_row_that_the_farm_hides_is_gone_only_once_its_deletion_is_applied() {
     assert_eq!(plan(&observed, now).step, Some(Step::Release { outcome: Released::Deleted }));
     observed.memory.confirmed_gone = None;
     assert_eq!(plan(&observed, now).step, Some(Step::ConfirmGone { id: 7 }), "lists alone prove nothing");
+}
+
+/// An object's row was replaced by one of another object for the same server: both have an intent that fits it.
+#[test]
+fn a_row_that_another_object_holds_stays_and_one_that_it_may_have_made_is_waited_for() {
+    let (mut observed, now) = deleting();
+    let mut planned = |recorded, claim| {
+        observed.rivals = vec![Rival { shown: None, same_key: true, precedes: true, claim }];
+        (observed.object.status.id, observed.object.intent) = (Some(recorded), Some(lost_intent()));
+        plan(&observed, now)
+    };
+    let released = Some(Step::Release { outcome: Released::Deleted });
+    assert_eq!(planned(6, Claim::Row(7)).step, released);
+    assert_eq!(planned(7, Claim::Row(7)).step, released);
+    assert_waits(&planned(6, Claim::Intent), ConditionType::Reconciling, Reason::Deleting);
+    for claim in [Claim::Row(5), Claim::Id, Claim::Nothing] {
+        assert!(matches!(planned(6, claim).step, Some(Step::Record { .. })), "{claim:?}");
+    }
 }
 
 /// An object that went while its broker was being created, in spite of its finalizer, cannot be asked any more.

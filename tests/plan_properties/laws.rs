@@ -2,7 +2,7 @@
 
 use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Value};
-use ras_operator::broker::observe::{ObjectFacts, Observed, row_fields};
+use ras_operator::broker::observe::{Claim, ObjectFacts, Observed, Rival, row_fields};
 use ras_operator::broker::plan::{Plan, Step};
 use ras_operator::crd::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Origin};
 use ras_operator::farm::sites::SiteChoice;
@@ -53,8 +53,14 @@ pub(crate) fn broken(observed: &Observed, plan: &Plan, world: &World) -> Vec<Str
             ));
         }
         Step::Move { id, to: _ } => checks.extend(of_move(observed, world, *id)),
-        Step::Delete { row } => checks.extend(of_delete(observed, plan, world, row)),
-        Step::Record { row, origin } => checks.extend(of_record(observed, row, *origin)),
+        Step::Delete { row } => {
+            checks.push(("deletes what another object holds", !is_anothers(observed, row)));
+            checks.extend(of_delete(observed, plan, world, row));
+        }
+        Step::Record { row, origin } => {
+            checks.push(("takes what another object holds", !is_anothers(observed, row)));
+            checks.extend(of_record(observed, row, *origin));
+        }
         Step::Claim | Step::ConfirmGone { .. } | Step::Release { .. } => {}
     }
     checks.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| format!("{law}: {step:?}")).collect()
@@ -79,6 +85,12 @@ fn of_delete(
             object.desired.requests.skip_availability_check || serves_without(world, row),
         ),
     ]
+}
+
+/// Whether an object that comes first names this row.
+fn is_anothers(observed: &Observed, row: &ras::Broker) -> bool {
+    let holds = |rival: &Rival| rival.same_key && rival.precedes && rival.claim == Claim::Row(row.id);
+    observed.rivals.iter().any(holds)
 }
 
 fn shows_deletion(observed: &Observed, plan: &Plan) -> bool {

@@ -8,7 +8,7 @@ use proptest::option::{of, weighted};
 use proptest::prelude::*;
 use proptest::sample::select;
 use ras_operator::broker::canonical::ServerName;
-use ras_operator::broker::observe::{Memory, Rival, observed_row};
+use ras_operator::broker::observe::{Claim, Memory, Rival, observed_row};
 use ras_operator::crd::condition::Reason;
 use ras_operator::crd::{ApplyMode, RasBroker, annotation, finalizer};
 use ras_operator::farm::snapshot::{RowKey, Snapshot};
@@ -209,11 +209,11 @@ fn row() -> impl Strategy<Value = ras::Broker> {
 fn surroundings() -> impl Strategy<Value = Surroundings> {
     let hold =
         weighted(0.2, select(&[Reason::Suspended, Reason::NotPrimary][..]).prop_map(|r| Hold::new(r, "why")));
-    let rival = (any::<bool>(), any::<bool>()).prop_map(|(same_key, precedes)| Rival {
-        shown: Some("other".into()),
-        same_key,
-        precedes,
-    });
+    let claims = [Claim::Nothing, Claim::Id, Claim::Intent, Claim::Row(2), Claim::Row(3)];
+    let rival =
+        (any::<bool>(), any::<bool>(), select(claims.to_vec())).prop_map(|(same_key, precedes, claim)| {
+            Rival { shown: Some("other".into()), same_key, precedes, claim }
+        });
     (hold, weighted(0.2, Just(())), vec(rival, 0..2), 0_usize..3).prop_map(
         |(hold, manual, rivals, threshold)| Surroundings {
             hold,
