@@ -69,7 +69,7 @@ async fn call(
         }
         Passage::Refused(status) => Ok(refusal(status)),
         Passage::Broken => Err("the connection was reset".into()),
-        Passage::NotConnected => Err("the connection was refused".into()),
+        Passage::NotConnected(_) => Err("the connection was refused".into()),
     }
 }
 
@@ -96,6 +96,7 @@ fn refusal(status: u16) -> Response<Body> {
     let reason = match status {
         403 => "Forbidden",
         409 => "Conflict",
+        422 => "Invalid",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
         _ => "InternalError",

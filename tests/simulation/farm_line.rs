@@ -3,18 +3,18 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use futures::FutureExt;
-use futures::stream;
+use futures::{FutureExt, StreamExt, stream};
 use http::request::Parts;
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use ras_operator::ras::{ClientConfig, Connector};
 use ras_operator::simulator::{Outcome, Reply};
 use reqwest::dns::{Name, Resolve, Resolving};
+use rustls::CertificateError;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::fate::Fate;
+use crate::fate::{Barrier, Fate, Shape};
 use crate::network::{Call, Line, Passage, Reached};
 use crate::world::World;
 
@@ -55,6 +55,7 @@ async fn call(
             let handle = &world.farms[farm];
             if let Fate::Played(fault) = &fate {
                 handle.fault(fault.clone());
+                world.played(farm, &seen, fault);
             }
             let post = post.as_ref().map(|(server, maker)| (server.as_str(), maker.as_str()));
             world.before_call(farm, &seen, post);
@@ -62,10 +63,13 @@ async fn call(
             world.after_call(farm, left);
             match outcome {
                 Outcome::Answer(reply) if matches!(fate, Fate::Shortened) => {
-                    Reached::Answer((without_last_row(reply), false))
+                    Reached::Answer((without_last_row(reply), Shape::Whole))
                 }
-                Outcome::Answer(reply) => Reached::Answer((world.delayed(farm, &seen, reply), false)),
-                Outcome::Truncated(reply) => Reached::Answer((reply, true)),
+                Outcome::Answer(reply) => {
+                    let shape = if let Fate::Deformed(shape) = fate { shape } else { Shape::Whole };
+                    Reached::Answer((world.delayed(farm, &seen, reply), shape))
+                }
+                Outcome::Truncated(reply) => Reached::Answer((reply, Shape::Cut)),
                 Outcome::Reset => Reached::Broken,
                 Outcome::Hang => Reached::Silent,
             }
@@ -80,18 +84,18 @@ async fn call(
         learn(&heard, farm, &server, maker, &passage);
     }
     match passage {
-        Passage::Answered((reply, is_cut)) => Ok(response(&reply, is_cut)),
-        Passage::Refused(status) => Ok(response(&refusal(status, &echo), false)),
+        Passage::Answered((reply, shape)) => Ok(response(&reply, shape)),
+        Passage::Refused(status) => Ok(response(&refusal(status, &echo), Shape::Whole)),
         Passage::Broken => Err(interrupted().await),
-        Passage::NotConnected => Err(not_connected().await),
+        Passage::NotConnected(barrier) => Err(not_connected(barrier).await),
     }
 }
 
 /// The oracle learns what the sender of a POST knows of it.
-fn learn(world: &World, farm: usize, server: &str, maker: &str, passage: &Passage<(Reply, bool)>) {
+fn learn(world: &World, farm: usize, server: &str, maker: &str, passage: &Passage<(Reply, Shape)>) {
     let mut oracle = world.oracle.lock();
     match passage {
-        Passage::Answered((reply, false)) if reply.status == 201 && reply.body.len() > 2 => {
+        Passage::Answered((reply, Shape::Whole)) if reply.status == 201 && reply.body.len() > 2 => {
             oracle.certain(maker);
             oracle.created(farm, server);
         }
@@ -100,7 +104,7 @@ fn learn(world: &World, farm: usize, server: &str, maker: &str, passage: &Passag
         {
             oracle.certain(maker);
         }
-        Passage::NotConnected => oracle.certain(maker),
+        Passage::NotConnected(_) => oracle.certain(maker),
         Passage::Answered(_) | Passage::Refused(_) | Passage::Broken => {}
     }
 }
@@ -143,11 +147,15 @@ fn shown(parts: &Parts) -> String {
     format!("{}?{}", parts.uri.path(), pairs.join("&"))
 }
 
-/// Whoever refuses it repeats what was asked for, with the passwords that are in it.
+/// Whoever refuses it repeats what was asked for, with the passwords that are in it. Who is sent elsewhere is sent to
+/// where no farm is.
 fn refusal(status: u16, echo: &str) -> Reply {
-    let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
+    let headers = [
+        ("content-type".to_owned(), "application/json".to_owned()),
+        ("location".to_owned(), "http://169.254.169.254/latest".to_owned()),
+    ];
     let body = json!({"title": format!("refused on the way: {echo}")});
-    Reply { status, headers, body: body.to_string().into_bytes() }
+    Reply { status, headers: headers.into(), body: body.to_string().into_bytes() }
 }
 
 fn without_last_row(mut reply: Reply) -> Reply {
@@ -158,16 +166,25 @@ fn without_last_row(mut reply: Reply) -> Reply {
     reply
 }
 
-fn response(reply: &Reply, is_cut: bool) -> reqwest::Response {
+fn response(reply: &Reply, shape: Shape) -> reqwest::Response {
     let mut builder = http::Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         builder = builder.header(name, value);
     }
-    let body = if is_cut {
-        let half = Bytes::copy_from_slice(&reply.body[..reply.body.len() / 2]);
-        broken_off(half)
-    } else {
-        reqwest::Body::from(reply.body.clone())
+    if shape == Shape::Packed {
+        builder = builder.header("content-encoding", "gzip");
+    }
+    let body = match shape {
+        Shape::Whole => reqwest::Body::from(reply.body.clone()),
+        Shape::Cut => broken_off(Bytes::copy_from_slice(&reply.body[..reply.body.len() / 2])),
+        // Nobody looks into it.
+        Shape::Packed => reqwest::Body::from(&b"\x1f\x8b\x08\0"[..]),
+        Shape::Deep => reqwest::Body::from("[".repeat(100_000)),
+        Shape::Endless => {
+            let blank = Bytes::from(vec![b' '; 1 << 20]);
+            let frames = stream::repeat(blank).map(|blank| Ok::<_, io::Error>(Frame::data(blank)));
+            reqwest::Body::wrap(StreamBody::new(frames))
+        }
     };
     builder.body(body).unwrap().into()
 }
@@ -184,14 +201,14 @@ async fn interrupted() -> reqwest::Error {
     response.bytes().await.unwrap_err()
 }
 
-/// What the library says where there is no connection.
-async fn not_connected() -> reqwest::Error {
+/// What the library says where there is no connection: it looks no further than to the name.
+async fn not_connected(barrier: Barrier) -> reqwest::Error {
     static NOWHERE: OnceLock<reqwest::Client> = OnceLock::new();
     let client = NOWHERE.get_or_init(|| {
         let builder = reqwest::Client::builder().dns_resolver(Nobody).no_proxy();
         builder.tls_backend_preconfigured(no_trust()).build().unwrap()
     });
-    client.get("https://nowhere.test").send().await.unwrap_err()
+    client.get(format!("https://{barrier:?}.test")).send().await.unwrap_err()
 }
 
 fn no_trust() -> rustls::ClientConfig {
@@ -202,12 +219,24 @@ fn no_trust() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// Resolves nothing.
+/// Resolves nothing, for the reason that the name stands for.
 struct Nobody;
 
 impl Resolve for Nobody {
-    fn resolve(&self, _name: Name) -> Resolving {
-        let error: Box<dyn std::error::Error + Send + Sync> = "no such host".into();
-        std::future::ready(Err(error)).boxed()
+    fn resolve(&self, name: Name) -> Resolving {
+        let reasons = [
+            (Barrier::Refused, io::Error::from(io::ErrorKind::ConnectionRefused)),
+            (Barrier::Expired, tls(CertificateError::Expired)),
+            (Barrier::WrongName, tls(CertificateError::NotValidForName)),
+            (Barrier::OtherAuthority, tls(CertificateError::UnknownIssuer)),
+        ];
+        let is_named = |barrier: &Barrier| name.as_str().eq_ignore_ascii_case(&format!("{barrier:?}.test"));
+        let reason = reasons.into_iter().find(|(barrier, _)| is_named(barrier)).map(|(_, reason)| reason);
+        let error = reason.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+        std::future::ready(Err(error.into())).boxed()
     }
+}
+
+fn tls(error: CertificateError) -> io::Error {
+    io::Error::other(rustls::Error::InvalidCertificate(error))
 }

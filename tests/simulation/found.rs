@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use ras_operator::simulator::Fault;
 use serde_json::json;
 
-use crate::fate::Weather;
+use crate::fate::{Outage, Weather};
 use crate::objects::{is_current, is_true};
 use crate::run::Run;
 use crate::seeds::in_runtime;
@@ -140,7 +140,8 @@ fn while_the_api_server_takes_no_write_the_farm_is_looked_at_all_the_same() {
         let (mut run, mut stage) = begin();
         stage.play(&mut run, &Step::Create(0)).await;
         run.rest(Duration::from_secs(20)).await;
-        let refuses = Weather { forbidden: true, timeout: Setting::PLAIN.timeout, ..Weather::default() };
+        let timeout = Setting::PLAIN.timeout;
+        let refuses = Weather { outage: Some(Outage::Writes), timeout, ..Weather::default() };
         run.world.network.set_weather(refuses);
         let before = calls(&run, "GET /api/Broker");
         // Neither can the farm's status be written, nor a batch be opened for the broker that waits for one.

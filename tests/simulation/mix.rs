@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use ras_operator::simulator::Edit;
 use serde_json::json;
 
-use crate::fate::Weather;
+use crate::fate::{Outage, Weather};
 use crate::scenario::field;
 use crate::step::Step;
 use crate::world::Setting;
@@ -157,9 +157,12 @@ impl Mix {
             lag,
             ..fair
         };
-        Step::Weather(match random.u8(..16) {
-            0 => Weather { unreachable: true, ..fair },
-            1 => Weather { forbidden: true, ..fair },
+        let without = |outage| Weather { outage: Some(outage), ..fair };
+        Step::Weather(match random.u8(..18) {
+            0 => without(Outage::Farms),
+            1 => without(Outage::Writes),
+            3 => Weather { outage: Some(Outage::Events), ..stormy },
+            4 => without(Outage::Sessions),
             2 if !self.is_stormy => fair,
             _ => stormy,
         })

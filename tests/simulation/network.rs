@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::fate::{Fate, Weather};
+use crate::fate::{Barrier, Fate, Weather};
 use crate::order::Order;
 use crate::trace::Trace;
 
@@ -29,6 +29,16 @@ impl Call {
     /// Whether it changes something.
     pub fn is_write(&self) -> bool {
         self.method != "GET"
+    }
+
+    /// The row that it is about.
+    pub fn row(&self) -> Option<i64> {
+        self.path.strip_prefix("/api/Broker/")?.split(['/', '?']).next()?.parse().ok()
+    }
+
+    /// Whether it only tells of something.
+    pub fn is_event(&self) -> bool {
+        self.path.contains("/events")
     }
 
     /// A line of the trace.
@@ -82,7 +92,7 @@ pub enum Passage<T> {
     /// The connection ended.
     Broken,
     /// There never was one.
-    NotConnected,
+    NotConnected(Barrier),
 }
 
 /// What the receiver did with a call.
@@ -191,7 +201,7 @@ impl Network {
         inner.calls += 1;
         inner.writes += usize::from(call.is_write() && !call.path.contains("/leases"));
         let number = inner.calls;
-        if call.is_write() && !call.path.contains("/events") {
+        if call.is_write() && !call.is_event() {
             inner.commands.insert(number);
         }
         let weather = inner.weather;
@@ -306,11 +316,16 @@ impl Line {
         let late = if let Fate::Late(by) = &fate { *by } else { Duration::ZERO };
         self.network.way(there + late).await;
         let passage = match &fate {
-            Fate::NotConnected => Passage::NotConnected,
+            Fate::NotConnected(barrier) => Passage::NotConnected(*barrier),
             Fate::Refused(status) => Passage::Refused(*status),
             Fate::Lost { silent: true } => return None,
             Fate::Lost { silent: false } => Passage::Broken,
-            Fate::Arrives | Fate::Late(_) | Fate::AnswerLost { .. } | Fate::Played(_) | Fate::Shortened => {
+            Fate::Arrives
+            | Fate::Late(_)
+            | Fate::AnswerLost { .. }
+            | Fate::Played(_)
+            | Fate::Shortened
+            | Fate::Deformed(_) => {
                 let reached = deliver(fate.clone()).await;
                 self.hit((number, Moment::AfterCommit));
                 match (fate, reached) {

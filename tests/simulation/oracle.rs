@@ -43,7 +43,7 @@ pub struct Seen {
     made: BTreeMap<i64, String>,
     /// Rows that somebody else took out.
     removed: BTreeSet<i64>,
-    /// Rows that somebody else changed.
+    /// Rows that somebody else changed, and those that the farm left as they were when it was to change them.
     edited: BTreeSet<i64>,
     /// Whether a person made another broker the primary.
     has_other_primary: bool,
@@ -283,12 +283,12 @@ impl Oracle {
         }
     }
 
-    /// Somebody else changes a row.
+    /// Somebody else changes a row, or a change of ours is taken and not done.
     pub fn edited(&mut self, farm: usize, id: i64) {
         self.farms[farm].edited.insert(id);
     }
 
-    /// Whether somebody else changed a row.
+    /// Whether a row may be another than we have made it.
     pub fn was_edited(&self, farm: usize, id: i64) -> bool {
         self.farms[farm].edited.contains(&id)
     }

@@ -94,7 +94,7 @@ impl Order {
     /// Whether a change leaves for no object that the API server has just answered about: what was watched may be of
     /// long ago.
     fn on_hearsay(&self, call: &Call) -> bool {
-        let id = path(call).split('/').nth(3).and_then(|id| id.parse::<i64>().ok());
+        let id = call.row();
         let is_change =
             matches!(call.method.as_str(), "PUT" | "DELETE") && path(call).starts_with("/api/Broker/");
         let now = clock::elapsed();

@@ -23,7 +23,7 @@ pub async fn settle(run: &mut Run) -> Vec<String> {
     let until = clock::elapsed() + BOUND;
     loop {
         make_reachable(&run.world);
-        let wrong = unsettled(&run.world);
+        let wrong = unsettled(&run.world, BOUND);
         if wrong.is_empty() {
             break;
         }
@@ -41,8 +41,10 @@ async fn silence(run: &mut Run) -> Vec<String> {
     let before = run.world.network.writes();
     run.rest(run.world.setting.period * 2 + Duration::from_secs(5)).await;
     let after = run.world.network.writes();
-    let mut wrong: Vec<String> =
-        unsettled(&run.world).into_iter().map(|what| format!("it settled and unsettled: {what}")).collect();
+    let mut wrong: Vec<String> = unsettled(&run.world, Duration::ZERO)
+        .into_iter()
+        .map(|what| format!("it settled and unsettled: {what}"))
+        .collect();
     if before != after {
         wrong.push(format!("{} writes while everything was at rest", after - before));
     }
@@ -93,8 +95,8 @@ fn farm_of(object: &Value) -> usize {
     text(object, "/spec/farmRef/name").trim_start_matches("farm-").parse().unwrap_or_default()
 }
 
-/// What is not at rest, or rests wrongly.
-fn unsettled(world: &World) -> Vec<String> {
+/// What is not at rest, or rests wrongly; a promotion rests that is not over for so long.
+fn unsettled(world: &World, longest: Duration) -> Vec<String> {
     let objects = world.brokers();
     let mut wrong: Vec<String> = objects
         .iter()
@@ -110,7 +112,7 @@ fn unsettled(world: &World) -> Vec<String> {
     }));
     wrong.extend(disordered(world, &objects));
     let promotions = world.api.list("RasBrokerPromotion");
-    wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, &promotions, promotion)));
+    wrong.extend(promotions.iter().filter_map(|promotion| misjudged(world, &promotions, promotion, longest)));
     wrong
 }
 
@@ -143,7 +145,7 @@ fn disordered(world: &World, objects: &[Value]) -> Option<String> {
 
 /// What is wrong with a promotion: it is sent at most once, ends, and says what is the case, unless others made another
 /// primary since.
-fn misjudged(world: &World, all: &[Value], promotion: &Value) -> Option<String> {
+fn misjudged(world: &World, all: &[Value], promotion: &Value, longest: Duration) -> Option<String> {
     let object = world.brokers().into_iter().find(|object| name(object) == name(promotion))?;
     let farm = &world.farms[farm_of(&object)];
     let sent = farm.counters().requests("POST", "/api/Broker/{id}/promote");
@@ -155,7 +157,7 @@ fn misjudged(world: &World, all: &[Value], promotion: &Value) -> Option<String> 
         "Succeeded" => is_primary || moves_on,
         "Failed" => !is_primary || moves_on,
         // By the operator's clock it is not over for long.
-        _ => !is_true(&object, "Ready") && clock::operators().wall + BOUND < not_after,
+        _ => !is_true(&object, "Ready") && clock::operators().wall + longest < not_after,
     };
     let is_repeated = sent > all.len() as u64 && !world.was_restored();
     (is_repeated || !is_right).then(|| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ras_operator::simulator::{
-    Account, FarmConfig, FarmHandle, Reply, Rights, SecondaryEndpoint, SiteConfig,
+    Account, Effect, FarmConfig, FarmHandle, Fault, Reply, Rights, SecondaryEndpoint, SiteConfig, When,
 };
 use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, Switches};
 use serde_json::{Value, json};
@@ -168,12 +168,17 @@ impl World {
         if let Some((server, maker)) = post {
             oracle.posted(place, server, maker);
         }
-        let id = call.path.split(['/', '?']).nth(3).and_then(|id| id.parse().ok());
-        match (call.method.as_str(), id) {
-            ("PUT" | "DELETE", Some(id)) if call.path.starts_with("/api/Broker/") => {
-                oracle.written(place, &call.method, id);
-            }
-            _ => {}
+        if let ("PUT" | "DELETE", Some(id)) = (call.method.as_str(), call.row()) {
+            oracle.written(place, &call.method, id);
+        }
+    }
+
+    /// A farm does this with a call: it may say of a change that it is done, and leave the row as it was.
+    pub fn played(&self, place: usize, call: &Call, fault: &Fault) {
+        let is_left =
+            fault.when == When::BeforeCommit && matches!(&fault.effect, Effect::Answer { status: 204, .. });
+        if let Some(id) = call.row().filter(|_| is_left && call.method == "PUT") {
+            self.oracle.lock().edited(place, id);
         }
     }
 
