@@ -24,6 +24,8 @@ struct Life {
     gone: bool,
     /// A person took its finalizer off: whatever it owned is theirs to look after.
     stripped: bool,
+    /// The operator took its finalizer off while it lived: whatever it owned is nobody's since.
+    let_go: bool,
     /// When an intent was written that was not sent yet.
     unsent: Option<Duration>,
     /// When the last POST was sent of which nothing certain is known.
@@ -41,7 +43,7 @@ pub struct Seen {
     history: VecDeque<(Duration, Vec<Row>)>,
     /// Whose POST made a row.
     made: BTreeMap<i64, String>,
-    /// Rows that somebody else took out.
+    /// Rows that somebody took out: another object that has let them go since may have begun that.
     removed: BTreeSet<i64>,
     /// Rows that somebody else changed, and those that the farm left as they were when it was to change them.
     edited: BTreeSet<i64>,
@@ -94,9 +96,8 @@ impl Oracle {
         }
         life.versions.push((clock::elapsed(), object.clone()));
         let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
-        if released && !by_operator {
-            life.stripped = true;
-        }
+        life.stripped |= released && !by_operator;
+        life.let_go = !has_finalizer(object) && (life.let_go || released && by_operator && !is_going(object));
         life.gone |= is_going(object) && !has_finalizer(object);
         if by_operator {
             if released && is_going(object) {
@@ -306,6 +307,9 @@ impl Oracle {
     /// A PUT or DELETE arrives at a farm.
     pub fn written(&mut self, farm: usize, method: &str, id: i64) {
         let now = clock::elapsed();
+        if method == "DELETE" {
+            self.farms[farm].removed.insert(id);
+        }
         let made_by = self.farms[farm].made.get(&id);
         let entitled = self.lives.iter().any(|(uid, life)| {
             let may_own =
@@ -326,7 +330,7 @@ impl Oracle {
         let gone: Vec<(String, String)> = self
             .lives
             .iter()
-            .filter(|(_, life)| life.gone && !life.stripped)
+            .filter(|(_, life)| life.gone && !life.stripped && !life.let_go)
             .filter_map(|(uid, life)| Some((uid.clone(), &life.versions.last()?.1)))
             .filter(|(_, object)| takes_broker_along(object) && annotation(object, FORCE_ORPHAN).is_none())
             .map(|(uid, object)| (uid, name(object).to_owned()))

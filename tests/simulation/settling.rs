@@ -146,18 +146,22 @@ fn disordered(world: &World, objects: &[Value]) -> Option<String> {
 /// What is wrong with a promotion: it is sent at most once, ends, and says what is the case, unless others made another
 /// primary since.
 fn misjudged(world: &World, all: &[Value], promotion: &Value, longest: Duration) -> Option<String> {
-    let object = world.brokers().into_iter().find(|object| name(object) == name(promotion))?;
+    let not_after: jiff::Timestamp = text(promotion, "/spec/notAfter").parse().ok()?;
+    // By the operator's clock it is not over for long.
+    let may_wait = clock::operators().wall + longest < not_after;
+    let phase = text(promotion, "/status/phase");
+    let Some(object) = world.brokers().into_iter().find(|object| name(object) == name(promotion)) else {
+        let is_over = matches!(phase, "Succeeded" | "Failed");
+        return (!is_over && !may_wait).then(|| format!("a promotion of nothing is {phase:?}"));
+    };
     let farm = &world.farms[farm_of(&object)];
     let sent = farm.counters().requests("POST", "/api/Broker/{id}/promote");
     let is_primary = farm.broker_named(text(&object, "/spec/server")).is_some_and(|row| row.is_primary());
     let moves_on = all.len() > 1 || world.oracle.lock().has_moved_primary(farm_of(&object));
-    let not_after: jiff::Timestamp = text(promotion, "/spec/notAfter").parse().ok()?;
-    let phase = text(promotion, "/status/phase");
     let is_right = match phase {
         "Succeeded" => is_primary || moves_on,
         "Failed" => !is_primary || moves_on,
-        // By the operator's clock it is not over for long.
-        _ => !is_true(&object, "Ready") && clock::operators().wall + longest < not_after,
+        _ => !is_true(&object, "Ready") && may_wait,
     };
     let is_repeated = sent > all.len() as u64 && !world.was_restored();
     (is_repeated || !is_right).then(|| {
