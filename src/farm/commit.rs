@@ -94,7 +94,7 @@ impl Actor {
         let tells = {
             let mut state = self.farm.state.lock();
             // What is answered from now on, this logon need not show.
-            state.ledger.begin_round();
+            state.ledger.begin_round(self.farm.clock.now().boot);
             state.tells_pending()
         };
         if tells && !self.renewed().await {
@@ -187,7 +187,7 @@ impl Actor {
             let now = self.farm.clock.now();
             let mut state = self.farm.state.lock();
             // A write without an answer may still arrive: another Apply follows when it no longer can.
-            let late = state.ledger.late_until(now.boot);
+            let late = state.ledger.late_until();
             state.batch.applied(now.boot, late);
             if state.batch.is_closed() {
                 state.ledger.pending = None;

@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     unapplied: BTreeMap<ObjectKey, Written>,
     /// Counts Applies, ours and those that a logon may show.
     round: u64,
+    /// When the last of them began.
+    round_began: Duration,
     /// Of the unapplied ones those that may still arrive after the next Apply, since they were not answered.
     unanswered: HashSet<ObjectKey>,
     /// Until when a write without an answer may still take effect.
@@ -80,9 +82,9 @@ impl Ledger {
         self.unanswered_until = self.unanswered_until.max(Some(until));
     }
 
-    /// Until when a write without an answer may still take effect, where that is later than `now`.
-    pub(super) fn late_until(&mut self, now: Duration) -> Option<Duration> {
-        self.unanswered_until = self.unanswered_until.filter(|until| *until > now);
+    /// Until when a write without an answer may still take effect, where the last round began before that.
+    pub(super) fn late_until(&mut self) -> Option<Duration> {
+        self.unanswered_until = self.unanswered_until.filter(|until| *until > self.round_began);
         self.unanswered_until
     }
 
@@ -103,14 +105,15 @@ impl Ledger {
     }
 
     /// An Apply, or a logon that may show one, begins: what is answered from now on it need not contain.
-    pub(super) fn begin_round(&mut self) {
+    pub(super) fn begin_round(&mut self, now: Duration) {
         self.round += 1;
+        self.round_began = now;
     }
 
     /// The Apply of the last round was answered. What was written meanwhile, or may still arrive, waits for the next
     /// one. Answers whether a deletion is committed by it.
     pub(super) fn applied(&mut self) -> bool {
-        if self.pending.is_none() {
+        if self.late_until().is_none() {
             self.unanswered.clear();
         }
         let (round, unanswered) = (self.round, &self.unanswered);

@@ -166,7 +166,7 @@ impl FarmState {
         let task = self.granted(Task::Apply, now);
         if task == Task::Apply {
             self.batch.applying();
-            self.ledger.begin_round();
+            self.ledger.begin_round(now.boot);
         }
         task
     }

@@ -2,6 +2,7 @@
 
 mod game;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -252,10 +253,7 @@ fn what_a_list_shows_to_serve_more_counts_with_the_apply_that_is_to_come() {
     state.polled_at = Some(now.boot);
     drop(state.take_list(vec![row(2, true), row(3, false)], now.boot, None));
     assert!(!lowers(state), "the last");
-    state.ledger.pending = Some(PendingApply {
-        since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.wall),
-        brokers: 1,
-    });
+    state.ledger.pending = Some(PendingApply { since: Time(now.wall), brokers: 1 });
     drop(state.take_list(vec![row(2, true), row(3, true)], now.boot, None));
     assert!(!lowers(state), "it is not applied");
     state.close_batch();
@@ -277,6 +275,25 @@ fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_th
     assert_eq!(state.apply_now(now), Task::Apply);
     state.ledger.applied();
     assert_eq!(state.ledger.settle().0, [(late, Unapplied::Created)].into());
+}
+
+#[test]
+fn what_was_not_answered_is_applied_by_an_apply_that_begins_when_it_cannot_arrive_any_more() {
+    let mut game = Game::new("Auto", 9);
+    game.act();
+    let (now, key) = (game.now(), ObjectKey::new("ns", "lost"));
+    let later = Now { boot: now.boot + Duration::from_secs(17), ..now };
+    let state = &mut game.state;
+    state.ledger.wrote(&key, Unapplied::Created);
+    state.ledger.unanswered(&key);
+    state.ledger.expect_late_until(later.boot);
+    for (begins, is_applied) in [(now, false), (later, true)] {
+        // An installation that is on its way is pending beside it.
+        state.ledger.pending = Some(PendingApply { since: Time(now.wall), brokers: 1 });
+        assert_eq!(state.apply_now(begins), Task::Apply);
+        state.ledger.applied();
+        assert_eq!(!state.ledger.is_open(&key), is_applied);
+    }
 }
 
 #[test]
