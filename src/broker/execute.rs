@@ -17,6 +17,7 @@ use super::intent::{Intent, is_in_time};
 use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use super::plan::{Released, Step};
 use super::reconcile::Swept;
+use super::rivals;
 use crate::clock::Clock;
 use crate::crd::condition::Reason;
 use crate::crd::{Origin, RasBroker, RasBrokerStatus, annotation, finalizer};
@@ -145,6 +146,10 @@ impl Executor<'_> {
             self.write_refusal(&object, intent, "it was not sent in time").await?;
             return Err(StepError::TooLate);
         }
+        if self.has_lost_the_race(intent) {
+            self.write_refusal(&object, intent, "another object for the same server was faster").await?;
+            return Ok(Progress::Done);
+        }
         match permit.create(&request).await {
             Ok(row) => {
                 // Settled by its row: what follows is reported as the creation it is part of.
@@ -171,6 +176,14 @@ impl Executor<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Whether another object's intent for the same server was acknowledged before this one's: what was decided on may
+    /// be from before that object was known.
+    fn has_lost_the_race(&self, intent: &Intent) -> bool {
+        let FarmView::Up(facts) = &self.observed.farm else { return false };
+        let others = self.brokers.similar(self.broker);
+        others.iter().any(|other| rivals::has_come_first(intent, other, facts))
     }
 
     async fn write_intent(

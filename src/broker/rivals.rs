@@ -3,14 +3,17 @@
 use kube::ResourceExt;
 
 use super::canonical::{ServerName, canonical_address};
+use super::intent::Intent;
 use super::observe::{Claim, ObjectFacts, Rival, has_finalizer};
 use crate::crd::{ManagementPolicy, RasBroker};
 use crate::farm::view::FarmFacts;
 
-/// Whether an object takes part at all: one that only observes does so only until it has let go.
+/// Whether an object takes part at all: one that only observes, or that is being deleted, does so only until it has let
+/// go.
 pub(super) fn takes_part(broker: &RasBroker) -> bool {
     match broker.spec.management_policy {
-        ManagementPolicy::Managed => true,
+        ManagementPolicy::Managed if broker.metadata.deletion_timestamp.is_none() => true,
+        ManagementPolicy::Managed => has_finalizer(broker),
         ManagementPolicy::ObserveOnly => has_finalizer(broker),
     }
 }
@@ -49,6 +52,20 @@ fn claim(broker: &RasBroker, facts: &FarmFacts) -> Claim {
         Some(_) => Claim::Id,
         None => Claim::Nothing,
     }
+}
+
+/// Whether another object has a row where this intent is to make one, or may be about to.
+pub(super) fn has_come_first(intent: &Intent, other: &RasBroker, facts: &FarmFacts) -> bool {
+    let object = ObjectFacts::of(other);
+    let site = (intent.farm_guid.as_str(), intent.site_id);
+    let is_there = match claim(other, facts) {
+        Claim::Row(_) => object.status.farm_guid.as_deref().zip(object.status.site_id) == Some(site),
+        Claim::Intent => object
+            .unresolved_intent()
+            .is_some_and(|theirs| (theirs.farm_guid.as_str(), theirs.site_id) == site),
+        Claim::Id | Claim::Nothing => false,
+    };
+    is_there && takes_part(other) && ServerName::new(&other.spec.server) == ServerName::new(&intent.server)
 }
 
 /// Who keeps a key: the one with the better claim, else the oldest.
@@ -128,6 +145,27 @@ mod tests {
             let (first, second) = (&pair[0], &pair[1]);
             assert!(rival(second, first, &facts).unwrap().precedes, "{}", second.name_any());
             assert!(!rival(first, second, &facts).unwrap().precedes, "{}", first.name_any());
+        }
+    }
+
+    #[test]
+    fn who_has_a_row_or_may_have_one_where_an_intent_is_to_make_it_has_come_first() {
+        let facts = facts();
+        let intent = ObjectFacts::of(&object("own", 1, true, None)).intent.unwrap();
+        let mut holder = object("holder", 1, false, Some(7));
+        holder.status.as_mut().unwrap().farm_guid = Some("g".into());
+        let sender = object("sender", 1, true, None);
+        for first in [&holder, &sender] {
+            assert!(has_come_first(&intent, first, &facts), "{}", first.name_any());
+            let mut elsewhere = first.clone();
+            elsewhere.spec.server = "cb2.corp.example".into();
+            assert!(!has_come_first(&intent, &elsewhere, &facts), "another server");
+            let (branch, farm) =
+                (Intent { site_id: 2, ..intent.clone() }, Intent { farm_guid: "h".into(), ..intent.clone() });
+            assert!(!has_come_first(&branch, first, &facts) && !has_come_first(&farm, first, &facts));
+        }
+        for other in [object("its-row-is-gone", 1, false, Some(6)), object("idle", 1, false, None)] {
+            assert!(!has_come_first(&intent, &other, &facts), "{}", other.name_any());
         }
     }
 
