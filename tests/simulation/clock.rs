@@ -31,6 +31,11 @@ pub fn elapsed() -> Duration {
     Instant::now().saturating_duration_since(origin) + SLEPT.get()
 }
 
+/// The same without the time that the operator's machine slept.
+pub fn awake() -> Duration {
+    elapsed().saturating_sub(SLEPT.get())
+}
+
 /// The world's time, as the API server and the farms have it.
 pub fn world() -> Timestamp {
     START + elapsed()

@@ -141,7 +141,7 @@ fn call_with(lines: &[String], text: &str) -> usize {
 /// From the moment in which the finalizer stands the API server may take the object away under it.
 fn past_the_finalizer(strike: Strike) {
     let (calls, lines) = undisturbed(1);
-    let intent = (call_with(&lines, "PATCH namespaces/default/rasbrokers/new"), Moment::AfterCommit);
+    let intent = (call_with(&lines, "PATCH namespaces/farms/rasbrokers/new"), Moment::AfterCommit);
     let points = points(calls).into_iter().filter(|point| *point >= intent);
     let jobs: Vec<_> = points.map(|point| (1, [(point, strike)].into())).collect();
     println!("{} times {strike:?}", jobs.len());

@@ -80,7 +80,7 @@ fn an_api_server_that_was_restored_is_written_to_in_its_own_versions() {
         stage.play(&mut run, &Step::Restore).await;
         stage.play(&mut run, &Step::Edit(0, json!({"suspend": true}))).await;
         run.rest(Duration::from_mins(1)).await;
-        let written = calls(&run, "PATCH namespaces/default/rasbrokers/b0");
+        let written = calls(&run, "PATCH namespaces/farms/rasbrokers/b0");
         assert!(written < 20, "{written} writes");
     });
 }
@@ -172,7 +172,7 @@ fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() 
         let (mut run, mut stage) = begin();
         run.rest(Duration::from_secs(20)).await;
         let suspend = |suspend: bool| Step::FarmSpec(0, json!({"spec": {"suspend": suspend}}));
-        let written = calls(&run, "PATCH namespaces/default/rasfarms/farm-0/status");
+        let written = calls(&run, "PATCH namespaces/farms/rasfarms/farm-0/status");
         stage.play(&mut run, &suspend(true)).await;
         run.world.network.set_weather(Weather {
             slow: 1_000,
@@ -184,7 +184,7 @@ fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() 
         while calls(&run, "  200 ") == answers {
             run.rest(Duration::from_millis(10)).await;
         }
-        assert!(calls(&run, "PATCH namespaces/default/rasfarms/farm-0/status") > written);
+        assert!(calls(&run, "PATCH namespaces/farms/rasfarms/farm-0/status") > written);
         stage.play(&mut run, &suspend(false)).await;
         run.rest(Duration::from_mins(1)).await;
         assert!(is_current(&run.world.api.list("RasFarm")[0]));

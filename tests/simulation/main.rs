@@ -16,6 +16,7 @@ mod api_server;
 #[expect(dead_code, reason = "no certificate has a key here")]
 mod canary;
 mod clock;
+mod cluster;
 mod crash_sweep;
 mod deletion_sweep;
 mod farm_line;

@@ -33,8 +33,8 @@ struct Scene<'a> {
 
 type Draw = fn(&Scene<'_>, &mut fastrand::Rng) -> Step;
 
-/// How often each kind of step is usual, in 486.
-const KINDS: [(u32, Theme, Draw); 39] = [
+/// How often each kind of step is usual, in 520.
+const KINDS: [(u32, Theme, Draw); 45] = [
     // Users.
     (60, Theme::Any, |scene, random| {
         let (name, value) = field(random);
@@ -44,6 +44,9 @@ const KINDS: [(u32, Theme, Draw); 39] = [
     (12, Theme::Any, |scene, _| Step::Recreate(scene.broker)),
     (12, Theme::Any, |scene, random| Step::Twin(scene.broker, ["twin-a", "twin-b"][random.usize(..2)])),
     (12, Theme::Any, |scene, _| Step::ForceOrphan(scene.broker)),
+    (8, Theme::Any, |scene, _| Step::Hold(scene.broker)),
+    (4, Theme::Any, |scene, _| Step::SweepAway(scene.broker)),
+    (4, Theme::Any, |scene, _| Step::Replace(scene.broker)),
     (12, Theme::Any, |scene, random| Step::Edit(scene.broker, json!({"suspend": random.bool()}))),
     (12, Theme::Any, |scene, random| {
         let policy = if random.bool() { "ObserveOnly" } else { "Managed" };
@@ -81,6 +84,9 @@ const KINDS: [(u32, Theme, Draw); 39] = [
     (8, Theme::Any, |scene, _| Step::EndSessions(scene.farm)),
     (8, Theme::Any, |_, _| Step::CutWatches),
     (8, Theme::Any, |_, _| Step::ExpireWatches),
+    (8, Theme::Any, |_, random| Step::CacheLags(random.u8(..3) > 0)),
+    (6, Theme::Any, |_, random| Step::EndNamespace(random.u8(..))),
+    (4, Theme::Any, |_, random| Step::RemoveKind(random.usize(..))),
     (8, Theme::Any, |scene, random| Step::Guid(scene.farm, random.bool())),
     (8, Theme::Any, |_, random| Step::WallClock(SignedDuration::from_secs(random.i64(-4_000..4_000)))),
     (8, Theme::Any, |scene, random| {

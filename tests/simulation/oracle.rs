@@ -20,12 +20,13 @@ const ON_ITS_WAY: Duration = Duration::from_secs(90);
 /// All versions of one object, by its uid.
 #[derive(Default)]
 struct Life {
+    /// Each since when the operator's machine was awake for so long: what it has sent may sleep with it.
     versions: Vec<(Duration, Value)>,
     gone: bool,
     /// A person took its finalizer off: whatever it owned is theirs to look after.
     stripped: bool,
-    /// The operator took its finalizer off while it lived: whatever it owned is nobody's since.
-    let_go: bool,
+    /// Why its row may stay where it ends.
+    leave: Option<Leave>,
     /// When an intent was written that was not sent yet.
     unsent: Option<Duration>,
     /// When the last POST was sent of which nothing certain is known.
@@ -34,6 +35,15 @@ struct Life {
     clean: usize,
     /// Rows of it that somebody else removed.
     removed: usize,
+}
+
+/// Why a row may stay although its object is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    /// The operator took its finalizer off while it lived: whatever it owned is nobody's since.
+    LetGo,
+    /// Its kind went with it, or it went past its finalizer amid other faults.
+    Excused,
 }
 
 /// One farm as it was seen.
@@ -94,10 +104,13 @@ impl Oracle {
             // A refusal is written over the intent that it refuses.
             life.unsent = (!text.contains("\"refused\"")).then(clock::elapsed);
         }
-        life.versions.push((clock::elapsed(), object.clone()));
+        life.versions.push((clock::awake(), object.clone()));
         let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
         life.stripped |= released && !by_operator;
-        life.let_go = !has_finalizer(object) && (life.let_go || released && by_operator && !is_going(object));
+        if released && by_operator && !is_going(object) {
+            life.leave.get_or_insert(Leave::LetGo);
+        }
+        life.leave.take_if(|leave| *leave == Leave::LetGo && has_finalizer(object));
         life.gone |= is_going(object) && !has_finalizer(object);
         if by_operator {
             if released && is_going(object) {
@@ -127,6 +140,13 @@ impl Oracle {
         }
     }
 
+    /// Where an object ends its row may stay.
+    pub fn may_leave_row(&mut self, uid: &str) {
+        if let Some(life) = self.lives.get_mut(uid) {
+            life.leave = Some(Leave::Excused);
+        }
+    }
+
     /// The API server was restored: objects made since are gone, and the others are as they were.
     pub fn restored(&mut self, lost: &[&str], there: &[Value]) {
         self.was_restored = true;
@@ -143,7 +163,7 @@ impl Oracle {
             // Its row may have gone in the time that is forgotten.
             life.gone = false;
             life.removed += 1;
-            life.versions.push((clock::elapsed(), object.clone()));
+            life.versions.push((clock::awake(), object.clone()));
         }
     }
 
@@ -152,7 +172,7 @@ impl Oracle {
         if life.and_then(|life| life.in_doubt).is_some_and(|sent| clock::elapsed() < sent + self.lateness) {
             self.accuse(&format!("released while a POST may still arrive: {}", summary(object)));
         }
-        if !takes_broker_along(object) {
+        if !takes_broker_along(object) || self.lives.get(uid).is_some_and(|life| life.leave.is_some()) {
             return;
         }
         let left: Vec<i64> = self.rows_of(uid).map(|(_, id)| id).collect();
@@ -244,6 +264,14 @@ impl Oracle {
         };
         life.unsent = None;
         let maker = maker.clone();
+        let is_under_way = |life: &Life| {
+            let may_arrive = life.in_doubt.is_some_and(|sent| now < sent + self.lateness);
+            may_arrive && !life.gone && !life.stripped && fits(life)
+        };
+        if self.lives.iter().any(|(uid, life)| *uid != maker && is_under_way(life)) {
+            self.accuse(&format!("a POST of {server} while that of another object may still arrive"));
+        }
+        let life = self.lives.get_mut(&maker)?;
         let may_arrive = life.in_doubt.replace(now).map(|sent| sent + self.lateness);
         if may_arrive.is_some_and(|until| now < until) {
             self.accuse(&format!("a POST of {server} while the one before it may still arrive"));
@@ -306,7 +334,7 @@ impl Oracle {
 
     /// A PUT or DELETE arrives at a farm.
     pub fn written(&mut self, farm: usize, method: &str, id: i64) {
-        let now = clock::elapsed();
+        let now = clock::awake();
         if method == "DELETE" {
             self.farms[farm].removed.insert(id);
         }
@@ -316,7 +344,8 @@ impl Oracle {
                 made_by == Some(uid) || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
             // Of an object that was going, or went past its finalizer, before its row's id was written down.
             let is_let_go = || life.is_swept_away() || life.lately(now, |object| may(method, object));
-            let is_left = method == "DELETE" && made_by == Some(uid) && is_let_go();
+            let is_its = made_by == Some(uid) || may_own && life.owns(id);
+            let is_left = method == "DELETE" && is_its && is_let_go();
             is_left || may_own && life.owns(id) && life.lately(now, |object| may(method, object))
         });
         if !entitled {
@@ -330,7 +359,7 @@ impl Oracle {
         let gone: Vec<(String, String)> = self
             .lives
             .iter()
-            .filter(|(_, life)| life.gone && !life.stripped && !life.let_go)
+            .filter(|(_, life)| life.gone && !life.stripped && life.leave.is_none())
             .filter_map(|(uid, life)| Some((uid.clone(), &life.versions.last()?.1)))
             .filter(|(_, object)| takes_broker_along(object) && annotation(object, FORCE_ORPHAN).is_none())
             .map(|(uid, object)| (uid, name(object).to_owned()))
@@ -365,7 +394,7 @@ impl Life {
     fn is_swept_away(&self) -> bool {
         let leaves_row =
             |(_, object): &(Duration, Value)| has_finalizer(object) && takes_broker_along(object);
-        self.gone && !self.stripped && self.versions.last().is_some_and(leaves_row)
+        self.gone && self.versions.last().is_some_and(leaves_row)
     }
 
     fn ever(&self, holds: impl Fn(&Value) -> bool) -> bool {

@@ -199,6 +199,7 @@ impl Order {
         if is_release(body)
             && is_going(&object)
             && takes_broker_along(&object)
+            && world.api.has_definition("RasBroker")
             && !self.is_gone(farm, &object, world)
         {
             return Some("a release of an object whose row was not found gone by id");

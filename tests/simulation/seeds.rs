@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::cluster::rebuild;
 use crate::fate;
 use crate::run::Run;
 use crate::scenario::Scenario;
@@ -38,7 +39,10 @@ pub fn play(seed: u64) -> Outcome {
         }
         run.rest(Duration::from_secs(5)).await;
         stage.calm(&run);
-        let mut wrong = settle(&mut run).await;
+        let mut wrong = rebuild(&mut run, &mut stage).await;
+        if wrong.is_empty() {
+            wrong = settle(&mut run).await;
+        }
         if wrong.is_empty() {
             wrong = clean(&mut run).await;
         }
@@ -90,7 +94,7 @@ fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
     let steps = "Create Twin Edit Promote Delete Recreate ForceOrphan Strip ForgeId LoseStatus Backup Restore FarmSpec \
                  RotateSecret WrongSecret DeleteSecret PersonAdds PersonEdits PersonDeletes PersonEditsElsewhere \
                  PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
-                 Guid EndSessions CutWatches ExpireWatches";
+                 Guid EndSessions CutWatches ExpireWatches CacheLags Hold SweepAway Replace EndNamespace RemoveKind";
     let steps = steps.split_whitespace().filter(|step| !faults.contains_key(&format!("step: {step}")));
     fate::KINDS.iter().copied().filter(|kind| !faults.contains_key(*kind)).chain(steps).collect()
 }

@@ -10,7 +10,7 @@ use crate::objects::{
 };
 use crate::oracle::matches;
 use crate::run::Run;
-use crate::step::{delete, make_reachable};
+use crate::step::{delete, make_reachable, release_holds};
 use crate::world::{NAMESPACE, World};
 
 /// Longer than any pause that ends by itself: the logon limit has the longest.
@@ -59,6 +59,7 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
     }
     let until = clock::elapsed() + BOUND;
     loop {
+        release_holds(&run.world);
         // Covers the deletions that were made before it.
         let permitted = (clock::world() + Duration::from_hours(2)).to_string();
         for place in 0..run.world.setting.farms {
@@ -178,6 +179,10 @@ fn may_be_same_machine(one: &Value, other: &Value) -> bool {
 
 /// What is wrong with an object.
 fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static str> {
+    if is_going(object) && !has_finalizer(object) {
+        // What is left is for others to do.
+        return None;
+    }
     if is_going(object) {
         let is_breaker = matches!(condition(object, "DeletionHeld"), Some(("True", "MassDeletionBreaker")));
         return (!is_breaker && !is_held(world, object)).then_some("its deletion has not ended");

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::api_server::{Revision, Snapshot};
 use crate::clock;
+use crate::cluster;
 use crate::fate::Weather;
 use crate::objects::{FORCE_ORPHAN, name, uid};
 use crate::run::{Run, broker};
@@ -39,6 +40,18 @@ pub enum Step {
     RotateSecret(usize),
     WrongSecret(usize),
     DeleteSecret(usize),
+    /// Somebody else's finalizer is put on it.
+    Hold(usize),
+    /// It goes past its finalizer.
+    SweepAway(usize),
+    /// It does, and another one comes under its name.
+    Replace(usize),
+    /// The namespace ends; objects of some kinds are deleted, a bit for each.
+    EndNamespace(u8),
+    /// One of our definitions is deleted.
+    RemoveKind(usize),
+    /// New watches begin with the world as it is now, however it changes, or with the present one again.
+    CacheLags(bool),
     PersonAdds(usize),
     PersonEdits(usize, Edit),
     PersonDeletes(usize),
@@ -107,7 +120,16 @@ impl Stage {
             Step::WallClock(by) => clock::set_wall_off(*by),
             Step::Weather(weather) => run.world.network.set_weather(*weather),
             Step::CutWatches => run.world.api.cut_watches(),
-            Step::ExpireWatches => run.world.api.expire_watches(),
+            Step::ExpireWatches => {
+                run.world.api.begin_watches_with(None);
+                run.world.api.expire_watches();
+            }
+            Step::CacheLags(lags) => {
+                let snapshot = run.world.api.snapshot();
+                run.world.api.begin_watches_with(lags.then_some(&snapshot));
+            }
+            Step::EndNamespace(kinds) => cluster::end_namespace(&run.world, *kinds),
+            Step::RemoveKind(number) => cluster::remove_kind(&run.world, *number),
             Step::Backup => self.backup = Some(run.world.api.snapshot()),
             Step::Restore => self.restore(&run.world),
             _ => self.act(&run.world, step),
@@ -214,6 +236,14 @@ impl Stage {
                 world.person("lose status of", api.patch_status("RasBroker", NAMESPACE, name, &status));
             }
             Step::Promote(number) => promote(world, &self.brokers[*number]),
+            Step::Hold(number) => hold(world, &self.brokers[*number].name),
+            Step::SweepAway(number) | Step::Replace(number) => {
+                let name = &self.brokers[*number].name;
+                if let Some(object) = api.get("RasBroker", NAMESPACE, name) {
+                    world.oracle.lock().may_leave_row(uid(&object));
+                }
+                if matches!(step, Step::Replace(_)) { replace(world, name) } else { sweep_away(world, name) }
+            }
             other => unreachable!("{other:?} is played elsewhere"),
         }
     }
@@ -223,6 +253,17 @@ impl Stage {
         let password = format!("{PASSWORD} {}", self.passwords);
         world.farms[farm].set_account(account(&password));
         world.set_secret(farm, Some(&password));
+    }
+
+    /// Everything that was removed is there again. What was written for objects that are gone is nobody's, and a person
+    /// applies it.
+    pub fn come_back(&mut self, world: &World) {
+        for (place, farm) in world.farms.iter().enumerate() {
+            self.rotate(world, place);
+            farm.apply_as_person("console");
+            world.look(place);
+        }
+        self.brokers.iter().for_each(|planned| create(world, planned));
     }
 
     fn restore(&self, world: &World) {
@@ -240,6 +281,7 @@ impl Stage {
     pub fn calm(&mut self, run: &Run) {
         run.isolate(None);
         let world = &run.world;
+        world.api.begin_watches_with(None);
         world.network.say("calm");
         world.network.set_weather(Weather { timeout: world.setting.timeout, ..Weather::default() });
         for (place, farm) in world.farms.iter().enumerate() {
@@ -329,6 +371,31 @@ pub fn delete(world: &World, name: &str) {
     }
 }
 
+/// A finalizer that is not ours.
+const HOLD: &str = "example.test/hold";
+
+/// Somebody else wants to be asked before an object goes.
+fn hold(world: &World, name: &str) {
+    let Some(object) = world.api.get("RasBroker", NAMESPACE, name) else { return };
+    let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    finalizers.push(HOLD.into());
+    let patch = json!({"metadata": {"finalizers": finalizers}});
+    world.person("hold", world.api.patch("RasBroker", NAMESPACE, name, patch));
+}
+
+/// Nobody else wants to be asked any more.
+pub fn release_holds(world: &World) {
+    for object in world.brokers() {
+        let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let before = finalizers.len();
+        finalizers.retain(|finalizer| finalizer != HOLD);
+        if finalizers.len() < before {
+            let patch = json!({"metadata": {"finalizers": finalizers}});
+            world.person("release", world.api.patch("RasBroker", NAMESPACE, name(&object), patch));
+        }
+    }
+}
+
 /// An object goes although it has a finalizer, as it may where the two cross: kubernetes/kubernetes#77988.
 pub fn sweep_away(world: &World, name: &str) {
     let Ok(gone) = world.api.sweep_away("RasBroker", NAMESPACE, name) else { return };
@@ -340,8 +407,12 @@ pub fn sweep_away(world: &World, name: &str) {
 pub fn replace(world: &World, name: &str) {
     let Some(before) = world.api.get("RasBroker", NAMESPACE, name) else { return };
     sweep_away(world, name);
-    let server = before["spec"]["server"].as_str().unwrap_or_default();
-    world.person("create", world.api.create(broker(name, 0, server, &before["spec"])));
+    let again = json!({
+        "apiVersion": before["apiVersion"], "kind": before["kind"],
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": before["spec"],
+    });
+    world.person("create", world.api.create(again));
 }
 
 fn at_console(world: &World, step: &Step, planned: &Planned) {

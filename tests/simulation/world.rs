@@ -18,7 +18,8 @@ use crate::network::{Call, Network};
 use crate::objects::{name, uid};
 use crate::oracle::Oracle;
 
-pub const NAMESPACE: &str = "default";
+/// Where the farms and their brokers are; the operator is elsewhere.
+pub const NAMESPACE: &str = "farms";
 /// The account of the operator; persons have names of their own.
 pub const ACCOUNT: &str = "svc-operator";
 pub const PASSWORD: &str = "correct horse battery";
@@ -86,12 +87,20 @@ impl World {
         let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
         let world =
             Self { api, farms, network: Arc::new(network), oracle, lags, lease: Mutex::default(), setting };
-        for place in 0..world.setting.farms {
-            world.look(place);
-            world.api.create(Self::secret(place, PASSWORD)).unwrap();
-            world.api.create(world.farm_object(place)).unwrap();
-        }
+        world.api.create_namespace(NAMESPACE);
+        (0..world.setting.farms).for_each(|place| world.look(place));
+        world.furnish();
         Arc::new(world)
+    }
+
+    /// The objects of the farms, and their Secrets, are there.
+    pub fn furnish(&self) {
+        for place in 0..self.setting.farms {
+            for object in [Self::secret(place, PASSWORD), self.farm_object(place)] {
+                // What is there already stays.
+                drop(self.api.create(object));
+            }
+        }
     }
 
     /// The Secret of a farm.

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::ApiServer;
-use super::kinds::KINDS;
+use super::kinds::{CRDS, KINDS};
+use super::object::is_going;
 use super::request::kind_named;
 use super::store::Store;
 
@@ -43,6 +44,26 @@ impl ApiServer {
     pub(crate) fn delete_definition(&self, kind: &str) {
         let name = kind_named(kind).definition.as_ref().expect("a kind of the project");
         self.delete("CustomResourceDefinition", "", name).expect("a definition that is there");
+    }
+
+    /// Whether a kind's definition is there, and is not going.
+    pub(crate) fn has_definition(&self, kind: &str) -> bool {
+        let name = kind_named(kind).definition.as_ref().expect("a kind of the project");
+        self.get("CustomResourceDefinition", "", name).is_some_and(|definition| !is_going(&definition))
+    }
+
+    /// Ends a namespace in which nothing is any more, and makes what is missing: the namespace, and definitions.
+    pub(crate) fn make_whole(&self, namespace: &str) {
+        if self.get("Namespace", "", namespace).is_some_and(|namespace| is_going(&namespace)) {
+            drop(self.sweep_away("Namespace", "", namespace));
+        }
+        if self.get("Namespace", "", namespace).is_none() {
+            self.create_namespace(namespace);
+        }
+        for definition in CRDS.iter() {
+            // What is there already stays.
+            drop(self.create(definition.clone()));
+        }
     }
 
     /// Forgets all changes so far: a watch from before is told to begin anew.
