@@ -11,11 +11,9 @@ use crate::farm::view::FarmFacts;
 /// Whether an object takes part at all: one that only observes, or that is being deleted, does so only until it has let
 /// go.
 pub(super) fn takes_part(broker: &RasBroker) -> bool {
-    match broker.spec.management_policy {
-        ManagementPolicy::Managed if broker.metadata.deletion_timestamp.is_none() => true,
-        ManagementPolicy::Managed => has_finalizer(broker),
-        ManagementPolicy::ObserveOnly => has_finalizer(broker),
-    }
+    let wants = broker.spec.management_policy == ManagementPolicy::Managed
+        && broker.metadata.deletion_timestamp.is_none();
+    wants || has_finalizer(broker)
 }
 
 /// The site that an object's broker is in, as far as it is known.
