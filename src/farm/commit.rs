@@ -199,7 +199,7 @@ impl Actor {
             // What is written from now on belongs to the next Apply.
             let deletes = state.ledger.applied();
             let FarmState { service, ledger, .. } = &mut *state;
-            service.applied(now.boot, ledger.pending.is_none(), |broker| ledger.is_open(broker));
+            service.applied(now.boot, late.is_none(), |broker| ledger.is_open(broker));
             deletes
         };
         if self.list().await && deletes {
