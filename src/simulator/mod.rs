@@ -42,7 +42,7 @@ pub use exchange::Outcome;
 pub use farm::{FarmHandle, FarmView, RowView};
 pub use fault::{Effect, Fault, When};
 pub use journal::{Counters, JournalEntry};
-pub use person::{Edit, EditRefused, NewRow};
+pub use person::{Backup, Edit, EditRefused, NewRow};
 pub use sessions::OpenSession;
 pub use site_settings::AutoPromotion;
 pub use start::{Simulator, StartError};

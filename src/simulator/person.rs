@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::farm::FarmHandle;
 use super::refusal::Refusal;
 use super::rows::{Author, Change};
-use super::state::FarmState;
+use super::state::{FarmState, Row, Site};
 
 /// A person's edit of a broker; `None` leaves the value as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,15 @@ pub struct EditRefused {
     pub message: String,
 }
 
+/// A farm's configuration as it was at one time.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    sites: Vec<Site>,
+    rows: Vec<Row>,
+    last_id: i64,
+    settings_id: i64,
+}
+
 /// What a person at the console does. It waits for an Apply, as a request's change does.
 impl FarmHandle {
     /// Changes a broker.
@@ -75,6 +84,36 @@ impl FarmHandle {
     /// Deletes a broker.
     pub fn remove_broker_as(&self, person: &str, id: i64) -> Result<(), EditRefused> {
         self.as_person(person, |state, author| state.delete_broker(id, author))
+    }
+
+    /// Adds a second row for the server of another one, which no request can do, and gives its id.
+    pub fn double(&self, person: &str, id: i64) -> Option<i64> {
+        let mut state = self.0.lock();
+        let author = author(&mut state, person);
+        let (server, site_id) = state.row(id).map(|row| (row.server.to_uppercase(), row.site_id))?;
+        let row = state.new_row(&server, site_id, &author.name, author.time);
+        let id = row.id;
+        state.rows.push(row);
+        state.pending = true;
+        Some(id)
+    }
+
+    /// Takes a backup of sites and brokers.
+    pub fn backup(&self) -> Backup {
+        let state = self.0.lock();
+        let FarmState { sites, rows, last_id, settings_id, .. } = &*state;
+        Backup { sites: sites.clone(), rows: rows.clone(), last_id: *last_id, settings_id: *settings_id }
+    }
+
+    /// Restores a backup: sites and brokers are as they were, ids that were given since are given again, nothing is
+    /// pending, and all sessions are over.
+    pub fn restore(&self, backup: &Backup) {
+        let mut state = self.0.lock();
+        let Backup { sites, rows, last_id, settings_id } = backup.clone();
+        (state.sites, state.rows, state.last_id, state.settings_id) = (sites, rows, last_id, settings_id);
+        (state.pending, state.apply_due, state.promotion_due) = (false, None, None);
+        state.locks.clear();
+        state.sessions.end_all();
     }
 
     /// Moves a secondary to this place of its site's list, from 1.

@@ -19,7 +19,7 @@ use super::switches::Switches;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
-    /// The id; never given twice.
+    /// The id; never given twice, but where a backup is restored.
     pub id: i64,
     /// The server as it was given.
     pub server: String,

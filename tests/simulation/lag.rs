@@ -21,6 +21,11 @@ pub struct Lag {
 }
 
 impl Lag {
+    /// That of a farm which has had these rows for long.
+    pub fn of(rows: &[Row]) -> Self {
+        Self { came: rows.iter().map(|row| (row.id, Duration::ZERO)).collect(), ..Self::default() }
+    }
+
     /// The rows are these by now; a new one is of a call after which it is shown by `due`.
     pub fn look(&mut self, rows: &[Row], due: Option<Duration>) {
         let now = clock::elapsed();

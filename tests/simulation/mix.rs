@@ -33,8 +33,8 @@ struct Scene<'a> {
 
 type Draw = fn(&Scene<'_>, &mut fastrand::Rng) -> Step;
 
-/// How often each kind of step is usual, in 520.
-const KINDS: [(u32, Theme, Draw); 45] = [
+/// How often each kind of step is usual, in 554.
+const KINDS: [(u32, Theme, Draw); 49] = [
     // Users.
     (60, Theme::Any, |scene, random| {
         let (name, value) = field(random);
@@ -79,6 +79,10 @@ const KINDS: [(u32, Theme, Draw); 45] = [
     (10, Theme::Any, |scene, _| Step::PersonApplies(scene.farm)),
     (10, Theme::Any, |scene, _| Step::PersonLocks(scene.broker)),
     (10, Theme::Any, |scene, _| Step::PrimaryMoves(scene.farm)),
+    (8, Theme::Any, |scene, _| Step::PersonMarks(scene.broker)),
+    (6, Theme::Any, |scene, _| Step::PersonDoubles(scene.broker)),
+    (10, Theme::Any, |scene, _| Step::FarmBackup(scene.farm)),
+    (10, Theme::Any, |scene, _| Step::FarmRestore(scene.farm)),
     // The world.
     (96, Theme::Any, |scene, random| scene.mix.weather(random)),
     (8, Theme::Any, |scene, _| Step::EndSessions(scene.farm)),

@@ -68,6 +68,13 @@ pub fn is_current(object: &Value) -> bool {
     object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
+/// What it says about being ready.
+pub fn words(object: &Value) -> &str {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    ready.map(|ready| text(ready, "/message")).unwrap_or_default()
+}
+
 /// Its conditions in one line.
 pub fn summary(object: &Value) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);

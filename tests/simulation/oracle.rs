@@ -57,8 +57,12 @@ pub struct Seen {
     removed: BTreeSet<i64>,
     /// Rows that somebody else changed, and those that the farm left as they were when it was to change them.
     edited: BTreeSet<i64>,
+    /// Rows that a person made for a server that had one.
+    doubles: BTreeSet<i64>,
     /// Whether a person made another broker the primary.
     has_other_primary: bool,
+    /// Whether it was restored from a backup: who made what is not known for certain since.
+    was_restored: bool,
     /// The last POST for a server.
     posting: BTreeMap<String, String>,
 }
@@ -223,7 +227,14 @@ impl Oracle {
         if seen.history.back().is_some_and(|(_, last)| *last == rows) {
             return;
         }
-        for row in rows.iter().filter(|row| !seen.rows.contains_key(&row.id) && row.admin_create == ACCOUNT) {
+        let is_ours = |row: &&Row| {
+            let before = seen.rows.get(&row.id);
+            // One that was marked and is not any more is made again by whoever asked for it.
+            let is_revived =
+                before.is_some_and(|before| before.marked_for_deletion && !row.marked_for_deletion);
+            is_revived || before.is_none() && row.admin_create == ACCOUNT
+        };
+        for row in rows.iter().filter(is_ours) {
             if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
                 seen.made.insert(row.id, maker.clone());
                 // It has arrived.
@@ -238,13 +249,44 @@ impl Oracle {
         let twice: Vec<String> = seen
             .rows
             .values()
-            .filter(|row| !row.marked_for_deletion)
+            // What a person makes twice is theirs to sort out.
+            .filter(|row| !row.marked_for_deletion && !seen.doubles.contains(&row.id))
             .filter(|row| !keys.insert((row.site_id, row.server.to_lowercase())))
             .map(|row| row.server.clone())
             .collect();
         if !twice.is_empty() {
             self.accuse(&format!("two rows for {twice:?}"));
         }
+    }
+
+    /// A person made a second row for a server.
+    pub fn doubled(&mut self, farm: usize, id: i64) {
+        self.farms[farm].doubles.insert(id);
+    }
+
+    /// Whether this is such a row.
+    pub fn is_double(&self, farm: usize, id: i64) -> bool {
+        self.farms[farm].doubles.contains(&id)
+    }
+
+    /// A farm was restored from a backup, and has these rows now.
+    pub fn farm_restored(&mut self, farm: usize, rows: Vec<Row>) {
+        let is_as_before = |id: &i64, before: &Row| {
+            rows.iter().any(|row| row.id == *id && row.time_create == before.time_create)
+        };
+        let lost: Vec<i64> = self.farms[farm]
+            .rows
+            .iter()
+            .filter(|(id, before)| !is_as_before(id, before))
+            .map(|(id, _)| *id)
+            .collect();
+        lost.iter().for_each(|id| self.removed(farm, *id));
+        let seen = &mut self.farms[farm];
+        // What is back is of objects that had it once.
+        seen.made.retain(|id, _| seen.rows.get(id).is_some_and(|before| is_as_before(id, before)));
+        seen.rows = rows.iter().map(|row| (row.id, row.clone())).collect();
+        seen.history.push_back((clock::elapsed(), rows));
+        (seen.has_other_primary, seen.was_restored) = (true, true);
     }
 
     /// A POST leaves; answers for which object.
@@ -374,7 +416,8 @@ impl Oracle {
 
     /// Whether an object must know that this row is its own.
     pub fn must_know(&self, uid: &str, farm: usize, id: i64) -> bool {
-        let is_maker = self.farms[farm].made.get(&id).is_some_and(|maker| maker == uid);
+        let seen = &self.farms[farm];
+        let is_maker = !seen.was_restored && seen.made.get(&id).is_some_and(|maker| maker == uid);
         is_maker && self.lives.get(uid).is_some_and(|life| !life.stripped)
     }
 

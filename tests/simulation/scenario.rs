@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use ras_operator::simulator::{
+    AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplySettingsEnabled,
+    CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody, GetMarked,
+    InstallTiming, Integers, LockedStatus, LogonAnswer, PrimaryRefusal, PromotionSession, PromotionTiming,
+    RateLimitRetryAfter, RateLimitStatus, ServerFilter, ServerSpelling, SettingsId, Switch, TimeForm,
+    UnknownFields, UpdateMarked, WrongPassword,
+};
 use serde_json::{Value, json};
 
 use crate::mix::Mix;
 use crate::step::{Planned, Step};
-use crate::world::Setting;
+use crate::world::{Readings, Setting};
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -28,6 +35,8 @@ impl Scenario {
             period: Duration::from_secs(random.u64(10..=30)),
             timeout: Duration::from_secs(random.u64(2..=5)),
             mode: if random.u8(..3) == 0 { "Auto" } else { "Guarded" },
+            readings: if random.u8(..3) == 0 { readings(random) } else { Setting::PLAIN.readings },
+            quota: (random.u8(..8) == 0).then(|| random.u32(20..60)),
             old: 2,
             threshold: random.u64(0..4),
             elects: replicas > 1,
@@ -85,6 +94,56 @@ fn planned(number: usize, setting: &Setting, random: &mut fastrand::Rng) -> Plan
         spec["managementPolicy"] = "ObserveOnly".into();
     }
     Planned { name: format!("b{number}"), farm: random.usize(..setting.farms), server, spec }
+}
+
+/// A farm that reads some of what no reference says in another way. The operator finds out about each by itself.
+fn readings(random: &mut fastrand::Rng) -> Readings {
+    let all = [
+        Switch::DeletedRow(DeletedRow::GoneAtOnce),
+        Switch::GetMarked(GetMarked::NotFound),
+        Switch::DeleteMarked(DeleteMarked::Status404),
+        Switch::UpdateMarked(UpdateMarked::Status404),
+        Switch::UpdateMarked(UpdateMarked::Status409),
+        Switch::CreateOverMarked(CreateOverMarked::Revives),
+        Switch::CreateOverMarked(CreateOverMarked::NewRow),
+        Switch::EmptyList(EmptyList::Status404),
+        Switch::ServerFilter(ServerFilter::Substring),
+        Switch::ServerFilter(ServerFilter::Ignored),
+        Switch::RateLimitStatus(RateLimitStatus::Status503),
+        Switch::RateLimitRetryAfter(RateLimitRetryAfter::Sent),
+        Switch::WrongPassword(WrongPassword::Status400),
+        Switch::LockedStatus(LockedStatus::Status409),
+        Switch::LockedStatus(LockedStatus::Status400),
+        Switch::PrimaryRefusal(PrimaryRefusal::Status409),
+        Switch::PrimaryRefusal(PrimaryRefusal::Status403),
+        Switch::UnknownFields(UnknownFields::Ignored),
+        Switch::ErrorBody(ErrorBody::Problem),
+        Switch::ErrorBody(ErrorBody::CodeMsg),
+        Switch::ErrorBody(ErrorBody::Empty),
+        Switch::AlternativeIpsForm(AlternativeIpsForm::Comma),
+        Switch::AlternativeIpsForm(AlternativeIpsForm::Semicolon),
+        Switch::EmptyText(EmptyText::Null),
+        Switch::EmptyText(EmptyText::Absent),
+        Switch::ServerSpelling(ServerSpelling::UpperCase),
+        Switch::AdminSpelling(AdminSpelling::DomainUser),
+        Switch::AdminSpelling(AdminSpelling::Upn),
+        Switch::TimeForm(TimeForm::LocalWithoutOffset),
+        Switch::Integers(Integers::Strings),
+        Switch::CreatedBody(CreatedBody::WithoutId),
+        Switch::CreatedBody(CreatedBody::Empty),
+        Switch::ApplyAnswer(ApplyAnswer::Status200),
+        Switch::LogonAnswer(LogonAnswer::TokenOnly),
+        Switch::LogonAnswer(LogonAnswer::WithoutFarmGuid),
+        Switch::LogonAnswer(LogonAnswer::WithoutConnection),
+        Switch::ApplySettingsEnabled(ApplySettingsEnabled::Absent),
+        Switch::SettingsId(SettingsId::PerChange),
+        Switch::AgentId(AgentId::Opaque),
+        Switch::AgentFields(AgentFields::Name),
+        Switch::InstallTiming(InstallTiming::AtTheStart),
+        Switch::PromotionSession(PromotionSession::Kept),
+        Switch::PromotionTiming(PromotionTiming::Deferred),
+    ];
+    std::array::from_fn(|_| random.bool().then(|| all[random.usize(..all.len())]))
 }
 
 /// A field of a spec, and a value for it.

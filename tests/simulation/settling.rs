@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::objects::{
     condition, has_finalizer, is_current, is_going, is_observer, is_true, name, owned_id, summary, text, uid,
+    words,
 };
 use crate::oracle::matches;
 use crate::run::Run;
@@ -68,8 +69,13 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
             run.world
                 .person("permit", run.world.api.patch("RasFarm", NAMESPACE, &format!("farm-{place}"), patch));
         }
-        let left: Vec<String> =
-            run.world.brokers().iter().filter(|object| !is_held(&run.world, object)).map(summary).collect();
+        let left: Vec<String> = run
+            .world
+            .brokers()
+            .iter()
+            .filter(|object| !is_held(&run.world, object))
+            .map(|object| format!("{}: {}", summary(object), words(object)))
+            .collect();
         if left.is_empty() {
             run.rest(Duration::from_secs(40)).await;
             return Vec::new();
@@ -101,7 +107,10 @@ fn unsettled(world: &World, longest: Duration) -> Vec<String> {
     let objects = world.brokers();
     let mut wrong: Vec<String> = objects
         .iter()
-        .filter_map(|object| Some(format!("{}: {}", verdict(world, &objects, object)?, summary(object))))
+        .filter_map(|object| {
+            let verdict = verdict(world, &objects, object)?;
+            Some(format!("{verdict}: {}: {}", summary(object), words(object)))
+        })
         .collect();
     for (place, farm) in world.farms.iter().enumerate() {
         if farm.is_pending() {

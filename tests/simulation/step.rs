@@ -2,11 +2,11 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a step that nobody plays ends the run")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use ras_operator::simulator::{Account, Edit, NewRow, Rights};
+use ras_operator::simulator::{Account, Backup, Edit, LogonAnswer, NewRow, Rights};
 use serde_json::{Value, json};
 
 use crate::api_server::{Revision, Snapshot};
@@ -58,6 +58,12 @@ pub enum Step {
     PersonEditsElsewhere(usize),
     PersonApplies(usize),
     PersonLocks(usize),
+    /// A person marks a broker for deletion, and does not apply that.
+    PersonMarks(usize),
+    /// A person makes a second row for a server.
+    PersonDoubles(usize),
+    FarmBackup(usize),
+    FarmRestore(usize),
     PrimaryMoves(usize),
     Crash,
     Terminate,
@@ -95,6 +101,7 @@ pub struct Planned {
 pub struct Stage {
     pub brokers: Vec<Planned>,
     pub backup: Option<Snapshot>,
+    farm_backups: BTreeMap<usize, Backup>,
     guids: Vec<String>,
     passwords: u32,
     /// Farms where a person has left something that is not applied.
@@ -105,7 +112,8 @@ impl Stage {
     /// The stage of these brokers.
     pub fn new(brokers: Vec<Planned>, world: &World) -> Self {
         let guids = world.farms.iter().map(ras_operator::simulator::FarmHandle::guid).collect();
-        Self { brokers, backup: None, guids, passwords: 0, foreign: BTreeSet::new() }
+        let (farm_backups, foreign) = (BTreeMap::new(), BTreeSet::new());
+        Self { brokers, backup: None, farm_backups, guids, passwords: 0, foreign }
     }
 
     /// Plays a step.
@@ -176,7 +184,17 @@ impl Stage {
                 self.foreign.insert(*farm);
                 world.look(*farm);
             }
-            Step::PersonAdds(broker) | Step::PersonDeletes(broker) | Step::PersonLocks(broker) => {
+            Step::FarmBackup(farm) => drop(self.farm_backups.insert(*farm, world.farms[*farm].backup())),
+            Step::FarmRestore(farm) => {
+                if let Some(backup) = self.farm_backups.get(farm) {
+                    world.restore_farm(*farm, backup);
+                }
+            }
+            Step::PersonAdds(broker)
+            | Step::PersonDeletes(broker)
+            | Step::PersonLocks(broker)
+            | Step::PersonMarks(broker)
+            | Step::PersonDoubles(broker) => {
                 let planned = self.brokers[*broker].clone();
                 self.foreign.insert(planned.farm);
                 at_console(world, step, &planned);
@@ -290,6 +308,11 @@ impl Stage {
             farm.set_guid(&recorded_guid(world, place).unwrap_or_else(|| self.guids[place].clone()));
             for row in farm.brokers() {
                 farm.unlock_broker(row.id);
+                if world.oracle.lock().is_double(place, row.id) {
+                    drop(farm.remove_broker(row.id));
+                    world.oracle.lock().removed(place, row.id);
+                    self.foreign.insert(place);
+                }
             }
             self.rotate(world, place);
             let resumed = json!({"spec": {"suspend": false}});
@@ -310,10 +333,13 @@ impl Stage {
 }
 
 /// The farm's object names the endpoints of its first two brokers. Where another was promoted, a person does what the
-/// status asks for.
+/// status asks for; and where logons do not tell to which broker they lead, it must be the first.
 pub fn make_reachable(world: &World) {
     for (place, farm) in world.farms.iter().enumerate() {
-        if farm.brokers().iter().any(|row| row.site_id == 1 && row.is_primary() && row.id > 2) {
+        let is_silent =
+            matches!(farm.switches().logon_answer, LogonAnswer::TokenOnly | LogonAnswer::WithoutConnection);
+        let last = if is_silent { 1 } else { 2 };
+        if farm.brokers().iter().any(|row| row.site_id == 1 && row.is_primary() && row.id > last) {
             drop(farm.swap_primary("console", 1));
             farm.apply_as_person("console");
             world.oracle.lock().moved_primary(place);
@@ -429,6 +455,15 @@ fn at_console(world: &World, step: &Step, planned: &Planned) {
         {
             farm.apply_as_person("console");
             world.oracle.lock().removed(planned.farm, row.id);
+        }
+        (Step::PersonMarks(_), Some(row))
+            if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
+        {
+            world.oracle.lock().removed(planned.farm, row.id);
+        }
+        (Step::PersonDoubles(_), Some(row)) => {
+            let double = farm.double("console", row.id);
+            world.oracle.lock().doubled(planned.farm, double.unwrap_or_default());
         }
         (Step::PersonLocks(_), Some(row)) => farm.lock_broker("console", row.id),
         _ => {}

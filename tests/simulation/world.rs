@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ras_operator::simulator::{
-    Account, Effect, FarmConfig, FarmHandle, Fault, Reply, Rights, SecondaryEndpoint, SiteConfig, When,
+    Account, Backup, Effect, FarmConfig, FarmHandle, Fault, Reply, Rights, SecondaryEndpoint, SiteConfig,
+    When,
 };
-use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, Switches};
+use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, RateLimit, Switch, Switches};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
@@ -34,6 +35,10 @@ pub static CANARIES: LazyLock<Canaries> = LazyLock::new(|| {
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub farms: usize,
+    /// What the farms make of what no reference says.
+    pub readings: Readings,
+    /// The most requests that a farm takes in ten seconds.
+    pub quota: Option<u32>,
     /// How many sites each farm has.
     pub sites: i64,
     pub period: Duration,
@@ -49,6 +54,9 @@ pub struct Setting {
     pub replicas: usize,
 }
 
+/// Other readings of the reference than the usual ones.
+pub type Readings = [Option<Switch>; 7];
+
 impl Setting {
     /// One farm and one process, and nobody who was there before.
     pub const PLAIN: Self = Self {
@@ -56,6 +64,8 @@ impl Setting {
         sites: 1,
         period: Duration::from_secs(10),
         timeout: Duration::from_secs(2),
+        readings: [None; 7],
+        quota: None,
         mode: "Auto",
         old: 0,
         threshold: 2,
@@ -87,6 +97,9 @@ impl World {
         let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
         let world =
             Self { api, farms, network: Arc::new(network), oracle, lags, lease: Mutex::default(), setting };
+        for reading in world.setting.readings.iter().flatten() {
+            world.network.say(&format!("the farms have {reading:?}"));
+        }
         world.api.create_namespace(NAMESPACE);
         (0..world.setting.farms).for_each(|place| world.look(place));
         world.furnish();
@@ -155,6 +168,14 @@ impl World {
     /// The oracle looks at a farm.
     pub fn look(&self, place: usize) {
         self.look_after(place, None);
+    }
+
+    /// A farm is as it was when a backup was taken.
+    pub fn restore_farm(&self, place: usize, backup: &Backup) {
+        self.farms[place].restore(backup);
+        let rows = self.farms[place].brokers();
+        self.lags.lock()[place] = Lag::of(&rows);
+        self.oracle.lock().farm_restored(place, rows);
     }
 
     fn look_after(&self, place: usize, due: Option<Duration>) {
@@ -271,6 +292,8 @@ fn farm(setting: &Setting, place: usize) -> FarmHandle {
     let second = BrokerConfig::new(&format!("second.farm-{place}.test"));
     let old = (0..setting.old).map(|number| BrokerConfig::new(&format!("old-{number}.corp.test")));
     let brokers = [primary, second].into_iter().chain(old).collect();
+    let mut switches = Switches { inferred_calls: InferredCalls::Present, ..Switches::default() };
+    setting.readings.iter().flatten().for_each(|reading| switches.set(*reading));
     let config = FarmConfig {
         name: format!("Farm {place}"),
         accounts: vec![account("administrator", "unused"), account(ACCOUNT, PASSWORD)],
@@ -286,10 +309,10 @@ fn farm(setting: &Setting, place: usize) -> FarmHandle {
             }))
             .collect(),
         secondary_endpoints: vec![SecondaryEndpoint { server: format!("second.farm-{place}.test"), port: 0 }],
-        rate_limit: None,
+        rate_limit: setting.quota.map(|requests| RateLimit { requests, window: 10 }),
         clock: ClockConfig { start: Some(clock::world()), frozen: false },
         install_seconds: 1,
-        switches: Switches { inferred_calls: InferredCalls::Present, ..Switches::default() },
+        switches,
         ..FarmConfig::default()
     };
     FarmHandle::in_process(&config, place)
