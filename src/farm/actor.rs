@@ -66,6 +66,7 @@ impl Actor {
             Task::Poll => self.poll().await,
             Task::List => {
                 self.list().await;
+                self.settle();
             }
             Task::OpenBatch => self.open_batch().await,
             Task::Apply => self.apply().await,

@@ -197,7 +197,7 @@ impl Actor {
             state.site_settings.applied();
             state.unreported = true;
             // What is written from now on belongs to the next Apply.
-            let deletes = state.ledger.applied();
+            let deletes = state.ledger.applied(now.boot);
             let FarmState { service, ledger, .. } = &mut *state;
             service.applied(now.boot, late.is_none(), |broker| ledger.is_open(broker));
             deletes
@@ -211,7 +211,16 @@ impl Actor {
             self.list().await;
         }
         self.list_agents().await;
-        let (settled, inherited) = self.farm.state.lock().ledger.settle();
+        self.settle();
+    }
+
+    /// Whose changes are applied and listed by now look again.
+    pub(super) fn settle(&self) {
+        let (settled, inherited) = {
+            let mut state = self.farm.state.lock();
+            let listed_at = state.snapshot.listed_at;
+            state.ledger.settle(listed_at)
+        };
         if inherited { self.wake_all() } else { self.wake_brokers(settled.into_keys()) }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Ledger {
     unanswered: HashSet<ObjectKey>,
     /// Until when a write without an answer may still take effect.
     unanswered_until: Option<Duration>,
+    /// When the last Apply was answered, until a list from after it.
+    applied_at: Option<Duration>,
     /// What an Apply has committed and no list has shown yet.
     settling: BTreeMap<ObjectKey, Unapplied>,
     /// Rows written since a list was asked for: laid over a list that may be from before them.
@@ -112,7 +114,8 @@ impl Ledger {
 
     /// The Apply of the last round was answered. What was written meanwhile, or may still arrive, waits for the next
     /// one. Answers whether a deletion is committed by it.
-    pub(super) fn applied(&mut self) -> bool {
+    pub(super) fn applied(&mut self, now: Duration) -> bool {
+        self.applied_at = Some(now);
         if self.late_until().is_none() {
             self.unanswered.clear();
         }
@@ -124,8 +127,12 @@ impl Ledger {
         std::mem::take(&mut self.deletes_to_confirm)
     }
 
-    /// A list from after the Apply was read: whose changes it shows, and whether an earlier process's are among them.
-    pub(super) fn settle(&mut self) -> (BTreeMap<ObjectKey, Unapplied>, bool) {
+    /// A list that was asked for at `listed_at` was read: whose changes it shows, and whether an earlier process's are
+    /// among them. One from before the Apply shows nothing of it.
+    pub(super) fn settle(&mut self, listed_at: Duration) -> (BTreeMap<ObjectKey, Unapplied>, bool) {
+        if self.applied_at.take_if(|at| *at <= listed_at).is_none() {
+            return (BTreeMap::new(), false);
+        }
         (std::mem::take(&mut self.settling), std::mem::take(&mut self.inherited))
     }
 

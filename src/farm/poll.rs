@@ -98,6 +98,8 @@ impl Actor {
         }
         self.list_agents().await;
         self.list_new_sites().await;
+        // Where the list right after an Apply failed, this is the first that shows what it brought.
+        self.settle();
         let now = self.farm.clock.now();
         {
             let mut state = self.farm.state.lock();

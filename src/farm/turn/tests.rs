@@ -270,11 +270,25 @@ fn what_is_answered_while_an_apply_is_on_its_way_counts_as_applied_only_after_th
     state.ledger.wrote(&early, Unapplied::Updated);
     assert_eq!(state.apply_now(now), Task::Apply);
     state.ledger.wrote(&late, Unapplied::Created);
-    state.ledger.applied();
-    assert_eq!(state.ledger.settle().0, [(early, Unapplied::Updated)].into());
+    state.ledger.applied(now.boot);
+    assert_eq!(state.ledger.settle(now.boot).0, [(early, Unapplied::Updated)].into());
     assert_eq!(state.apply_now(now), Task::Apply);
-    state.ledger.applied();
-    assert_eq!(state.ledger.settle().0, [(late, Unapplied::Created)].into());
+    state.ledger.applied(now.boot);
+    assert_eq!(state.ledger.settle(now.boot).0, [(late, Unapplied::Created)].into());
+}
+
+#[test]
+fn what_is_applied_and_not_listed_since_is_not_settled() {
+    let mut game = Game::new("Auto", 9);
+    game.act();
+    let (now, key) = (game.now(), ObjectKey::new("ns", "one"));
+    let ledger = &mut game.state.ledger;
+    ledger.wrote(&key, Unapplied::Updated);
+    ledger.begin_round(now.boot);
+    ledger.applied(now.boot);
+    let before = now.boot.saturating_sub(Duration::from_millis(1));
+    assert_eq!((ledger.settle(before).0.len(), ledger.of(&key)), (0, Some(Unapplied::Updated)));
+    assert_eq!((ledger.settle(now.boot).0.len(), ledger.of(&key)), (1, None));
 }
 
 #[test]
@@ -291,7 +305,7 @@ fn what_was_not_answered_is_applied_by_an_apply_that_begins_when_it_cannot_arriv
         // An installation that is on its way is pending beside it.
         state.ledger.pending = Some(PendingApply { since: Time(now.wall), brokers: 1 });
         assert_eq!(state.apply_now(begins), Task::Apply);
-        state.ledger.applied();
+        state.ledger.applied(now.boot);
         assert_eq!(!state.ledger.is_open(&key), is_applied);
     }
 }
