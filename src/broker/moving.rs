@@ -91,7 +91,7 @@ impl Executor<'_> {
                 self.tell_if_there(row, place.wanted, reached);
                 Ok(Progress::Done)
             }
-            // A list tells whether it is the row or the call that there is not; its brokers are woken then.
+            // It is known by now whether it is the row or the call that there is not, and who is concerned is woken.
             Err(error) if matches!(error.status(), Some(404 | 405)) => Ok(Progress::Queued),
             Err(error) => Err(error.into()),
         }

@@ -286,14 +286,20 @@ impl Drop for SiteToken {
 
 impl MovePermit {
     /// Makes one move, and answers the priority that the row has then; none where others changed the order meanwhile.
+    /// One that is answered with 404 is followed by a read of the row.
     /// Not idempotent.
     pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
         let Self { permit, _site } = self;
         permit.turn().await;
         let answer = permit.client.move_broker(&permit.token, moving.id, moving.to).await;
         let answer = permit.written(answer, Unapplied::Moved);
+        let is_missing = answer.as_ref().is_err_and(ras::Error::is_not_found);
+        let is_there = is_missing && permit.get(moving.id).await?.is_some();
         let mut state = permit.farm.state.lock();
         state.take_move(moving, &answer, permit.farm.clock.now());
+        if is_missing {
+            state.take_missing(is_there);
+        }
         let reached = state.reached(moving);
         drop(state);
         answer.map(|()| reached)

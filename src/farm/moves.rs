@@ -25,9 +25,6 @@ pub(super) struct MovesState {
     pub(super) not_before: Duration,
     /// Rows that our moves shifted, and no list has shown since: their objects show the new place then.
     pub(super) shifted: HashSet<RowKey>,
-    /// A row whose move was answered with 404, and when: a list from after it tells whether the row has gone or the
-    /// farm has no such call.
-    pub(super) not_found: Option<(i64, Duration)>,
 }
 
 /// One move of a row of this broker.
@@ -91,11 +88,17 @@ impl FarmState {
                 self.concern(moving, true);
             }
             // A broker that has vanished gives the same answer as a call that there is not.
-            Err(error) if error.is_not_found() => {
-                self.moves.not_found = Some((moving.id, now.boot));
-                self.list_asked = true;
-            }
+            Err(error) if error.is_not_found() => {}
             Err(error) => self.note_moves(Err(error.status())),
+        }
+    }
+
+    /// A move was answered with 404, and the row was read by id after it: where it is there, the farm has no such call.
+    /// No list is asked, since one may show a row that has gone.
+    pub(super) fn take_missing(&mut self, is_there: bool) {
+        self.list_asked = true;
+        if is_there {
+            self.note_moves(Err(Some(404)));
         }
     }
 
@@ -137,13 +140,8 @@ impl FarmState {
         }
     }
 
-    /// A list that was asked for at `asked` has been taken over.
-    pub(super) fn take_order(&mut self, asked: Duration) -> HashSet<RowKey> {
-        if let Some((id, _)) = self.moves.not_found.take_if(|(_, at)| *at <= asked)
-            && self.snapshot.row(id).is_some()
-        {
-            self.note_moves(Err(Some(404)));
-        }
+    /// A list has been taken over.
+    pub(super) fn take_order(&mut self) -> HashSet<RowKey> {
         std::mem::take(&mut self.moves.shifted)
     }
 
@@ -198,20 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn a_404_means_that_there_is_no_such_call_only_if_a_later_list_has_the_row() {
+    fn a_404_means_that_there_is_no_such_call_only_if_the_row_is_there() {
         let rows = [row(1, 0), row(2, 1), row(3, 2)];
-        for (later, lacks) in [(&rows[..], true), (&rows[..2], false)] {
+        for is_there in [true, false] {
             let mut state = listed(&rows);
             state.take_move(&moving(), &Err(refused(404)), at(10));
-            assert!(state.list_asked && !moving().concerned.iter().any(|key| state.ledger.is_open(key)));
-            state.take_list(rows.to_vec(), at(9).boot, None);
-            assert!(!state.capabilities.lacks(Capability::Priority), "a list from before tells nothing");
-            state.take_list(later.to_vec(), at(11).boot, None);
-            assert_eq!(state.capabilities.lacks(Capability::Priority), lacks);
-            assert_eq!(std::mem::take(&mut state.object_news), lacks, "all brokers show it");
+            assert!(!moving().concerned.iter().any(|key| state.ledger.is_open(key)));
+            assert!(!state.capabilities.lacks(Capability::Priority), "it tells nothing by itself");
+            state.take_missing(is_there);
+            assert!(state.list_asked);
+            assert_eq!(state.capabilities.lacks(Capability::Priority), is_there);
+            assert_eq!(std::mem::take(&mut state.object_news), is_there, "all brokers show it");
             state.try_lacks_again();
             assert!(!state.capabilities.lacks(Capability::Priority));
-            assert_eq!(state.object_news, lacks);
+            assert_eq!(state.object_news, is_there);
         }
         let mut state = listed(&rows);
         state.take_move(&moving(), &Err(refused(405)), at(10));

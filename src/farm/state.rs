@@ -359,7 +359,7 @@ impl FarmState {
             self.service.moved();
         }
         self.unreported |= !changed.is_empty();
-        changed.extend(self.take_order(asked));
+        changed.extend(self.take_order());
         changed
     }
 
