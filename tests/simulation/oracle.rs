@@ -53,6 +53,8 @@ pub struct Seen {
     history: VecDeque<(Duration, Vec<Row>)>,
     /// Whose POST made a row.
     made: BTreeMap<i64, String>,
+    /// Rows that a restored backup brought back: nobody has to take them along.
+    back: BTreeSet<i64>,
     /// Rows that somebody took out: another object that has let them go since may have begun that.
     removed: BTreeSet<i64>,
     /// Rows that somebody else changed, and those that the farm left as they were when it was to change them.
@@ -188,8 +190,9 @@ impl Oracle {
     /// Rows that POSTs of this uid have made and that are still there.
     fn rows_of(&self, uid: &str) -> impl Iterator<Item = (usize, i64)> {
         self.farms.iter().enumerate().flat_map(move |(place, farm)| {
-            let rows = farm.rows.keys().filter(move |id| farm.made.get(id).is_some_and(|maker| maker == uid));
-            rows.map(move |id| (place, *id))
+            let made = farm.made.iter().filter(move |(_, maker)| *maker == uid).map(|(id, _)| *id);
+            let left = made.filter(|id| farm.rows.contains_key(id) && !farm.back.contains(id));
+            left.map(move |id| (place, id))
         })
     }
 
@@ -260,8 +263,14 @@ impl Oracle {
     }
 
     /// A person made a second row for a server.
-    pub fn doubled(&mut self, farm: usize, id: i64) {
+    pub fn doubled(&mut self, farm: usize, id: i64, server: &str) {
         self.farms[farm].doubles.insert(id);
+        // With an answer that was lost nothing tells any more which row is whose.
+        let is_unknown = |life: &&mut Life| {
+            let is_its = |object: &Value| text(object, "/spec/server").eq_ignore_ascii_case(server);
+            life.in_doubt.is_some() || !life.ever(|object| owned_id(object).is_some() && is_its(object))
+        };
+        self.lives.values_mut().filter(is_unknown).for_each(|life| life.leave = Some(Leave::Excused));
     }
 
     /// Whether this is such a row.
@@ -282,10 +291,11 @@ impl Oracle {
             .collect();
         lost.iter().for_each(|id| self.removed(farm, *id));
         let seen = &mut self.farms[farm];
-        // What is back is of objects that had it once.
-        seen.made.retain(|id, _| seen.rows.get(id).is_some_and(|before| is_as_before(id, before)));
+        let is_back = |row: &&Row| !seen.rows.contains_key(&row.id) || lost.contains(&row.id);
+        seen.back.extend(rows.iter().filter(is_back).map(|row| row.id));
         seen.rows = rows.iter().map(|row| (row.id, row.clone())).collect();
         seen.history.push_back((clock::elapsed(), rows));
+        seen.edited.extend(seen.rows.keys());
         (seen.has_other_primary, seen.was_restored) = (true, true);
     }
 

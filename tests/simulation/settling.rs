@@ -220,6 +220,15 @@ fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static 
         // An edit between our PUT and the list after its Apply looks like a farm that takes the value for another.
         return None;
     }
+    let is_behind_it = |other: &Value| {
+        let is_stuck = condition(other, "Synced") == Some(("False", "ReconcileError"));
+        is_stuck && !other["spec"]["priority"].is_null() && farm_of(other) == farm
+    };
+    let waits = condition(object, "Synced") == Some(("False", "Updating"));
+    if waits && !object["spec"]["priority"].is_null() && objects.iter().any(is_behind_it) {
+        // A farm that takes a move and does not make it keeps those back that are to be moved after it.
+        return None;
+    }
     let Some(("True", reason)) = condition(object, "Stalled") else {
         return Some("neither ready nor stalled");
     };

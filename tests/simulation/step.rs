@@ -463,7 +463,7 @@ fn at_console(world: &World, step: &Step, planned: &Planned) {
         }
         (Step::PersonDoubles(_), Some(row)) => {
             let double = farm.double("console", row.id);
-            world.oracle.lock().doubled(planned.farm, double.unwrap_or_default());
+            world.oracle.lock().doubled(planned.farm, double.unwrap_or_default(), &planned.server);
         }
         (Step::PersonLocks(_), Some(row)) => farm.lock_broker("console", row.id),
         _ => {}
