@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clock;
-use crate::objects::{FORCE_ORPHAN, is_going, name, summary, uid};
+use crate::objects::{is_going, name, summary, uid};
 use crate::run::Run;
-use crate::step::{Stage, delete, release_holds};
-use crate::world::{NAMESPACE, World};
+use crate::step::Stage;
+use crate::users::{force_orphan, release_holds};
+use crate::world::{NAMESPACE, World, home};
 
 /// Our kinds, in the order in which they are looked at.
 const OURS: [&str; 3] = ["RasBroker", "RasBrokerPromotion", "RasFarm"];
@@ -83,7 +84,7 @@ fn is_whole(world: &World) -> bool {
     let farms = world.api.list("RasFarm");
     OURS.iter().all(|kind| world.api.has_definition(kind))
         && !world.api.get("Namespace", "", NAMESPACE).is_none_or(|namespace| is_going(&namespace))
-        && farms.len() == world.setting.farms
+        && farms.len() == world.setting.farms * world.setting.clusters
         && !farms.iter().any(is_going)
 }
 
@@ -93,7 +94,8 @@ fn unfinished(world: &World) -> Option<String> {
     if ends {
         end_namespace(world, u8::MAX);
     }
-    let left = |kind: &str| world.api.list(kind).into_iter().find(|object| ends || is_going(object));
+    let goes = |object: &Value| ends && object["metadata"]["namespace"] == NAMESPACE || is_going(object);
+    let left = |kind: &str| world.api.list(kind).into_iter().find(goes);
     // A farm that goes waits for those that use it.
     let is_needed = |kind: &str| {
         let goes = world.api.list("RasFarm").iter().any(is_going);
@@ -107,12 +109,14 @@ fn let_go(world: &World) {
     let is_lost = |object: &Value| {
         world
             .api
-            .get("RasFarm", NAMESPACE, object["spec"]["farmRef"]["name"].as_str().unwrap_or_default())
+            .get(
+                "RasFarm",
+                home(name(object)),
+                object["spec"]["farmRef"]["name"].as_str().unwrap_or_default(),
+            )
             .is_none_or(|farm| is_going(&farm))
     };
     for object in world.brokers().iter().filter(|object| is_lost(object)) {
-        let patch = json!({"metadata": {"annotations": {FORCE_ORPHAN: "true"}}});
-        world.person("annotate", world.api.patch("RasBroker", NAMESPACE, name(object), patch));
-        delete(world, name(object));
+        force_orphan(world, name(object));
     }
 }

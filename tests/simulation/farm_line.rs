@@ -44,7 +44,11 @@ async fn call(
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    let maker = if is_post && line.is_open() { world.oracle.lock().sending(farm, &server) } else { None };
+    let maker = if is_post && line.is_open() {
+        world.oracle.lock().sending(line.namespace, farm, &server)
+    } else {
+        None
+    };
     let (seen, heard) = (call.clone(), Arc::clone(&world));
     let sent = Sent::new(&world, &line, &call);
     let post = maker.clone().map(|maker| (server.clone(), maker));
@@ -81,7 +85,7 @@ async fn call(
         line.order.lock().answered(farm, &sent.call, *status);
     }
     if let Some(maker) = &maker {
-        learn(&heard, farm, &server, maker, &passage);
+        learn(&heard, &server, maker, &passage);
     }
     match passage {
         Passage::Answered((reply, shape)) => Ok(response(&reply, shape)),
@@ -92,12 +96,12 @@ async fn call(
 }
 
 /// The oracle learns what the sender of a POST knows of it.
-fn learn(world: &World, farm: usize, server: &str, maker: &str, passage: &Passage<(Reply, Shape)>) {
+fn learn(world: &World, server: &str, maker: &str, passage: &Passage<(Reply, Shape)>) {
     let mut oracle = world.oracle.lock();
     match passage {
         Passage::Answered((reply, Shape::Whole)) if reply.status == 201 && reply.body.len() > 2 => {
             oracle.certain(maker);
-            oracle.created(farm, server);
+            oracle.created(maker, server);
         }
         Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status)
             if (400..500).contains(status) && *status != 408 =>

@@ -27,6 +27,8 @@ enum Theme {
 /// What a step is drawn from.
 struct Scene<'a> {
     mix: &'a Mix,
+    /// Whether another cluster manages the farms, too.
+    is_shared: bool,
     broker: usize,
     farm: usize,
 }
@@ -38,6 +40,9 @@ const KINDS: [(u32, Theme, Draw); 49] = [
     // Users.
     (60, Theme::Any, |scene, random| {
         let (name, value) = field(random);
+        // Two clusters that state an order of one site undo what the other does without an end.
+        let is_order = scene.is_shared && name == "priority";
+        let (name, value) = if is_order { ("description", "first".into()) } else { (name, value) };
         Step::Edit(scene.broker, json!({name: value}))
     }),
     (24, Theme::Any, |scene, _| Step::Delete(scene.broker)),
@@ -113,6 +118,7 @@ const KINDS: [(u32, Theme, Draw); 49] = [
 pub struct Mix {
     weights: Vec<u32>,
     farms: usize,
+    is_shared: bool,
     weather: Weather,
     is_stormy: bool,
 }
@@ -137,12 +143,17 @@ impl Mix {
         let left_out = if is_swarm { random.u32(..) } else { 0 };
         let writes = if is_stormy { 3 } else { 1 };
         let weather = Weather { timeout: setting.timeout, left_out, writes, ..Weather::default() };
-        Self { weights, farms: setting.farms, weather, is_stormy }
+        Self { weights, farms: setting.farms, is_shared: setting.clusters > 1, weather, is_stormy }
     }
 
     /// What happens next.
     pub fn step(&self, brokers: usize, random: &mut fastrand::Rng) -> Step {
-        let scene = Scene { mix: self, broker: random.usize(..brokers), farm: random.usize(..self.farms) };
+        let scene = Scene {
+            is_shared: self.is_shared,
+            mix: self,
+            broker: random.usize(..brokers),
+            farm: random.usize(..self.farms),
+        };
         let mut left = random.u32(..self.weights.iter().sum::<u32>().max(1));
         for (weight, (_, _, draw)) in self.weights.iter().zip(KINDS) {
             if left < *weight {

@@ -242,17 +242,20 @@ pub struct Line {
     open: AtomicBool,
     /// Farms are reached, and the API server is not.
     isolated: AtomicBool,
+    /// The namespace whose objects the process sees.
+    pub namespace: &'static str,
     pub order: Mutex<Order>,
 }
 
 impl Line {
     /// The line of a process that calls itself so into this network.
-    pub fn new(network: Arc<Network>, identity: &str) -> Self {
+    pub fn new(network: Arc<Network>, identity: &str, namespace: &'static str) -> Self {
         Self {
             network,
             open: AtomicBool::new(true),
             isolated: AtomicBool::new(false),
-            order: Mutex::new(Order::of(identity)),
+            namespace,
+            order: Mutex::new(Order::of(identity, namespace)),
         }
     }
 

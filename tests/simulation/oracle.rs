@@ -12,7 +12,7 @@ use crate::objects::{
     FORCE_ORPHAN, INTENT, annotation, has_finalizer, is_current, is_going, is_observer, is_suspended,
     is_true, name, owned_id, summary, takes_broker_along, text, uid,
 };
-use crate::world::ACCOUNT;
+use crate::world::{CLUSTERS, home, is_operators};
 
 /// How long a call may be on its way that was decided on what was true then.
 const ON_ITS_WAY: Duration = Duration::from_secs(90);
@@ -65,8 +65,8 @@ pub struct Seen {
     has_other_primary: bool,
     /// Whether it was restored from a backup: who made what is not known for certain since.
     was_restored: bool,
-    /// The last POST for a server.
-    posting: BTreeMap<String, String>,
+    /// The last POST for a server, by the account that sent it.
+    posting: BTreeMap<(String, String), String>,
 }
 
 /// Everything that was seen, and what was wrong with it.
@@ -235,10 +235,11 @@ impl Oracle {
             // One that was marked and is not any more is made again by whoever asked for it.
             let is_revived =
                 before.is_some_and(|before| before.marked_for_deletion && !row.marked_for_deletion);
-            is_revived || before.is_none() && row.admin_create == ACCOUNT
+            is_revived || before.is_none() && is_operators(&row.admin_create)
         };
         for row in rows.iter().filter(is_ours) {
-            if let Some(maker) = seen.posting.get(&row.server.to_lowercase()) {
+            let by = if is_operators(&row.admin_last_mod) { &row.admin_last_mod } else { &row.admin_create };
+            if let Some(maker) = seen.posting.get(&(by.clone(), row.server.to_lowercase())) {
                 seen.made.insert(row.id, maker.clone());
                 // It has arrived.
                 if let Some(life) = self.lives.get_mut(maker) {
@@ -273,6 +274,11 @@ impl Oracle {
         self.lives.values_mut().filter(is_unknown).for_each(|life| life.leave = Some(Leave::Excused));
     }
 
+    /// Whether a person made any on this farm.
+    pub fn has_doubles(&self, farm: usize) -> bool {
+        !self.farms[farm].doubles.is_empty()
+    }
+
     /// Whether this is such a row.
     pub fn is_double(&self, farm: usize, id: i64) -> bool {
         self.farms[farm].doubles.contains(&id)
@@ -289,7 +295,9 @@ impl Oracle {
             .filter(|(id, before)| !is_as_before(id, before))
             .map(|(id, _)| *id)
             .collect();
-        lost.iter().for_each(|id| self.removed(farm, *id));
+        for id in &lost {
+            self.removed(farm, *id);
+        }
         let seen = &mut self.farms[farm];
         let is_back = |row: &&Row| !seen.rows.contains_key(&row.id) || lost.contains(&row.id);
         seen.back.extend(rows.iter().filter(is_back).map(|row| row.id));
@@ -300,12 +308,13 @@ impl Oracle {
     }
 
     /// A POST leaves; answers for which object.
-    pub fn sending(&mut self, farm: usize, server: &str) -> Option<String> {
+    pub fn sending(&mut self, namespace: &str, farm: usize, server: &str) -> Option<String> {
         let (now, server) = (clock::elapsed(), server.to_lowercase());
         let fits = |life: &Life| {
             life.versions.last().is_some_and(|(_, object)| {
                 text(object, "/spec/server").to_lowercase() == server
                     && text(object, "/spec/farmRef/name") == format!("farm-{farm}")
+                    && home(name(object)) == namespace
             })
         };
         // One that was written and never sent may be there too, of an object that is gone.
@@ -338,15 +347,22 @@ impl Oracle {
         }
     }
 
+    fn account_of(&self, uid: &str) -> String {
+        let name =
+            self.lives.get(uid).and_then(|life| life.versions.last()).map(|(_, object)| home(name(object)));
+        let cluster = CLUSTERS.iter().find(|(namespace, _)| Some(*namespace) == name);
+        cluster.map(|(_, account)| (*account).to_owned()).unwrap_or_default()
+    }
+
     /// A POST arrives at a farm.
     pub fn posted(&mut self, farm: usize, server: &str, maker: &str) {
-        self.farms[farm].posting.insert(server.to_lowercase(), maker.to_owned());
+        let key = (self.account_of(maker), server.to_lowercase());
+        self.farms[farm].posting.insert(key, maker.to_owned());
     }
 
     /// A POST was answered with 201, and the answer was read.
-    pub fn created(&mut self, farm: usize, server: &str) {
-        let maker = self.farms[farm].posting.get(&server.to_lowercase());
-        let Some(life) = maker.and_then(|maker| self.lives.get_mut(maker)) else { return };
+    pub fn created(&mut self, maker: &str, server: &str) {
+        let Some(life) = self.lives.get_mut(maker) else { return };
         life.clean += 1;
         if life.clean > 1 + life.removed {
             let what = format!("{} POSTs for {server} were answered, {} removed", life.clean, life.removed);
@@ -487,7 +503,7 @@ pub fn matches(object: &Value, row: &Row) -> bool {
         .map(str::to_lowercase)
         .collect();
     // The farm does not show which row it is that a person changed and did not apply.
-    let is_persons = row.admin_last_mod != ACCOUNT;
+    let is_persons = !is_operators(&row.admin_last_mod);
     let applied = is_persons
         || row.applied.as_ref().is_some_and(|applied| {
             spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)

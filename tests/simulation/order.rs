@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::clock;
 use crate::network::Call;
 use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along, text, uid};
-use crate::world::{NAMESPACE, World};
+use crate::world::World;
 
 /// No list that is older is good enough for an intent; what is between the two takes no time.
 const FRESH: Duration = Duration::from_millis(10_100);
@@ -24,6 +24,7 @@ const LEASE: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub struct Order {
     identity: String,
+    namespace: &'static str,
     listed: BTreeMap<usize, Duration>,
     read: BTreeMap<(usize, String), u16>,
     /// By the name of an object, what the API server last answered about it.
@@ -70,9 +71,9 @@ fn path(call: &Call) -> &str {
 }
 
 impl Order {
-    /// That of the process which calls itself so.
-    pub fn of(identity: &str) -> Self {
-        Self { identity: identity.to_owned(), ..Self::default() }
+    /// That of the process which calls itself so, and sees this namespace.
+    pub fn of(identity: &str, namespace: &'static str) -> Self {
+        Self { identity: identity.to_owned(), namespace, ..Self::default() }
     }
 
     /// A call leaves for a farm; answers what is wrong with that.
@@ -116,7 +117,8 @@ impl Order {
             Kind::Write => {
                 *self.writing.entry(farm).or_default() += 1;
                 let is_read = self.read.get(&(farm, path(call).to_owned())) == Some(&200);
-                let object = world.api.get("RasFarm", NAMESPACE, &format!("farm-{farm}")).unwrap_or_default();
+                let object =
+                    world.api.get("RasFarm", self.namespace, &format!("farm-{farm}")).unwrap_or_default();
                 let is_pending = object["status"]["pendingApply"].is_object() || world.was_restored();
                 if call.method == "DELETE" && !is_read {
                     Some("a DELETE of a row that was not read by id before it")
@@ -172,7 +174,9 @@ impl Order {
     fn is_gone(&self, farm: usize, object: &Value, world: &World) -> bool {
         let server = text(object, "/spec/server");
         owned_id(object).is_none_or(|id| {
-            let is_replaced = world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
+            // A person's second row may have gone since.
+            let is_replaced = world.oracle.lock().has_doubles(farm)
+                || world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
             let is_others =
                 world.farms[farm].broker(id).is_some_and(|row| !row.server.eq_ignore_ascii_case(server));
             is_replaced || is_others || self.read.get(&(farm, format!("/api/Broker/{id}"))) == Some(&404)
@@ -189,7 +193,7 @@ impl Order {
             return Some("a write without the version on which it was decided");
         }
         let name = path(call).rsplit('/').next().unwrap_or_default();
-        let object = world.api.get("RasBroker", NAMESPACE, name)?;
+        let object = world.api.get("RasBroker", self.namespace, name)?;
         // What was decided on another version is refused.
         if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
             return None;
@@ -211,7 +215,8 @@ impl Order {
         if !self.is_gone(farm, &object, world) {
             return Some("an intent for a row that was not found gone by id");
         }
-        let finalizers = world.api.get("RasFarm", NAMESPACE, farm_name)?["metadata"]["finalizers"].clone();
+        let finalizers =
+            world.api.get("RasFarm", self.namespace, farm_name)?["metadata"]["finalizers"].clone();
         let is_claimed =
             finalizers.as_array().is_some_and(|all| all.iter().any(|one| one == "ras-operator.dev/in-use"));
         if !is_claimed && !world.was_restored() {

@@ -12,22 +12,24 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::Line;
-use crate::world::World;
+use crate::world::{CLUSTERS, World};
 use crate::{api_line, clock, farm_line, queue};
 
 /// A process that runs, or has ended.
 pub struct Process {
     pub line: Arc<Line>,
+    /// The number of the cluster whose objects it sees.
+    pub cluster: usize,
     stop: CancellationToken,
     pub task: JoinHandle<Result<(), RunError>>,
 }
 
 impl Process {
-    /// Starts the process with this number.
-    pub fn start(world: &Arc<World>, number: usize) -> Self {
+    /// Starts the process with this number, for the cluster with that one.
+    pub fn start(world: &Arc<World>, number: usize, cluster: usize) -> Self {
         world.network.say(&format!("process {number} starts"));
         let identity = format!("process-{number}");
-        let line = Arc::new(Line::new(Arc::clone(&world.network), &identity));
+        let line = Arc::new(Line::new(Arc::clone(&world.network), &identity, CLUSTERS[cluster].0));
         let stop = CancellationToken::new();
         let outside = Outside {
             kubernetes: api_line::client(world, &line),
@@ -37,12 +39,12 @@ impl Process {
         };
         let (stopped, elects) = (stop.clone(), world.setting.elects);
         let task = tokio::spawn(async move {
-            let args = RunArgs { leader_elect: elects, ..arguments() };
+            let args = RunArgs { leader_elect: elects, ..arguments(CLUSTERS[cluster].0) };
             let operator = Operator::new(outside, &args, Metrics::new("0", "0"), stopped);
             let probes = Probes::default();
             operator.run(&args, &probes, queue::control, queue::control).await
         });
-        Self { line, stop, task }
+        Self { line, cluster, stop, task }
     }
 
     /// SIGKILL: nothing of it is sent any more; what was sent goes on.
@@ -57,8 +59,10 @@ impl Process {
     }
 }
 
-fn arguments() -> RunArgs {
-    let cli = Cli::try_parse_from(["ras-operator", "run", "--allowed-farm-hosts", "*.test"]);
+fn arguments(namespace: &str) -> RunArgs {
+    let watch = ["--watch-namespaces", namespace];
+    let cli =
+        Cli::try_parse_from(["ras-operator", "run", "--allowed-farm-hosts", "*.test"].iter().chain(&watch));
     match cli.unwrap().command {
         Command::Run(args) => args,
         Command::Crds(_) => unreachable!("the command is run"),

@@ -11,8 +11,8 @@ use crate::clock;
 use crate::network::{Network, Point, Strike};
 use crate::process::Process;
 use crate::seeds::Outcome;
-use crate::step::{delete, replace, sweep_away};
-use crate::world::{NAMESPACE, Setting, World};
+use crate::users::{delete, replace, sweep_away};
+use crate::world::{Setting, World, home};
 
 /// A world and the processes that work on it.
 pub struct Run {
@@ -27,8 +27,10 @@ impl Run {
         clock::start();
         fastrand::seed(random.clone().u64(..));
         let world = World::new(setting, Network::new(random, strikes));
-        let started = world.setting.replicas;
-        let processes = (1..=started).map(|number| Process::start(&world, number)).collect();
+        let started = world.setting.replicas * world.setting.clusters;
+        let processes = (1..=started)
+            .map(|number| Process::start(&world, number, number % world.setting.clusters))
+            .collect();
         Self { world, processes, started }
     }
 
@@ -116,7 +118,8 @@ impl Run {
         self.processes[index].kill();
         tokio::time::sleep(pause).await;
         self.started += 1;
-        self.processes[index] = Process::start(&self.world, self.started);
+        let cluster = self.processes[index].cluster;
+        self.processes[index] = Process::start(&self.world, self.started, cluster);
     }
 
     /// The machine sleeps. What is on its way arrives before it wakes up, and no timer has run.
@@ -142,7 +145,7 @@ impl Run {
 pub fn broker(object: &str, farm: usize, server: &str, spec: &Value) -> Value {
     let mut manifest = json!({
         "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBroker",
-        "metadata": {"name": object, "namespace": NAMESPACE},
+        "metadata": {"name": object, "namespace": home(object)},
         "spec": {"farmRef": {"name": format!("farm-{farm}")}, "server": server},
     });
     for (name, value) in spec.as_object().cloned().unwrap_or_default() {

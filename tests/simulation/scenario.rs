@@ -30,6 +30,8 @@ impl Scenario {
         // With one process the Lease costs calls and shows little.
         let replicas = if random.u8(..4) == 0 { 2 } else { 1 };
         let setting = Setting {
+            // What keeps two replicas apart is looked at without a second cluster.
+            clusters: if replicas == 1 && random.u8(..6) == 0 { 2 } else { 1 },
             farms: if random.u8(..4) == 0 { 2 } else { 1 },
             sites: if random.u8(..4) == 0 { 2 } else { 1 },
             period: Duration::from_secs(random.u64(10..=30)),
@@ -45,7 +47,12 @@ impl Scenario {
         let mix = Mix::of(&setting, random);
         // Few brokers get many accidents each, many show what they do to one another.
         let count = [1, 1, 2, 2, 3, 6][random.usize(..6)];
-        let brokers: Vec<Planned> = (0..count).map(|number| planned(number, &setting, random)).collect();
+        let mut brokers: Vec<Planned> = (0..count).map(|number| planned(number, &setting, random)).collect();
+        if setting.clusters > 1 {
+            let others: Vec<Planned> =
+                (0..random.usize(1..3)).map(|number| of_others(number, &brokers, random)).collect();
+            brokers.extend(others);
+        }
         let mut script = vec![(Duration::ZERO, mix.weather(random))];
         for number in 0..brokers.len() {
             script.push((pause(random), Step::Create(number)));
@@ -94,6 +101,18 @@ fn planned(number: usize, setting: &Setting, random: &mut fastrand::Rng) -> Plan
         spec["managementPolicy"] = "ObserveOnly".into();
     }
     Planned { name: format!("b{number}"), farm: random.usize(..setting.farms), server, spec }
+}
+
+/// A broker of the second cluster: for a server of its own, or for one that the first cluster has, where neither adopts.
+/// Two clusters that state an order of one site, or adopt one broker, undo what the other does without an end.
+fn of_others(number: usize, brokers: &[Planned], random: &mut fastrand::Rng) -> Planned {
+    let model = brokers[random.usize(..brokers.len())].clone();
+    let is_shared = random.bool() && model.spec["adoptionPolicy"].is_null();
+    let server = if is_shared { model.server } else { format!("c{number}.corp.test") };
+    let site = &model.spec["siteId"];
+    let mut spec = if site.is_null() { json!({}) } else { json!({"siteId": site}) };
+    spec["description"] = format!("of others {}", random.u8(..9)).into();
+    Planned { name: format!("c{number}"), farm: model.farm, server, spec }
 }
 
 /// A farm that reads some of what no reference says in another way. The operator finds out about each by itself.

@@ -96,7 +96,14 @@ fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
                  PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
                  Guid EndSessions CutWatches ExpireWatches CacheLags Hold SweepAway Replace EndNamespace RemoveKind PersonMarks PersonDoubles FarmBackup FarmRestore";
     let steps = steps.split_whitespace().filter(|step| !faults.contains_key(&format!("step: {step}")));
-    fate::KINDS.iter().copied().filter(|kind| !faults.contains_key(*kind)).chain(steps).collect()
+    let settings = ["a second cluster", "another reading"].iter();
+    fate::KINDS
+        .iter()
+        .chain(settings)
+        .copied()
+        .filter(|kind| !faults.contains_key(*kind))
+        .chain(steps)
+        .collect()
 }
 
 fn failed(seed: u64, wrong: &[String], lines: &[String]) -> String {

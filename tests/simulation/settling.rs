@@ -11,8 +11,9 @@ use crate::objects::{
 };
 use crate::oracle::matches;
 use crate::run::Run;
-use crate::step::{delete, make_reachable, release_holds};
-use crate::world::{NAMESPACE, World};
+use crate::step::make_reachable;
+use crate::users::{delete, release_holds};
+use crate::world::World;
 
 /// Longer than any pause that ends by itself: the logon limit has the longest.
 const BOUND: Duration = Duration::from_mins(20);
@@ -66,8 +67,10 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
         for place in 0..run.world.setting.farms {
             let patch =
                 json!({"metadata": {"annotations": {"ras-operator.dev/allow-mass-deletion": permitted}}});
-            run.world
-                .person("permit", run.world.api.patch("RasFarm", NAMESPACE, &format!("farm-{place}"), patch));
+            for (namespace, _) in run.world.clusters() {
+                let farm = format!("farm-{place}");
+                run.world.person("permit", run.world.api.patch("RasFarm", namespace, &farm, patch.clone()));
+            }
         }
         let left: Vec<String> = run
             .world

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use ras_operator::simulator::{Account, Backup, Edit, LogonAnswer, NewRow, Rights};
+use ras_operator::simulator::{Account, Backup, Edit, LogonAnswer, Rights};
 use serde_json::{Value, json};
 
 use crate::api_server::{Revision, Snapshot};
 use crate::clock;
 use crate::cluster;
+use crate::console;
 use crate::fate::Weather;
-use crate::objects::{FORCE_ORPHAN, name, uid};
-use crate::run::{Run, broker};
-use crate::world::{ACCOUNT, NAMESPACE, PASSWORD, World};
+use crate::objects::{name, uid};
+use crate::run::Run;
+use crate::users;
+use crate::world::{CLUSTERS, NAMESPACE, PASSWORD, World, home};
 
 /// One thing that happens. Brokers are named by their number in the scenario.
 #[derive(Clone, Debug)]
@@ -148,8 +150,8 @@ impl Stage {
     fn act(&mut self, world: &World, step: &Step) {
         match step {
             Step::RotateSecret(farm) => self.rotate(world, *farm),
-            Step::WrongSecret(farm) => world.set_secret(*farm, Some("wrong")),
-            Step::DeleteSecret(farm) => world.set_secret(*farm, None),
+            Step::WrongSecret(farm) => world.set_secret(CLUSTERS[0], *farm, Some("wrong")),
+            Step::DeleteSecret(farm) => world.set_secret(CLUSTERS[0], *farm, None),
             Step::FarmSpec(farm, patch) => {
                 let farm = format!("farm-{farm}");
                 world.person("edit", world.api.patch("RasFarm", NAMESPACE, &farm, patch.clone()));
@@ -162,6 +164,13 @@ impl Stage {
             }
             Step::EndSessions(farm) => world.farms[*farm].end_sessions(),
             Step::FarmClock(farm, by) => world.farms[*farm].advance_clock(*by),
+            _ => self.at_farm(world, step),
+        }
+    }
+
+    /// What persons do at a farm.
+    fn at_farm(&mut self, world: &World, step: &Step) {
+        match step {
             Step::PersonEditsElsewhere(farm) => {
                 let edit = Edit {
                     description: Some(format!("{}", clock::elapsed().as_millis())),
@@ -197,7 +206,7 @@ impl Stage {
             | Step::PersonDoubles(broker) => {
                 let planned = self.brokers[*broker].clone();
                 self.foreign.insert(planned.farm);
-                at_console(world, step, &planned);
+                console::play(world, step, &planned);
             }
             Step::PersonEdits(broker, edit) => {
                 let planned = &self.brokers[*broker];
@@ -215,52 +224,37 @@ impl Stage {
 
     /// What users do to broker objects.
     fn of_object(&self, world: &World, step: &Step) {
-        let api = &world.api;
         match step {
-            Step::Create(number) => create(world, &self.brokers[*number]),
-            Step::Twin(number, twin) => {
-                let planned = Planned { name: (*twin).to_owned(), ..self.brokers[*number].clone() };
-                create(world, &Planned { server: planned.server.to_uppercase(), ..planned });
-            }
+            Step::Create(number) => users::create(world, &self.brokers[*number]),
+            Step::Twin(number, twin) => users::twin(world, &self.brokers[*number], twin),
             Step::Edit(number, patch) => {
-                let patch = json!({"spec": patch});
-                world.person("edit", api.patch("RasBroker", NAMESPACE, &self.brokers[*number].name, patch));
+                users::patch(world, "edit", &self.brokers[*number].name, json!({"spec": patch}));
             }
-            Step::Delete(number) => delete(world, &self.brokers[*number].name),
+            Step::Delete(number) => users::delete(world, &self.brokers[*number].name),
             Step::Recreate(number) => {
-                delete(world, &self.brokers[*number].name);
-                create(world, &self.brokers[*number]);
+                users::delete(world, &self.brokers[*number].name);
+                users::create(world, &self.brokers[*number]);
             }
-            Step::ForceOrphan(number) => {
-                let patch = json!({"metadata": {"annotations": {FORCE_ORPHAN: "true"}}});
-                world.person(
-                    "annotate",
-                    api.patch("RasBroker", NAMESPACE, &self.brokers[*number].name, patch),
-                );
-                delete(world, &self.brokers[*number].name);
-            }
-            Step::Strip(number) => {
-                world.person("strip", api.strip("RasBroker", NAMESPACE, &self.brokers[*number].name));
-            }
+            Step::ForceOrphan(number) => users::force_orphan(world, &self.brokers[*number].name),
+            Step::Promote(number) => users::promote(world, &self.brokers[*number]),
+            Step::Hold(number) => users::hold(world, &self.brokers[*number].name),
+            Step::Strip(number) => users::strip(world, &self.brokers[*number].name),
             Step::ForgeId(number) => {
                 let status = json!({"id": 1 + i64::try_from(*number).unwrap_or_default() % 3});
-                let name = &self.brokers[*number].name;
-                world.person("forge", api.patch_status("RasBroker", NAMESPACE, name, &status));
+                users::forge(world, &self.brokers[*number].name, &status);
             }
             Step::LoseStatus(number) => {
                 let status = json!({"id": null, "origin": null, "siteId": null, "farmGUID": null, "observed": null,
                     "conditions": null, "role": null, "agent": null});
-                let name = &self.brokers[*number].name;
-                world.person("lose status of", api.patch_status("RasBroker", NAMESPACE, name, &status));
+                users::forge(world, &self.brokers[*number].name, &status);
             }
-            Step::Promote(number) => promote(world, &self.brokers[*number]),
-            Step::Hold(number) => hold(world, &self.brokers[*number].name),
             Step::SweepAway(number) | Step::Replace(number) => {
                 let name = &self.brokers[*number].name;
-                if let Some(object) = api.get("RasBroker", NAMESPACE, name) {
+                if let Some(object) = world.api.get("RasBroker", home(name), name) {
                     world.oracle.lock().may_leave_row(uid(&object));
                 }
-                if matches!(step, Step::Replace(_)) { replace(world, name) } else { sweep_away(world, name) }
+                let is_replaced = matches!(step, Step::Replace(_));
+                if is_replaced { users::replace(world, name) } else { users::sweep_away(world, name) }
             }
             other => unreachable!("{other:?} is played elsewhere"),
         }
@@ -269,8 +263,10 @@ impl Stage {
     fn rotate(&mut self, world: &World, farm: usize) {
         self.passwords += 1;
         let password = format!("{PASSWORD} {}", self.passwords);
-        world.farms[farm].set_account(account(&password));
-        world.set_secret(farm, Some(&password));
+        for cluster in world.clusters() {
+            world.farms[farm].set_account(account(cluster.1, &password));
+            world.set_secret(*cluster, farm, Some(&password));
+        }
     }
 
     /// Everything that was removed is there again. What was written for objects that are gone is nobody's, and a person
@@ -281,7 +277,7 @@ impl Stage {
             farm.apply_as_person("console");
             world.look(place);
         }
-        self.brokers.iter().for_each(|planned| create(world, planned));
+        self.brokers.iter().for_each(|planned| users::create(world, planned));
     }
 
     fn restore(&self, world: &World) {
@@ -315,8 +311,10 @@ impl Stage {
                 }
             }
             self.rotate(world, place);
-            let resumed = json!({"spec": {"suspend": false}});
-            world.person("resume", world.api.patch("RasFarm", NAMESPACE, &name, resumed));
+            for (namespace, _) in world.clusters() {
+                let resumed = json!({"spec": {"suspend": false}});
+                world.person("resume", world.api.patch("RasFarm", namespace, &name, resumed));
+            }
             // What the operator itself has written it applies itself.
             if self.foreign.contains(&place) {
                 farm.apply_as_person("console");
@@ -326,7 +324,10 @@ impl Stage {
         for object in world.brokers() {
             if object["spec"]["suspend"] == true {
                 let patch = json!({"spec": {"suspend": false}});
-                world.person("resume", world.api.patch("RasBroker", NAMESPACE, name(&object), patch));
+                world.person(
+                    "resume",
+                    world.api.patch("RasBroker", home(name(&object)), name(&object), patch),
+                );
             }
         }
     }
@@ -353,124 +354,6 @@ fn recorded_guid(world: &World, farm: usize) -> Option<String> {
     Some(object["status"]["farmGUID"].as_str()?.to_owned())
 }
 
-fn create(world: &World, planned: &Planned) {
-    let Planned { name, farm, server, spec } = planned;
-    world.person("create", world.api.create(broker(name, *farm, server, spec)));
-}
-
-/// What tells the servers of another site than the first.
-fn site_label(planned: &Planned) -> String {
-    planned.spec["siteId"].as_i64().filter(|id| *id > 1).map(|id| format!("site-{id}.")).unwrap_or_default()
-}
-
-/// The request's name is that of its broker.
-fn promote(world: &World, planned: &Planned) {
-    let account = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "my-account", "namespace": NAMESPACE},
-        "stringData": {"email": "owner@corp.test", "password": PASSWORD},
-    });
-    let request = json!({
-        "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBrokerPromotion",
-        "metadata": {"name": planned.name, "namespace": NAMESPACE},
-        "spec": {
-            "brokerRef": {"name": planned.name},
-            "accountSecretRef": {"name": "my-account"},
-            "expectedPrimary": format!("primary.{}farm-{}.test", site_label(planned), planned.farm),
-            "notAfter": (clock::world() + Duration::from_mins(10)).to_string(),
-        },
-    });
-    world.person("create", world.api.create(account));
-    world.person("create", world.api.create(request));
-}
-
-/// Deletes an object; without a finalizer it is gone at once.
-pub fn delete(world: &World, name: &str) {
-    let Some(before) = world.api.get("RasBroker", NAMESPACE, name) else { return };
-    match world.api.delete("RasBroker", NAMESPACE, name) {
-        Ok(going) if going["kind"] == "RasBroker" => world.person("delete", Ok(going)),
-        Ok(_gone) => {
-            world.network.say(&format!("person: delete {name}, gone at once"));
-            world.oracle.lock().lost(uid(&before));
-        }
-        Err(refusal) => world.person("delete", Err(refusal)),
-    }
-}
-
-/// A finalizer that is not ours.
-const HOLD: &str = "example.test/hold";
-
-/// Somebody else wants to be asked before an object goes.
-fn hold(world: &World, name: &str) {
-    let Some(object) = world.api.get("RasBroker", NAMESPACE, name) else { return };
-    let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.push(HOLD.into());
-    let patch = json!({"metadata": {"finalizers": finalizers}});
-    world.person("hold", world.api.patch("RasBroker", NAMESPACE, name, patch));
-}
-
-/// Nobody else wants to be asked any more.
-pub fn release_holds(world: &World) {
-    for object in world.brokers() {
-        let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-        let before = finalizers.len();
-        finalizers.retain(|finalizer| finalizer != HOLD);
-        if finalizers.len() < before {
-            let patch = json!({"metadata": {"finalizers": finalizers}});
-            world.person("release", world.api.patch("RasBroker", NAMESPACE, name(&object), patch));
-        }
-    }
-}
-
-/// An object goes although it has a finalizer, as it may where the two cross: kubernetes/kubernetes#77988.
-pub fn sweep_away(world: &World, name: &str) {
-    let Ok(gone) = world.api.sweep_away("RasBroker", NAMESPACE, name) else { return };
-    world.network.say(&format!("{name} is swept away"));
-    world.oracle.lock().lost(uid(&gone));
-}
-
-/// It goes as well, and another one for the same server comes under its name.
-pub fn replace(world: &World, name: &str) {
-    let Some(before) = world.api.get("RasBroker", NAMESPACE, name) else { return };
-    sweep_away(world, name);
-    let again = json!({
-        "apiVersion": before["apiVersion"], "kind": before["kind"],
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": before["spec"],
-    });
-    world.person("create", world.api.create(again));
-}
-
-fn at_console(world: &World, step: &Step, planned: &Planned) {
-    let farm = &world.farms[planned.farm];
-    let row = farm.broker_named(&planned.server);
-    match (step, row) {
-        (Step::PersonAdds(_), None) => {
-            let site_id = planned.spec["siteId"].as_i64();
-            let row = NewRow { server: planned.server.clone(), site_id, ..NewRow::default() };
-            drop(farm.add_broker(&row));
-        }
-        (Step::PersonDeletes(_), Some(row))
-            if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
-        {
-            farm.apply_as_person("console");
-            world.oracle.lock().removed(planned.farm, row.id);
-        }
-        (Step::PersonMarks(_), Some(row))
-            if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
-        {
-            world.oracle.lock().removed(planned.farm, row.id);
-        }
-        (Step::PersonDoubles(_), Some(row)) => {
-            let double = farm.double("console", row.id);
-            world.oracle.lock().doubled(planned.farm, double.unwrap_or_default(), &planned.server);
-        }
-        (Step::PersonLocks(_), Some(row)) => farm.lock_broker("console", row.id),
-        _ => {}
-    }
-    world.look(planned.farm);
-}
-
-fn account(password: &str) -> Account {
-    Account { username: ACCOUNT.to_owned(), password: password.to_owned(), rights: Rights::Root }
+fn account(name: &str, password: &str) -> Account {
+    Account { username: name.to_owned(), password: password.to_owned(), rights: Rights::Root }
 }

@@ -21,8 +21,20 @@ use crate::oracle::Oracle;
 
 /// Where the farms and their brokers are; the operator is elsewhere.
 pub const NAMESPACE: &str = "farms";
-/// The account of the operator; persons have names of their own.
-pub const ACCOUNT: &str = "svc-operator";
+/// Two operators that see nothing of each other, as those of two clusters: the namespace of each, and its account.
+/// Persons have names of their own.
+pub const CLUSTERS: [(&str, &str); 2] = [(NAMESPACE, "svc-operator"), ("elsewhere", "svc-other")];
+
+/// Where the broker with this name is: those of the second cluster begin with a c.
+pub fn home(name: &str) -> &'static str {
+    CLUSTERS[usize::from(name.starts_with('c'))].0
+}
+
+/// Whether an operator has this account.
+pub fn is_operators(account: &str) -> bool {
+    CLUSTERS.iter().any(|(_, theirs)| *theirs == account)
+}
+
 pub const PASSWORD: &str = "correct horse battery";
 /// What every password of a run begins with, wherever and however it may turn up.
 pub static CANARIES: LazyLock<Canaries> = LazyLock::new(|| {
@@ -39,6 +51,8 @@ pub struct Setting {
     pub readings: Readings,
     /// The most requests that a farm takes in ten seconds.
     pub quota: Option<u32>,
+    /// How many clusters manage the farms, each with an operator of its own.
+    pub clusters: usize,
     /// How many sites each farm has.
     pub sites: i64,
     pub period: Duration,
@@ -61,6 +75,7 @@ impl Setting {
     /// One farm and one process, and nobody who was there before.
     pub const PLAIN: Self = Self {
         farms: 1,
+        clusters: 1,
         sites: 1,
         period: Duration::from_secs(10),
         timeout: Duration::from_secs(2),
@@ -97,10 +112,15 @@ impl World {
         let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
         let world =
             Self { api, farms, network: Arc::new(network), oracle, lags, lease: Mutex::default(), setting };
-        for reading in world.setting.readings.iter().flatten() {
-            world.network.say(&format!("the farms have {reading:?}"));
+        if world.setting.clusters > 1 {
+            world.network.fault("a second cluster", "all farms");
         }
-        world.api.create_namespace(NAMESPACE);
+        for reading in world.setting.readings.iter().flatten() {
+            world.network.fault("another reading", &format!("the farms have {reading:?}"));
+        }
+        for (namespace, _) in world.clusters() {
+            world.api.create_namespace(namespace);
+        }
         (0..world.setting.farms).for_each(|place| world.look(place));
         world.furnish();
         Arc::new(world)
@@ -108,28 +128,26 @@ impl World {
 
     /// The objects of the farms, and their Secrets, are there.
     pub fn furnish(&self) {
-        for place in 0..self.setting.farms {
-            for object in [Self::secret(place, PASSWORD), self.farm_object(place)] {
-                // What is there already stays.
-                drop(self.api.create(object));
+        for cluster in self.clusters() {
+            for place in 0..self.setting.farms {
+                for object in [secret(*cluster, place, PASSWORD), self.farm_object(cluster.0, place)] {
+                    // What is there already stays.
+                    drop(self.api.create(object));
+                }
             }
         }
     }
 
-    /// The Secret of a farm.
-    pub fn secret(place: usize, password: &str) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
-            "stringData": {"username": ACCOUNT, "password": password},
-        })
+    /// The namespace and the account of each cluster.
+    pub fn clusters(&self) -> &'static [(&'static str, &'static str)] {
+        &CLUSTERS[..self.setting.clusters]
     }
 
-    fn farm_object(&self, place: usize) -> Value {
+    fn farm_object(&self, namespace: &str, place: usize) -> Value {
         let Setting { period, timeout, mode, threshold, .. } = &self.setting;
         json!({
             "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasFarm",
-            "metadata": {"name": format!("farm-{place}"), "namespace": NAMESPACE},
+            "metadata": {"name": format!("farm-{place}"), "namespace": namespace},
             "spec": {
                 "endpoint": format!("https://farm-{place}.test"),
                 "fallbackEndpoints": [format!("https://farm-{place}-b.test")],
@@ -146,13 +164,13 @@ impl World {
     }
 
     /// A person writes a farm's Secret, or takes it away.
-    pub fn set_secret(&self, place: usize, password: Option<&str>) {
+    pub fn set_secret(&self, cluster: (&str, &str), place: usize, password: Option<&str>) {
         let name = format!("farm-{place}");
-        let there = self.api.get("Secret", NAMESPACE, &name).is_some();
+        let there = self.api.get("Secret", cluster.0, &name).is_some();
         let answer = match password {
-            None => self.api.delete("Secret", NAMESPACE, &name),
-            Some(password) if there => self.api.replace(Self::secret(place, password)),
-            Some(password) => self.api.create(Self::secret(place, password)),
+            None => self.api.delete("Secret", cluster.0, &name),
+            Some(password) if there => self.api.replace(secret(cluster, place, password)),
+            Some(password) => self.api.create(secret(cluster, place, password)),
         };
         self.person("secret", answer);
     }
@@ -255,7 +273,7 @@ impl World {
                 self.network.say(&format!("person: {what} {}", name(&object)));
                 if object["kind"] == "RasBroker" {
                     self.oracle.lock().saw(&object, false);
-                    if self.api.get("RasBroker", NAMESPACE, name(&object)).is_none() {
+                    if self.api.get("RasBroker", home(name(&object)), name(&object)).is_none() {
                         self.oracle.lock().lost(uid(&object));
                     }
                 }
@@ -268,6 +286,15 @@ impl World {
     pub fn brokers(&self) -> Vec<Value> {
         self.api.list("RasBroker")
     }
+}
+
+/// The Secret of a farm.
+fn secret((namespace, account): (&str, &str), place: usize, password: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": format!("farm-{place}"), "namespace": namespace},
+        "stringData": {"username": account, "password": password},
+    })
 }
 
 /// What a write made, in a line that is the same in each run.
@@ -296,7 +323,10 @@ fn farm(setting: &Setting, place: usize) -> FarmHandle {
     setting.readings.iter().flatten().for_each(|reading| switches.set(*reading));
     let config = FarmConfig {
         name: format!("Farm {place}"),
-        accounts: vec![account("administrator", "unused"), account(ACCOUNT, PASSWORD)],
+        accounts: [account("administrator", "unused")]
+            .into_iter()
+            .chain(CLUSTERS.map(|(_, name)| account(name, PASSWORD)))
+            .collect(),
         sites: [SiteConfig { id: 1, name: "Site".to_owned(), brokers }]
             .into_iter()
             .chain((2..=setting.sites).map(|id| SiteConfig {

@@ -1,0 +1,128 @@
+//! What users, and the cluster itself, do to broker objects.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::objects::{FORCE_ORPHAN, name, uid};
+use crate::run::broker;
+use crate::step::Planned;
+use crate::world::{NAMESPACE, PASSWORD, World, home};
+
+pub fn create(world: &World, planned: &Planned) {
+    let Planned { name, farm, server, spec } = planned;
+    world.person("create", world.api.create(broker(name, *farm, server, spec)));
+}
+
+/// A second object for the server, spelled in another way.
+pub fn twin(world: &World, planned: &Planned, name: &str) {
+    let is_elsewhere = home(&planned.name) != NAMESPACE;
+    let name = if is_elsewhere { format!("c-{name}") } else { name.to_owned() };
+    let server = planned.server.to_uppercase();
+    create(world, &Planned { name, server, ..planned.clone() });
+}
+
+/// Lays a merge patch over an object.
+pub fn patch(world: &World, what: &str, name: &str, patch: Value) {
+    world.person(what, world.api.patch("RasBroker", home(name), name, patch));
+}
+
+/// Lays one over its status.
+pub fn forge(world: &World, name: &str, status: &Value) {
+    world.person("forge", world.api.patch_status("RasBroker", home(name), name, status));
+}
+
+/// Takes everything off it that the operator has put on.
+pub fn strip(world: &World, name: &str) {
+    world.person("strip", world.api.strip("RasBroker", home(name), name));
+}
+
+/// Deletes it and leaves its broker in the farm.
+pub fn force_orphan(world: &World, name: &str) {
+    patch(world, "annotate", name, json!({"metadata": {"annotations": {FORCE_ORPHAN: "true"}}}));
+    delete(world, name);
+}
+
+/// What tells the servers of another site than the first.
+fn site_label(planned: &Planned) -> String {
+    planned.spec["siteId"].as_i64().filter(|id| *id > 1).map(|id| format!("site-{id}.")).unwrap_or_default()
+}
+
+/// The request's name is that of its broker.
+pub fn promote(world: &World, planned: &Planned) {
+    let account = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "my-account", "namespace": home(&planned.name)},
+        "stringData": {"email": "owner@corp.test", "password": PASSWORD},
+    });
+    let request = json!({
+        "apiVersion": "ras-operator.dev/v1alpha1", "kind": "RasBrokerPromotion",
+        "metadata": {"name": planned.name, "namespace": home(&planned.name)},
+        "spec": {
+            "brokerRef": {"name": planned.name},
+            "accountSecretRef": {"name": "my-account"},
+            "expectedPrimary": format!("primary.{}farm-{}.test", site_label(planned), planned.farm),
+            "notAfter": (clock::world() + Duration::from_mins(10)).to_string(),
+        },
+    });
+    world.person("create", world.api.create(account));
+    world.person("create", world.api.create(request));
+}
+
+/// Deletes an object; without a finalizer it is gone at once.
+pub fn delete(world: &World, name: &str) {
+    let Some(before) = world.api.get("RasBroker", home(name), name) else { return };
+    match world.api.delete("RasBroker", home(name), name) {
+        Ok(going) if going["kind"] == "RasBroker" => world.person("delete", Ok(going)),
+        Ok(_gone) => {
+            world.network.say(&format!("person: delete {name}, gone at once"));
+            world.oracle.lock().lost(uid(&before));
+        }
+        Err(refusal) => world.person("delete", Err(refusal)),
+    }
+}
+
+/// A finalizer that is not ours.
+const HOLD: &str = "example.test/hold";
+
+/// Somebody else wants to be asked before an object goes.
+pub fn hold(world: &World, name: &str) {
+    let Some(object) = world.api.get("RasBroker", home(name), name) else { return };
+    let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    finalizers.push(HOLD.into());
+    let patch = json!({"metadata": {"finalizers": finalizers}});
+    world.person("hold", world.api.patch("RasBroker", home(name), name, patch));
+}
+
+/// Nobody else wants to be asked any more.
+pub fn release_holds(world: &World) {
+    for object in world.brokers() {
+        let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let before = finalizers.len();
+        finalizers.retain(|finalizer| finalizer != HOLD);
+        if finalizers.len() < before {
+            let patch = json!({"metadata": {"finalizers": finalizers}});
+            world.person("release", world.api.patch("RasBroker", home(name(&object)), name(&object), patch));
+        }
+    }
+}
+
+/// An object goes although it has a finalizer, as it may where the two cross: kubernetes/kubernetes#77988.
+pub fn sweep_away(world: &World, name: &str) {
+    let Ok(gone) = world.api.sweep_away("RasBroker", home(name), name) else { return };
+    world.network.say(&format!("{name} is swept away"));
+    world.oracle.lock().lost(uid(&gone));
+}
+
+/// It goes as well, and another one for the same server comes under its name.
+pub fn replace(world: &World, name: &str) {
+    let Some(before) = world.api.get("RasBroker", home(name), name) else { return };
+    sweep_away(world, name);
+    let again = json!({
+        "apiVersion": before["apiVersion"], "kind": before["kind"],
+        "metadata": {"name": name, "namespace": home(name)},
+        "spec": before["spec"],
+    });
+    world.person("create", world.api.create(again));
+}
