@@ -144,15 +144,21 @@ impl Actor {
                 false
             }
             Ok(answer) => {
-                let changed = {
+                let (was_empty, changed) = {
                     let mut state = self.farm.state.lock();
+                    // The last row of a list that was short may have been found gone by id: all wait since.
+                    let was_empty = state.is_listed() && state.snapshot.is_empty();
                     state.note(None, answer.date, now);
                     state.breaker.record_success();
                     state.refusals = 0;
                     state.trouble = None;
-                    state.take_list(answer.value, asked.boot, answer.date)
+                    (was_empty, state.take_list(answer.value, asked.boot, answer.date))
                 };
-                self.wake_changed(&changed);
+                if was_empty {
+                    self.wake_all();
+                } else {
+                    self.wake_changed(&changed);
+                }
                 true
             }
             Err(error) => {
