@@ -107,14 +107,17 @@ fn unfinished(world: &World) -> Option<String> {
 /// What a person does where a farm cannot be worked with any more.
 fn let_go(world: &World) {
     let is_lost = |object: &Value| {
-        world
-            .api
-            .get(
-                "RasFarm",
-                home(name(object)),
-                object["spec"]["farmRef"]["name"].as_str().unwrap_or_default(),
-            )
-            .is_none_or(|farm| is_going(&farm))
+        let farm = object["spec"]["farmRef"]["name"].as_str().unwrap_or_default();
+        let is_gone = farm.trim_start_matches("farm-").parse().is_ok_and(|farm| world.network.is_gone(farm));
+        is_gone
+            || world
+                .api
+                .get(
+                    "RasFarm",
+                    home(name(object)),
+                    object["spec"]["farmRef"]["name"].as_str().unwrap_or_default(),
+                )
+                .is_none_or(|farm| is_going(&farm))
     };
     for object in world.brokers().iter().filter(|object| is_lost(object)) {
         force_orphan(world, name(object));

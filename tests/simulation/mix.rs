@@ -35,8 +35,8 @@ struct Scene<'a> {
 
 type Draw = fn(&Scene<'_>, &mut fastrand::Rng) -> Step;
 
-/// How often each kind of step is usual, in 554.
-const KINDS: [(u32, Theme, Draw); 49] = [
+/// How often each kind of step is usual, in 565.
+const KINDS: [(u32, Theme, Draw); 51] = [
     // Users.
     (60, Theme::Any, |scene, random| {
         let (name, value) = field(random);
@@ -88,6 +88,8 @@ const KINDS: [(u32, Theme, Draw); 49] = [
     (6, Theme::Any, |scene, _| Step::PersonDoubles(scene.broker)),
     (10, Theme::Any, |scene, _| Step::FarmBackup(scene.farm)),
     (10, Theme::Any, |scene, _| Step::FarmRestore(scene.farm)),
+    (3, Theme::Any, |scene, _| Step::FarmGone(scene.farm)),
+    (8, Theme::Any, |scene, _| Step::OtherVersion(scene.broker)),
     // The world.
     (96, Theme::Any, |scene, random| scene.mix.weather(random)),
     (8, Theme::Any, |scene, _| Step::EndSessions(scene.farm)),

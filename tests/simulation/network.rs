@@ -118,6 +118,8 @@ pub struct Network {
 struct Inner {
     random: fastrand::Rng,
     weather: Weather,
+    /// Farms that are gone for ever.
+    gone: BTreeSet<usize>,
     trace: Trace,
     calls: usize,
     /// Those of them that ask for something to be done.
@@ -135,6 +137,7 @@ impl Network {
         let inner = Inner {
             random,
             weather,
+            gone: BTreeSet::new(),
             trace,
             calls: 0,
             commands: BTreeSet::new(),
@@ -153,6 +156,16 @@ impl Network {
     /// What may go wrong now.
     pub fn weather(&self) -> Weather {
         self.inner.lock().weather
+    }
+
+    /// A farm goes, and never comes back.
+    pub fn lose_farm(&self, farm: usize) {
+        self.inner.lock().gone.insert(farm);
+    }
+
+    /// Whether a farm is gone for ever.
+    pub fn is_gone(&self, farm: usize) -> bool {
+        self.inner.lock().gone.contains(&farm)
     }
 
     /// Enters a line in the trace.
@@ -199,7 +212,9 @@ impl Network {
     fn depart(&self, call: &Call, is_isolated: bool) -> (usize, Fate, [Duration; 2]) {
         let mut inner = self.inner.lock();
         inner.calls += 1;
-        inner.writes += usize::from(call.is_write() && !call.path.contains("/leases"));
+        // Nobody hears of what is sent to nowhere.
+        let is_gone = call.farm.is_some_and(|farm| inner.gone.contains(&farm));
+        inner.writes += usize::from(call.is_write() && !call.path.contains("/leases") && !is_gone);
         let number = inner.calls;
         if call.is_write() && !call.is_event() {
             inner.commands.insert(number);
@@ -208,6 +223,9 @@ impl Network {
         let mut fate = weather.fate(call, &mut inner.random);
         if is_isolated && call.farm.is_none() {
             fate = Fate::Lost { silent: true };
+        }
+        if is_gone {
+            fate = Fate::NotConnected(Barrier::Refused);
         }
         let ways = weather.ways(call, &mut inner.random);
         inner.trace.say(&format!("#{number} {}", call.line()));

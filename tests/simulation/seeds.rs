@@ -94,7 +94,7 @@ fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
     let steps = "Create Twin Edit Promote Delete Recreate ForceOrphan Strip ForgeId LoseStatus Backup Restore FarmSpec \
                  RotateSecret WrongSecret DeleteSecret PersonAdds PersonEdits PersonDeletes PersonEditsElsewhere \
                  PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
-                 Guid EndSessions CutWatches ExpireWatches CacheLags Hold SweepAway Replace EndNamespace RemoveKind PersonMarks PersonDoubles FarmBackup FarmRestore";
+                 Guid EndSessions CutWatches ExpireWatches CacheLags Hold SweepAway Replace EndNamespace RemoveKind PersonMarks PersonDoubles FarmBackup FarmRestore FarmGone OtherVersion";
     let steps = steps.split_whitespace().filter(|step| !faults.contains_key(&format!("step: {step}")));
     let settings = ["a second cluster", "another reading"].iter();
     fate::KINDS

@@ -12,7 +12,7 @@ use crate::objects::{
 use crate::oracle::matches;
 use crate::run::Run;
 use crate::step::make_reachable;
-use crate::users::{delete, release_holds};
+use crate::users::{delete, force_orphan, release_holds};
 use crate::world::World;
 
 /// Longer than any pause that ends by itself: the logon limit has the longest.
@@ -62,6 +62,10 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
     let until = clock::elapsed() + BOUND;
     loop {
         release_holds(&run.world);
+        let world = &run.world;
+        let brokers = world.brokers();
+        let of_gone = brokers.iter().filter(|object| world.network.is_gone(farm_of(object)));
+        of_gone.for_each(|object| force_orphan(world, name(object)));
         // Covers the deletions that were made before it.
         let permitted = (clock::world() + Duration::from_hours(2)).to_string();
         for place in 0..run.world.setting.farms {
@@ -102,7 +106,11 @@ fn is_held(world: &World, object: &Value) -> bool {
 }
 
 fn farm_of(object: &Value) -> usize {
-    text(object, "/spec/farmRef/name").trim_start_matches("farm-").parse().unwrap_or_default()
+    number_of(text(object, "/spec/farmRef/name"))
+}
+
+fn number_of(farm: &str) -> usize {
+    farm.trim_start_matches("farm-").parse().unwrap_or_default()
 }
 
 /// What is not at rest, or rests wrongly; a promotion rests that is not over for so long.
@@ -116,11 +124,15 @@ fn unsettled(world: &World, longest: Duration) -> Vec<String> {
         })
         .collect();
     for (place, farm) in world.farms.iter().enumerate() {
-        if farm.is_pending() {
+        if farm.is_pending() && !world.network.is_gone(place) {
             wrong.push(format!("farm {place} has pending changes"));
         }
     }
-    wrong.extend(world.api.list("RasFarm").iter().filter(|farm| !is_well_reported(farm)).map(|farm| {
+    let is_misreported = |farm: &&Value| {
+        let is_gone = world.network.is_gone(number_of(name(farm)));
+        if is_gone { is_true(farm, "Ready") } else { !is_well_reported(farm) }
+    };
+    wrong.extend(world.api.list("RasFarm").iter().filter(is_misreported).map(|farm| {
         format!("a farm that is well is told otherwise: {} {}", summary(farm), farm["status"]["pendingApply"])
     }));
     wrong.extend(disordered(world, &objects));
@@ -167,6 +179,9 @@ fn misjudged(world: &World, all: &[Value], promotion: &Value, longest: Duration)
         let is_over = matches!(phase, "Succeeded" | "Failed");
         return (!is_over && !may_wait).then(|| format!("a promotion of nothing is {phase:?}"));
     };
+    if world.network.is_gone(farm_of(&object)) {
+        return None;
+    }
     let farm = &world.farms[farm_of(&object)];
     let sent = farm.counters().requests("POST", "/api/Broker/{id}/promote");
     let is_primary = farm.broker_named(text(&object, "/spec/server")).is_some_and(|row| row.is_primary());
@@ -191,6 +206,10 @@ fn may_be_same_machine(one: &Value, other: &Value) -> bool {
 
 /// What is wrong with an object.
 fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static str> {
+    if world.network.is_gone(farm_of(object)) && !is_observer(object) {
+        // What it was like is told until it is known to be of long ago.
+        return is_true(object, "Ready").then_some("ready in a farm that is gone");
+    }
     if is_going(object) && !has_finalizer(object) {
         // What is left is for others to do.
         return None;

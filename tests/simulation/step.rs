@@ -66,6 +66,10 @@ pub enum Step {
     PersonDoubles(usize),
     FarmBackup(usize),
     FarmRestore(usize),
+    /// A farm is gone for ever.
+    FarmGone(usize),
+    /// Status and intent are as another version of the operator writes them.
+    OtherVersion(usize),
     PrimaryMoves(usize),
     Crash,
     Terminate,
@@ -194,6 +198,7 @@ impl Stage {
                 world.look(*farm);
             }
             Step::FarmBackup(farm) => drop(self.farm_backups.insert(*farm, world.farms[*farm].backup())),
+            Step::FarmGone(farm) => world.network.lose_farm(*farm),
             Step::FarmRestore(farm) => {
                 if let Some(backup) = self.farm_backups.get(farm) {
                     world.restore_farm(*farm, backup);
@@ -248,6 +253,7 @@ impl Stage {
                     "conditions": null, "role": null, "agent": null});
                 users::forge(world, &self.brokers[*number].name, &status);
             }
+            Step::OtherVersion(number) => users::as_of_another_version(world, &self.brokers[*number].name),
             Step::SweepAway(number) | Step::Replace(number) => {
                 let name = &self.brokers[*number].name;
                 if let Some(object) = world.api.get("RasBroker", home(name), name) {

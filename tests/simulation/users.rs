@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::objects::{FORCE_ORPHAN, name, uid};
+use crate::objects::{FORCE_ORPHAN, INTENT, annotation, name, uid};
 use crate::run::broker;
 use crate::step::Planned;
 use crate::world::{NAMESPACE, PASSWORD, World, home};
@@ -15,12 +15,37 @@ pub fn create(world: &World, planned: &Planned) {
     world.person("create", world.api.create(broker(name, *farm, server, spec)));
 }
 
-/// A second object for the server, spelled in another way.
+/// A second object for the server, spelled in another way, and its site as well.
 pub fn twin(world: &World, planned: &Planned, name: &str) {
+    let mut twin = planned.clone();
+    twin.server.make_ascii_uppercase();
+    if name == "twin-b" {
+        let site = planned.spec["siteId"].as_i64().filter(|id| *id > 1);
+        twin.spec["siteName"] = site.map_or_else(|| "Site".to_owned(), |id| format!("Site {id}")).into();
+        twin.spec.as_object_mut().unwrap().remove("siteId");
+    }
     let is_elsewhere = home(&planned.name) != NAMESPACE;
-    let name = if is_elsewhere { format!("c-{name}") } else { name.to_owned() };
-    let server = planned.server.to_uppercase();
-    create(world, &Planned { name, server, ..planned.clone() });
+    twin.name = if is_elsewhere { format!("c-{name}") } else { name.to_owned() };
+    create(world, &twin);
+}
+
+/// Status and intent are as a later version has written them and an earlier one before it: with what is not known, and
+/// without what may be missing.
+pub fn as_of_another_version(world: &World, name: &str) {
+    let Some(object) = world.api.get("RasBroker", home(name), name) else { return };
+    if let Some(intent) = annotation(&object, INTENT) {
+        let mut intent: Value = serde_json::from_str(intent).unwrap();
+        intent["ofALaterVersion"] = json!({"a": 1});
+        let annotations = json!({INTENT: intent.to_string()});
+        patch(world, "upgrade", name, json!({"metadata": {"annotations": annotations}}));
+    }
+    let condition = json!({
+        "type": "Unheard", "status": "True", "reason": "Whatever", "message": "of a later version",
+        "lastTransitionTime": "2020-01-01T00:00:00Z", "observedGeneration": 1,
+    });
+    let status =
+        json!({"observed": null, "agent": null, "role": null, "priority": null, "conditions": [condition]});
+    forge(world, name, &status);
 }
 
 /// Lays a merge patch over an object.
