@@ -22,8 +22,17 @@ impl Actor {
     pub(super) async fn connect(&self) {
         match connect::connect(self).await {
             Ok((link, sites)) => {
-                self.farm.state.lock().take_link(link, sites);
+                let has_other_sites = {
+                    let mut state = self.farm.state.lock();
+                    let has_others = state.sites != sites;
+                    state.take_link(link, sites);
+                    has_others
+                };
                 self.list_all().await;
+                if has_other_sites {
+                    // Where they could not be read before, nothing else tells those that name one.
+                    self.wake_all();
+                }
             }
             Err(NotConnected::Trouble(trouble)) => self.troubled(trouble),
             Err(NotConnected::Stopped) => {}
