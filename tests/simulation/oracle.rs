@@ -274,9 +274,9 @@ impl Oracle {
         self.lives.values_mut().filter(is_unknown).for_each(|life| life.leave = Some(Leave::Excused));
     }
 
-    /// Whether a person made any on this farm.
-    pub fn has_doubles(&self, farm: usize) -> bool {
-        !self.farms[farm].doubles.is_empty()
+    /// Whether a row of this farm may be another than it seems by id and server.
+    pub fn is_unclear(&self, farm: usize) -> bool {
+        !self.farms[farm].doubles.is_empty() || self.farms[farm].was_restored
     }
 
     /// Whether this is such a row.
@@ -301,6 +301,8 @@ impl Oracle {
         let seen = &mut self.farms[farm];
         let is_back = |row: &&Row| !seen.rows.contains_key(&row.id) || lost.contains(&row.id);
         seen.back.extend(rows.iter().filter(is_back).map(|row| row.id));
+        // Their ids may be given to others.
+        seen.made.retain(|id, _| !lost.contains(id));
         seen.rows = rows.iter().map(|row| (row.id, row.clone())).collect();
         seen.history.push_back((clock::elapsed(), rows));
         seen.edited.extend(seen.rows.keys());

@@ -100,7 +100,9 @@ impl Order {
             matches!(call.method.as_str(), "PUT" | "DELETE") && path(call).starts_with("/api/Broker/");
         let now = clock::elapsed();
         let is_asked = |known: &Known| {
-            let is_about = known.owned == id || call.method == "DELETE" && known.has_gone;
+            // What is left of an object is deleted once another one is there under its name, or none.
+            let is_left = call.method == "DELETE" && (known.has_gone || known.owned.is_none());
+            let is_about = known.owned == id || is_left;
             is_about && now.saturating_sub(known.at) <= IN_TIME
         };
         is_change && !self.known.values().any(is_asked)
@@ -174,8 +176,8 @@ impl Order {
     fn is_gone(&self, farm: usize, object: &Value, world: &World) -> bool {
         let server = text(object, "/spec/server");
         owned_id(object).is_none_or(|id| {
-            // A person's second row may have gone since.
-            let is_replaced = world.oracle.lock().has_doubles(farm)
+            // A person's second row may have gone since, and an id may be another row's.
+            let is_replaced = world.oracle.lock().is_unclear(farm)
                 || world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
             let is_others =
                 world.farms[farm].broker(id).is_some_and(|row| !row.server.eq_ignore_ascii_case(server));

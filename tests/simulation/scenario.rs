@@ -107,7 +107,9 @@ fn planned(number: usize, setting: &Setting, random: &mut fastrand::Rng) -> Plan
 /// Two clusters that state an order of one site, or adopt one broker, undo what the other does without an end.
 fn of_others(number: usize, brokers: &[Planned], random: &mut fastrand::Rng) -> Planned {
     let model = brokers[random.usize(..brokers.len())].clone();
-    let is_shared = random.bool() && model.spec["adoptionPolicy"].is_null();
+    let adopts =
+        |planned: &Planned| planned.server == model.server && !planned.spec["adoptionPolicy"].is_null();
+    let is_shared = random.bool() && !brokers.iter().any(adopts);
     let server = if is_shared { model.server } else { format!("c{number}.corp.test") };
     let site = &model.spec["siteId"];
     let mut spec = if site.is_null() { json!({}) } else { json!({"siteId": site}) };
