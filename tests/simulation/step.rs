@@ -161,7 +161,7 @@ impl Stage {
                 world.person("edit", world.api.patch("RasFarm", NAMESPACE, &farm, patch.clone()));
             }
             // A farm that is first met under another GUID is that farm from then on.
-            Step::Guid(farm, _) if recorded_guid(world, *farm).is_none() => {}
+            Step::Guid(farm, _) if !is_met(world, *farm) => {}
             Step::Guid(farm, is_other) => {
                 let guid = if *is_other { "0ther" } else { &self.guids[*farm] };
                 world.farms[*farm].set_guid(guid);
@@ -307,7 +307,9 @@ impl Stage {
         for (place, farm) in world.farms.iter().enumerate() {
             farm.clear_faults();
             let name = format!("farm-{place}");
-            farm.set_guid(&recorded_guid(world, place).unwrap_or_else(|| self.guids[place].clone()));
+            farm.set_guid(
+                &recorded_guid(world, NAMESPACE, place).unwrap_or_else(|| self.guids[place].clone()),
+            );
             for row in farm.brokers() {
                 farm.unlock_broker(row.id);
                 if world.oracle.lock().is_double(place, row.id) {
@@ -355,9 +357,15 @@ pub fn make_reachable(world: &World) {
     }
 }
 
-fn recorded_guid(world: &World, farm: usize) -> Option<String> {
-    let object = world.api.get("RasFarm", NAMESPACE, &format!("farm-{farm}"))?;
+/// The GUID that a cluster has recorded of a farm.
+fn recorded_guid(world: &World, namespace: &str, farm: usize) -> Option<String> {
+    let object = world.api.get("RasFarm", namespace, &format!("farm-{farm}"))?;
     Some(object["status"]["farmGUID"].as_str()?.to_owned())
+}
+
+/// Whether all clusters have met a farm.
+fn is_met(world: &World, farm: usize) -> bool {
+    world.clusters().iter().all(|(namespace, _)| recorded_guid(world, namespace, farm).is_some())
 }
 
 fn account(name: &str, password: &str) -> Account {
