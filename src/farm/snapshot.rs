@@ -77,21 +77,27 @@ impl Snapshot {
 
     /// Takes over a row that was written, or read by itself.
     pub fn put(&mut self, row: ras::Broker) {
-        self.remove(row.id);
+        self.take_out(row.id);
         self.insert(Arc::new(row));
     }
 
-    /// Drops a row that a read by id found gone.
+    /// Drops a row that a read by id found gone. Absent it is only once a list lacks it, too: a farm may hide a row that
+    /// is marked for deletion from reads by id, and show it in lists until that is applied.
     pub fn remove(&mut self, id: i64) {
+        let key = self.take_out(id);
+        self.previous.extend(key);
+    }
+
+    fn take_out(&mut self, id: i64) -> Option<RowKey> {
         self.orders.take();
-        if let Some(old) = self.rows.remove(&id)
-            && let Some(ids) = self.by_key.get_mut(&RowKey::of(&old))
-        {
+        let key = RowKey::of(&*self.rows.remove(&id)?);
+        if let Some(ids) = self.by_key.get_mut(&key) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_key.remove(&RowKey::of(&old));
+                self.by_key.remove(&key);
             }
         }
+        Some(key)
     }
 
     /// Takes over a move, as the farm is expected to carry it out: the same priorities in the new order. Answers the
@@ -207,6 +213,17 @@ mod tests {
 
     fn list(previous: &Snapshot, rows: Vec<ras::Broker>) -> Snapshot {
         previous.next(rows, Duration::ZERO, None)
+    }
+
+    #[test]
+    fn a_row_that_is_gone_by_id_is_absent_once_a_list_lacks_it() {
+        let row = ras::Broker { id: 7, server: "cb1".into(), site_id: 1, ..ras::Broker::default() };
+        let key = RowKey::of(&row);
+        let mut shown = list(&list(&Snapshot::default(), vec![row.clone()]), vec![row.clone()]);
+        shown.remove(7);
+        assert!(shown.with_key(&key).is_empty() && !shown.is_absent(&key));
+        assert!(!list(&shown, vec![row]).is_absent(&key), "it was hidden from reads by id");
+        assert!(list(&shown, Vec::new()).is_absent(&key));
     }
 
     #[test]
