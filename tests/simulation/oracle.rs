@@ -409,9 +409,12 @@ impl Oracle {
             self.farms[farm].removed.insert(id);
         }
         let made_by = self.farms[farm].made.get(&id);
+        // What has gone meanwhile nothing is done to.
+        let is_there = self.farms[farm].rows.contains_key(&id);
         let entitled = self.lives.iter().any(|(uid, life)| {
-            let may_own =
-                made_by == Some(uid) || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
+            let may_own = !is_there
+                || made_by == Some(uid)
+                || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
             // Of an object that was going, or went past its finalizer, before its row's id was written down.
             let is_let_go = || life.is_swept_away() || life.lately(now, |object| may(method, object));
             let is_its = made_by == Some(uid) || may_own && life.owns(id);
