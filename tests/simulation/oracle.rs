@@ -25,6 +25,8 @@ struct Life {
     gone: bool,
     /// A person took its finalizer off: whatever it owned is theirs to look after.
     stripped: bool,
+    /// Somebody wrote another id into its status while lists lagged: nothing tells any more whose its row is.
+    forged: bool,
     /// Why its row may stay where it ends.
     leave: Option<Leave>,
     /// When an intent was written that was not sent yet.
@@ -143,6 +145,14 @@ impl Oracle {
     pub fn lost(&mut self, uid: &str) {
         if let Some(life) = self.lives.get_mut(uid) {
             life.gone = true;
+        }
+    }
+
+    /// Somebody wrote another id into an object's status while lists may lack its row.
+    pub fn forged(&mut self, uid: &str) {
+        if let Some(life) = self.lives.get_mut(uid) {
+            life.forged = true;
+            life.leave = Some(Leave::Excused);
         }
     }
 
@@ -449,7 +459,7 @@ impl Oracle {
     pub fn must_know(&self, uid: &str, farm: usize, id: i64) -> bool {
         let seen = &self.farms[farm];
         let is_maker = !seen.was_restored && seen.made.get(&id).is_some_and(|maker| maker == uid);
-        is_maker && self.lives.get(uid).is_some_and(|life| !life.stripped)
+        is_maker && self.lives.get(uid).is_some_and(|life| !life.stripped && !life.forged)
     }
 
     /// Whether somebody else took the row that an object names out of the farm, or whatever else it had.

@@ -246,7 +246,12 @@ impl Stage {
             Step::Strip(number) => users::strip(world, &self.brokers[*number].name),
             Step::ForgeId(number) => {
                 let status = json!({"id": 1 + i64::try_from(*number).unwrap_or_default() % 3});
-                users::forge(world, &self.brokers[*number].name, &status);
+                let name = &self.brokers[*number].name;
+                users::forge(world, name, &status);
+                let lags = !world.network.weather().lag.is_zero();
+                if let Some(object) = world.api.get("RasBroker", home(name), name).filter(|_| lags) {
+                    world.oracle.lock().forged(uid(&object));
+                }
             }
             Step::LoseStatus(number) => {
                 let status = json!({"id": null, "origin": null, "siteId": null, "farmGUID": null, "observed": null,
