@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::clock;
-use crate::objects::{is_going, name, summary, uid};
+use crate::objects::{farm_of, is_going, name, summary, text, uid};
 use crate::run::Run;
 use crate::step::Stage;
 use crate::users::{force_orphan, release_holds};
@@ -107,17 +107,8 @@ fn unfinished(world: &World) -> Option<String> {
 /// What a person does where a farm cannot be worked with any more.
 fn let_go(world: &World) {
     let is_lost = |object: &Value| {
-        let farm = object["spec"]["farmRef"]["name"].as_str().unwrap_or_default();
-        let is_gone = farm.trim_start_matches("farm-").parse().is_ok_and(|farm| world.network.is_gone(farm));
-        is_gone
-            || world
-                .api
-                .get(
-                    "RasFarm",
-                    home(name(object)),
-                    object["spec"]["farmRef"]["name"].as_str().unwrap_or_default(),
-                )
-                .is_none_or(|farm| is_going(&farm))
+        let farm = world.api.get("RasFarm", home(name(object)), text(object, "/spec/farmRef/name"));
+        world.network.is_gone(farm_of(object)) || farm.is_none_or(|farm| is_going(&farm))
     };
     for object in world.brokers().iter().filter(|object| is_lost(object)) {
         force_orphan(world, name(object));

@@ -15,15 +15,12 @@ pub fn play(world: &World, step: &Step, planned: &Planned) {
             let row = NewRow { server: planned.server.clone(), site_id, ..NewRow::default() };
             drop(farm.add_broker(&row));
         }
-        (Step::PersonDeletes(_), Some(row))
+        (Step::PersonDeletes(_) | Step::PersonMarks(_), Some(row))
             if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
         {
-            farm.apply_as_person("console");
-            world.oracle.lock().removed(planned.farm, row.id);
-        }
-        (Step::PersonMarks(_), Some(row))
-            if !row.marked_for_deletion && farm.remove_broker(row.id).is_ok() =>
-        {
+            if matches!(step, Step::PersonDeletes(_)) {
+                farm.apply_as_person("console");
+            }
             world.oracle.lock().removed(planned.farm, row.id);
         }
         (Step::PersonDoubles(_), Some(row)) => {

@@ -24,6 +24,7 @@ mod farm_line;
 mod fate;
 mod found;
 mod lag;
+mod life;
 mod mix;
 mod network;
 mod objects;

@@ -27,8 +27,6 @@ enum Theme {
 /// What a step is drawn from.
 struct Scene<'a> {
     mix: &'a Mix,
-    /// Whether another cluster manages the farms, too.
-    is_shared: bool,
     broker: usize,
     farm: usize,
 }
@@ -41,7 +39,7 @@ const KINDS: [(u32, Theme, Draw); 51] = [
     (60, Theme::Any, |scene, random| {
         let (name, value) = field(random);
         // Two clusters that state an order of one site undo what the other does without an end.
-        let is_order = scene.is_shared && name == "priority";
+        let is_order = scene.mix.is_shared && name == "priority";
         let (name, value) = if is_order { ("description", "first".into()) } else { (name, value) };
         Step::Edit(scene.broker, json!({name: value}))
     }),
@@ -120,6 +118,7 @@ const KINDS: [(u32, Theme, Draw); 51] = [
 pub struct Mix {
     weights: Vec<u32>,
     farms: usize,
+    /// Whether another cluster manages them, too.
     is_shared: bool,
     weather: Weather,
     is_stormy: bool,
@@ -150,12 +149,7 @@ impl Mix {
 
     /// What happens next.
     pub fn step(&self, brokers: usize, random: &mut fastrand::Rng) -> Step {
-        let scene = Scene {
-            is_shared: self.is_shared,
-            mix: self,
-            broker: random.usize(..brokers),
-            farm: random.usize(..self.farms),
-        };
+        let scene = Scene { mix: self, broker: random.usize(..brokers), farm: random.usize(..self.farms) };
         let mut left = random.u32(..self.weights.iter().sum::<u32>().max(1));
         for (weight, (_, _, draw)) in self.weights.iter().zip(KINDS) {
             if left < *weight {

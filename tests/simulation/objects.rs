@@ -52,10 +52,14 @@ pub fn takes_broker_along(object: &Value) -> bool {
     !is_orphan && !is_observer(object) && annotation(object, FORCE_ORPHAN) != Some("true")
 }
 
+fn found<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|condition| condition["type"] == type_)
+}
+
 /// Status and reason of a condition.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == type_)?;
+    let found = found(object, type_)?;
     Some((found["status"].as_str()?, found["reason"].as_str()?))
 }
 
@@ -70,9 +74,17 @@ pub fn is_current(object: &Value) -> bool {
 
 /// What it says about being ready.
 pub fn words(object: &Value) -> &str {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
-    ready.map(|ready| text(ready, "/message")).unwrap_or_default()
+    found(object, "Ready").map(|ready| text(ready, "/message")).unwrap_or_default()
+}
+
+/// The number of the farm that a broker names.
+pub fn farm_of(broker: &Value) -> usize {
+    number_of(text(broker, "/spec/farmRef/name"))
+}
+
+/// The number of the farm with this name.
+pub fn number_of(farm: &str) -> usize {
+    farm.trim_start_matches("farm-").parse().unwrap_or_default()
 }
 
 /// Its conditions in one line.

@@ -8,45 +8,12 @@ use ras_operator::simulator::Row;
 use serde_json::Value;
 
 use crate::clock;
+use crate::life::{Leave, Life, ON_ITS_WAY, matches, may};
 use crate::objects::{
-    FORCE_ORPHAN, INTENT, annotation, has_finalizer, is_current, is_going, is_observer, is_suspended,
-    is_true, name, owned_id, summary, takes_broker_along, text, uid,
+    FORCE_ORPHAN, INTENT, annotation, farm_of, has_finalizer, is_current, is_going, is_observer,
+    is_suspended, is_true, name, owned_id, summary, takes_broker_along, text, uid,
 };
 use crate::world::{CLUSTERS, home, is_operators};
-
-/// How long a call may be on its way that was decided on what was true then.
-const ON_ITS_WAY: Duration = Duration::from_secs(90);
-
-/// All versions of one object, by its uid.
-#[derive(Default)]
-struct Life {
-    /// Each since when the operator's machine was awake for so long: what it has sent may sleep with it.
-    versions: Vec<(Duration, Value)>,
-    gone: bool,
-    /// A person took its finalizer off: whatever it owned is theirs to look after.
-    stripped: bool,
-    /// Somebody wrote another id into its status while lists lagged: nothing tells any more whose its row is.
-    forged: bool,
-    /// Why its row may stay where it ends.
-    leave: Option<Leave>,
-    /// When an intent was written that was not sent yet.
-    unsent: Option<Duration>,
-    /// When the last POST was sent of which nothing certain is known.
-    in_doubt: Option<Duration>,
-    /// POSTs that were answered with 201.
-    clean: usize,
-    /// Rows of it that somebody else removed.
-    removed: usize,
-}
-
-/// Why a row may stay although its object is gone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Leave {
-    /// The operator took its finalizer off while it lived: whatever it owned is nobody's since.
-    LetGo,
-    /// Its kind went with it, or it went past its finalizer amid other faults.
-    Excused,
-}
 
 /// One farm as it was seen.
 #[derive(Default)]
@@ -214,7 +181,8 @@ impl Oracle {
         if is_suspended(object) || is_observer(object) {
             return;
         }
-        let (Some(id), Some(farm)) = (object["status"]["id"].as_i64(), self.farm_of(object)) else {
+        let farm = farm_of(object);
+        let Some(id) = object["status"]["id"].as_i64() else {
             return self.accuse(&format!("ready without a row: {}", summary(object)));
         };
         let since = clock::elapsed().saturating_sub(self.period + ON_ITS_WAY / 3);
@@ -227,11 +195,6 @@ impl Oracle {
             let row = self.farms[farm].rows.get(&id).cloned();
             self.accuse(&format!("ready, and the farm never matched: {}; {row:?}", summary(object)));
         }
-    }
-
-    fn farm_of(&self, object: &Value) -> Option<usize> {
-        let place = text(object, "/spec/farmRef/name").strip_prefix("farm-")?.parse().ok()?;
-        (place < self.farms.len()).then_some(place)
     }
 
     /// The rows of a farm after something may have changed them.
@@ -278,8 +241,9 @@ impl Oracle {
         self.farms[farm].doubles.insert(id);
         // With an answer that was lost nothing tells any more which row is whose.
         let is_unknown = |life: &&mut Life| {
-            let is_its = |object: &Value| text(object, "/spec/server").eq_ignore_ascii_case(server);
-            life.in_doubt.is_some() || !life.ever(|object| owned_id(object).is_some() && is_its(object))
+            let is_its = life.ever(|object| text(object, "/spec/server").eq_ignore_ascii_case(server));
+            let owns = life.ever(|object| owned_id(object).is_some());
+            is_its && (life.in_doubt.is_some() || !owns)
         };
         self.lives.values_mut().filter(is_unknown).for_each(|life| life.leave = Some(Leave::Excused));
     }
@@ -467,68 +431,4 @@ impl Oracle {
         let life = self.lives.get(uid(object));
         life.is_some_and(|life| life.removed > 0 || self.farms[farm].removed.iter().any(|id| life.owns(*id)))
     }
-}
-
-impl Life {
-    fn owns(&self, id: i64) -> bool {
-        self.ever(|object| owned_id(object) == Some(id))
-    }
-
-    /// Whether it went in spite of its finalizer, and its row is to go with it.
-    fn is_swept_away(&self) -> bool {
-        let leaves_row =
-            |(_, object): &(Duration, Value)| has_finalizer(object) && takes_broker_along(object);
-        self.gone && self.versions.last().is_some_and(leaves_row)
-    }
-
-    fn ever(&self, holds: impl Fn(&Value) -> bool) -> bool {
-        self.versions.iter().any(|(_, object)| holds(object))
-    }
-
-    /// Whether it held at a moment not longer ago than a call may take.
-    fn lately(&self, now: Duration, holds: impl Fn(&Value) -> bool) -> bool {
-        let since = now.saturating_sub(ON_ITS_WAY);
-        let first = self.versions.iter().rposition(|(at, _)| *at <= since).unwrap_or_default();
-        self.versions[first..].iter().any(|(_, object)| holds(object))
-    }
-}
-
-/// Whether an object may change or delete its row.
-fn may(method: &str, object: &Value) -> bool {
-    let acts = !is_observer(object) && !is_suspended(object);
-    acts && if method == "DELETE" {
-        is_going(object) && takes_broker_along(object)
-    } else {
-        !is_going(object)
-    }
-}
-
-/// Whether a row is what the spec asks for, and applied.
-pub fn matches(object: &Value, row: &Row) -> bool {
-    let spec = &object["spec"];
-    let flag = |name: &str, is: bool| spec[name].as_bool().is_none_or(|wanted| wanted == is);
-    let told = |name: &str, is: &str| spec[name].as_str().is_none_or(|wanted| wanted == is);
-    let addresses = |list: &[Value]| -> BTreeSet<String> {
-        list.iter().filter_map(Value::as_str).map(str::to_lowercase).collect()
-    };
-    let has: BTreeSet<String> = row
-        .alternative_ips
-        .split([';', ',', ' '])
-        .filter(|part| !part.is_empty())
-        .map(str::to_lowercase)
-        .collect();
-    // The farm does not show which row it is that a person changed and did not apply.
-    let is_persons = !is_operators(&row.admin_last_mod);
-    let applied = is_persons
-        || row.applied.as_ref().is_some_and(|applied| {
-            spec["enabled"].as_bool().is_none_or(|wanted| applied.enabled == wanted)
-                && spec["standby"].as_bool().is_none_or(|wanted| applied.standby == wanted)
-        });
-    applied
-        && row.server.eq_ignore_ascii_case(text(object, "/spec/server"))
-        && flag("enabled", row.enabled)
-        && flag("standby", row.standby)
-        && told("description", &row.description)
-        && told("ip", &row.ip)
-        && spec["alternativeIPs"].as_array().is_none_or(|wanted| addresses(wanted) == has)
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::life::matches;
 use crate::objects::{
-    condition, has_finalizer, is_current, is_going, is_observer, is_true, name, owned_id, summary, text, uid,
-    words,
+    condition, farm_of, has_finalizer, is_current, is_going, is_observer, is_true, name, number_of, owned_id,
+    summary, text, uid, words,
 };
-use crate::oracle::matches;
 use crate::run::Run;
 use crate::step::make_reachable;
 use crate::users::{delete, force_orphan, release_holds};
@@ -105,14 +105,6 @@ fn is_held(world: &World, object: &Value) -> bool {
         let mut others = rows.iter().filter(|other| other.id != row.id && other.site_id == row.site_id);
         row.is_primary() || !others.any(|other| other.enabled && !other.marked_for_deletion)
     })
-}
-
-fn farm_of(object: &Value) -> usize {
-    number_of(text(object, "/spec/farmRef/name"))
-}
-
-fn number_of(farm: &str) -> usize {
-    farm.trim_start_matches("farm-").parse().unwrap_or_default()
 }
 
 /// What is not at rest, or rests wrongly; a promotion rests that is not over for so long.
