@@ -173,7 +173,7 @@ fn a_row_that_another_object_holds_stays_and_one_that_it_may_have_made_is_waited
     let released = Some(Step::Release { outcome: Released::Deleted });
     assert_eq!(planned(6, Claim::Row(7)).step, released);
     assert_eq!(planned(7, Claim::Row(7)).step, released);
-    assert_waits(&planned(6, Claim::Intent), ConditionType::Reconciling, Reason::Deleting);
+    assert_waits(&planned(6, Claim::Intent), ConditionType::DeletionHeld, Reason::Quarantine);
     for claim in [Claim::Row(5), Claim::Id, Claim::Nothing] {
         assert!(matches!(planned(6, claim).step, Some(Step::Record { .. })), "{claim:?}");
     }

@@ -9,7 +9,7 @@ use super::settled::waiting_failure;
 use super::{Draft, LISTED_WITHIN, Plan, Released, Step, availability, message};
 use crate::broker::desired::Desired;
 use crate::broker::findings::Findings;
-use crate::broker::observe::{Claim, CrdState, ObjectFacts, Observed};
+use crate::broker::observe::{Claim, CrdState, ObjectFacts, Observed, Rival};
 use crate::clock::Now;
 use crate::crd::condition::Reason;
 use crate::crd::{DeletionPolicy, ManagementPolicy, Origin};
@@ -104,20 +104,25 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
         return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
     };
     let key = RowKey { site_id, name: desired.name.clone() };
+    // Another object for this server that comes before this one, by this claim.
+    let first = |claim| {
+        let comes_first = |rival: &&Rival| rival.same_key && rival.precedes && rival.claim == claim;
+        observed.rivals.iter().find(comes_first)
+    };
     match find(object, facts, &key) {
         // Of two objects with a claim to one row, which both mean it by their intents, one deletes it.
-        Ownership::Ours(row) | Ownership::Marked(row) if has_rival(observed, Claim::Row(row.id)) => {
+        Ownership::Ours(row) | Ownership::Marked(row) if first(Claim::Row(row.id)).is_some() => {
             after_quarantine(observed, facts, now, || {
                 Plan::silent().then(Step::Release { outcome: Released::Deleted })
             })
         }
-        Ownership::Marked(_) if has_rival(observed, Claim::Intent) => {
-            deleting(observed, facts, now).after(LISTED_WITHIN).with_list()
-        }
         Ownership::Ours(row) => remove(observed, desired, facts, &row, now),
-        Ownership::Marked(row) => {
-            Plan::silent().then(Step::Record { row: (*row).clone(), origin: Origin::Created })
-        }
+        Ownership::Marked(row) => match first(Claim::Intent) {
+            Some(rival) => {
+                held(observed, message::made_by_rival(object, rival), now).after(LISTED_WITHIN).with_list()
+            }
+            None => Plan::silent().then(Step::Record { row: (*row).clone(), origin: Origin::Created }),
+        },
         // Our row is gone and somebody made another: theirs is left alone.
         Ownership::Foreign(_) | Ownership::Ambiguous(_) => after_quarantine(observed, facts, now, || {
             Plan::silent().then(Step::Release { outcome: Released::Deleted })
@@ -137,11 +142,6 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
             }
         }),
     }
-}
-
-/// Whether another object for this server comes before this one, by this claim.
-fn has_rival(observed: &Observed, claim: Claim) -> bool {
-    observed.rivals.iter().any(|rival| rival.same_key && rival.precedes && rival.claim == claim)
 }
 
 fn after_quarantine(observed: &Observed, facts: &FarmFacts, now: Now, then: impl FnOnce() -> Plan) -> Plan {

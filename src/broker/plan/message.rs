@@ -100,11 +100,28 @@ pub(super) fn ambiguous(desired: &Desired, count: usize) -> Hold {
     )
 }
 
+/// How another object may be named.
+fn named(rival: &Rival) -> String {
+    let name = rival.shown.as_deref();
+    name.map_or_else(|| "A RasBroker in another namespace".to_owned(), |name| format!("RasBroker {name:?}"))
+}
+
+/// Whose broker it is that an object which goes might take for its own is not known yet.
+pub(super) fn made_by_rival(object: &ObjectFacts, rival: &Rival) -> Hold {
+    let who = named(rival);
+    Hold::new(
+        Reason::Quarantine,
+        format!(
+            "{who} means the same server and may have made its broker: the deletion goes on when that object shows \
+             which broker is its own. If it is suspended, resume it. To let go of this object and leave the broker in \
+             the farm: {}",
+            orphan_line(object)
+        ),
+    )
+}
+
 pub(super) fn rival(rival: &Rival) -> Hold {
-    let who = rival
-        .shown
-        .as_deref()
-        .map_or_else(|| "A RasBroker in another namespace".to_owned(), |name| format!("RasBroker {name:?}"));
+    let who = named(rival);
     let text = if rival.same_key {
         format!("{who} already manages this server in this farm: delete one of the two objects.")
     } else {
