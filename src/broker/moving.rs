@@ -10,7 +10,6 @@ use super::order::{self, Place};
 use super::reconcile::Context;
 use crate::crd::RasBroker;
 use crate::events::{Event, Kind};
-use crate::farm::handle::MoveAdmission;
 use crate::farm::moves::Moving;
 use crate::farm::view::FarmView;
 use crate::kubernetes::ObjectKey;
@@ -67,12 +66,9 @@ impl Executor<'_> {
         let (Some(farm), Some(row)) = (self.farm, facts.snapshot.row(id)) else { return Ok(Progress::Done) };
         let (order, concerned) = (Arc::clone(&place.order), place.concerned.clone());
         let moving = Moving { site_id: row.site_id, id, to, order, concerned };
-        let permit = match farm.admit_move(self.key, &moving) {
-            MoveAdmission::Go(permit) => permit,
-            MoveAdmission::Wait => return Ok(Progress::Queued),
-            MoveAdmission::LookAgain => return Ok(Progress::Done),
-        };
-        if !self.stands().await? {
+        let Some(permit) = farm.admit_move(self.key, moving.site_id) else { return Ok(Progress::Queued) };
+        let found = self.read_again(permit.calls(), row).await?;
+        if found.is_none() || !permit.is_still(&moving) || !self.stands().await? {
             return Ok(Progress::Done);
         }
         match permit.make(&moving).await {

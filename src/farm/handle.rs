@@ -208,19 +208,14 @@ impl Farm {
     }
 
     /// A permit for a move in the order of a site, if nothing else is being moved there; whoever makes that move wakes
-    /// the next. The order must still be the one on which the move was decided.
-    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, moving: &Moving) -> MoveAdmission {
-        let site_id = moving.site_id;
-        let need = Need { calls: 1, writes: true, fresh_list: true, pace: Pace::Ordinary };
+    /// the next.
+    pub fn admit_move(self: &Arc<Self>, broker: &ObjectKey, site_id: i64) -> Option<MovePermit> {
+        let need = Need { calls: 2, writes: true, fresh_list: true, pace: Pace::Ordinary };
         if !self.state.lock().moves.sites.insert(site_id) {
-            return MoveAdmission::Wait;
+            return None;
         }
         let site = SiteToken { farm: Arc::clone(self), site_id };
-        let Some(permit) = self.admit(broker, need) else { return MoveAdmission::Wait };
-        if !self.state.lock().is_still(moving) {
-            return MoveAdmission::LookAgain;
-        }
-        MoveAdmission::Go(MovePermit { permit, _site: site })
+        Some(MovePermit { permit: self.admit(broker, need)?, _site: site })
     }
 
     /// Somebody asked to look again: what the farm was found to lack may be there by now.
@@ -253,17 +248,6 @@ pub enum Admission {
     Overtaken,
 }
 
-/// Whether a move may be made.
-#[derive(Debug)]
-pub enum MoveAdmission {
-    /// It may.
-    Go(MovePermit),
-    /// The broker is woken when its turn comes.
-    Wait,
-    /// The order has changed since it was decided.
-    LookAgain,
-}
-
 /// The right to make one move in the order of a site.
 #[derive(Debug)]
 pub struct MovePermit {
@@ -285,6 +269,16 @@ impl Drop for SiteToken {
 }
 
 impl MovePermit {
+    /// For the calls around the move.
+    pub fn calls(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// Whether the order is still the one on which the move was decided.
+    pub fn is_still(&self, moving: &Moving) -> bool {
+        self.permit.farm.state.lock().is_still(moving)
+    }
+
     /// Makes one move, and answers the priority that the row has then; none where others changed the order meanwhile.
     /// One that is answered with 404 is followed by a read of the row.
     /// Not idempotent.

@@ -257,4 +257,19 @@ mod tests {
         state.take_list(vec![row(1, 0), row(3, 1), row(2, 2), row(4, 3)], at(11).boot, None);
         assert!(state.is_still(&next));
     }
+
+    #[test]
+    fn the_place_of_a_row_that_is_read_by_itself_is_for_a_list_to_tell() {
+        let mut state = listed(&[row(1, 0), row(2, 1), row(3, 2)]);
+        state.take_row(ras::Broker { enabled: Some(false), ..row(3, 1) }, at(11));
+        assert_eq!(state.snapshot.row(3).unwrap().enabled, Some(false));
+        assert_eq!(*state.snapshot.order(1), [2, 3], "no two have one place");
+        // Asked for before that read and answered after it: the row is as it was read, in the place that is listed.
+        state.take_list(vec![row(1, 0), row(3, 1), row(2, 2)], at(10).boot, None);
+        assert_eq!(state.snapshot.row(3).unwrap().enabled, Some(false));
+        assert_eq!(*state.snapshot.order(1), [3, 2]);
+        // The place of the primary is its own.
+        state.take_row(row(2, 0), at(12));
+        assert_eq!(state.snapshot.row(2).unwrap().priority, Some(0));
+    }
 }

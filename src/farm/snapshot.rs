@@ -75,10 +75,21 @@ impl Snapshot {
         Self { agents, ..self.clone() }
     }
 
-    /// Takes over a row that was written, or read by itself.
+    /// Takes over a row that was written, or read by itself. A place that it does not tell stays as it was.
     pub fn put(&mut self, row: ras::Broker) {
+        let before = self.rows.get(&row.id).filter(|before| RowKey::of(before) == RowKey::of(&row));
+        let priority = row.priority.or_else(|| before?.priority);
         self.take_out(row.id);
-        self.insert(Arc::new(row));
+        self.insert(Arc::new(ras::Broker { priority, ..row }));
+    }
+
+    /// The row without its place, where it stands among the secondaries as it did: such a place says something only
+    /// beside those of the others, which a list tells.
+    pub(super) fn by_itself(&self, row: ras::Broker) -> ras::Broker {
+        let is_secondary = |row: &ras::Broker| row.priority.is_some_and(|place| place != 0);
+        let is_same = |before: &ras::Broker| is_secondary(before) && RowKey::of(before) == RowKey::of(&row);
+        let stays = is_secondary(&row) && self.rows.get(&row.id).is_some_and(|before| is_same(before));
+        ras::Broker { priority: row.priority.filter(|_| !stays), ..row }
     }
 
     /// Drops a row that a read by id found gone. Absent it is only once a list lacks it, too: a farm may hide a row that

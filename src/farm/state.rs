@@ -389,6 +389,7 @@ impl FarmState {
 
     /// Takes over a row that a write was answered with.
     pub(super) fn put_row(&mut self, row: ras::Broker, now: Now) {
+        let row = self.snapshot.by_itself(row);
         self.ledger.put_row(row.clone(), now.boot);
         Arc::make_mut(&mut self.snapshot).put(row);
     }

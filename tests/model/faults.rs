@@ -129,7 +129,7 @@ impl Exploration {
 
 /// Which faults a call can meet.
 fn fits(fault: Fault, call: &Call) -> bool {
-    let reads = matches!(call, Call::Read(_) | Call::Gone(_));
+    let reads = matches!(call, Call::Read(..) | Call::Gone(_));
     let changes = matches!(call, Call::Post(_) | Call::Put(..) | Call::Delete(_));
     match fault {
         Fault::LoseRequest | Fault::Late => !reads,
@@ -152,7 +152,7 @@ fn is_written(world: &World, id: u8) -> bool {
     let late = world.late.iter().any(|late| matches!(&late.call, LateCall::One(call) if writes(call)));
     // Between the check and the call, too.
     let is_checked =
-        |flow: &Flow| matches!(&flow.call, Call::Read(row) if row.id == id && flow.answer.is_some());
+        |flow: &Flow| matches!(&flow.call, Call::Read(row, _) if row.id == id && flow.answer.is_some());
     late || flows.into_iter().any(|flow| writes(&flow.call) || is_checked(flow))
 }
 

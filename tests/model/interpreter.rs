@@ -7,8 +7,8 @@
 use crate::facts::{Decision, Look, admits, decide, is_fresh, may_change};
 use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Answer, Call, Flow, Gathered, Inheritance, Intended, Known, Lowers, Made, Object, Process, Remembered,
-    Row, Sent, Todo, World, Written,
+    Answer, Call, Change, Flow, Gathered, Inheritance, Intended, Known, Lowers, Made, Object, Process,
+    Remembered, Row, Sent, Todo, World, Written,
 };
 
 impl World {
@@ -89,21 +89,17 @@ impl World {
             Todo::Record(row, made) => self.send(p, slot, Call::Identity(row, made)),
             Todo::Update(id, to) => {
                 let lowers = if to { Lowers::Enabled } else { Lowers::Disabled };
-                if self.permit_change(scenario, p, slot, id, lowers) {
-                    let process = self.process(p);
-                    let may_be_late = process.memory[slot].update_unanswered.is_some();
-                    let in_doubt = process.inheritance != Inheritance::Nothing || may_be_late;
-                    self.send(p, slot, Call::Put(id, to, in_doubt));
+                let listed = self.process(p).listed.as_ref();
+                let row = listed.and_then(|listed| listed.rows.iter().find(|row| row.id == id)).cloned();
+                if let Some(row) = row
+                    && self.permit_change(scenario, p, slot, id, lowers)
+                {
+                    self.change(scenario, p, slot, row, Change::Put(to), Rule::ReadBeforePut);
                 }
             }
             Todo::Delete(row) => {
-                if !self.permit_change(scenario, p, slot, row.id, Lowers::Deleted) {
-                    return;
-                }
-                if scenario.breaks(Rule::ReadBeforeDelete) {
-                    self.delete(scenario, p, slot, row);
-                } else {
-                    self.send(p, slot, Call::Read(row));
+                if self.permit_change(scenario, p, slot, row.id, Lowers::Deleted) {
+                    self.change(scenario, p, slot, row, Change::Delete, Rule::ReadBeforeDelete);
                 }
             }
             Todo::ConfirmGone(id) if self.permit(p, false) => self.send(p, slot, Call::Gone(id)),
@@ -145,6 +141,27 @@ impl World {
         let uid = intent.uid;
         let current = self.process(p).flows[slot].as_ref().is_some_and(|flow| flow.current);
         self.process(p).flows[slot] = Some(Flow { uid, call: Call::Post(intent), current, answer: None });
+    }
+
+    /// The read before a change, or the change itself where there is no such rule.
+    fn change(&mut self, scenario: Scenario, p: usize, slot: usize, row: Row, change: Change, rule: Rule) {
+        if scenario.breaks(rule) {
+            self.make(scenario, p, slot, row, change);
+        } else {
+            self.send(p, slot, Call::Read(row, change));
+        }
+    }
+
+    fn make(&mut self, scenario: Scenario, p: usize, slot: usize, row: Row, change: Change) {
+        match change {
+            Change::Delete => self.delete(scenario, p, slot, row),
+            Change::Put(to) => {
+                let process = self.process(p);
+                let may_be_late = process.memory[slot].update_unanswered.is_some();
+                let in_doubt = process.inheritance != Inheritance::Nothing || may_be_late;
+                self.send(p, slot, Call::Put(row.id, to, in_doubt));
+            }
+        }
     }
 
     fn delete(&mut self, scenario: Scenario, p: usize, slot: usize, row: Row) {
@@ -274,11 +291,11 @@ impl World {
                 process.memory[slot].update = Some(Sent { enabled: to, in_doubt, settled: None });
                 process.change_is_over(slot, true);
             }
-            (Call::Read(wanted), Answer::Row(found)) => {
+            (Call::Read(wanted, change), Answer::Row(found)) => {
                 self.take_read(p, wanted.id, found.as_ref());
                 let is_same = |row: &Row| row.server == wanted.server && row.made == wanted.made;
                 if found.as_ref().is_some_and(is_same) {
-                    self.delete(scenario, p, slot, wanted);
+                    self.make(scenario, p, slot, wanted, change);
                 } else {
                     self.process(p).change_is_over(slot, false);
                 }
@@ -363,7 +380,7 @@ impl World {
                 self.process(p).memory[slot].update_unanswered = Some(0);
                 Some(Written::Updated)
             }
-            Call::Read(_) | Call::Gone(_) => None,
+            Call::Read(..) | Call::Gone(_) => None,
         };
         let process = self.process(p);
         process.list_asked = true;

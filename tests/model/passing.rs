@@ -49,7 +49,7 @@ impl World {
         let matters = |late: &Late| match &late.call {
             LateCall::Apply => true,
             LateCall::One(Call::Post(_) | Call::Put(..) | Call::Delete(_)) => true,
-            LateCall::One(Call::Read(_) | Call::Gone(_) | Call::BeforePost(..)) => false,
+            LateCall::One(Call::Read(..) | Call::Gone(_) | Call::BeforePost(..)) => false,
             LateCall::One(_) => late.current || scenario.breaks(Rule::Fence),
         };
         if !scenario.established {

@@ -106,7 +106,7 @@ impl Process {
             | Call::Identity(..)
             | Call::Refusal(_)
             | Call::Put(..)
-            | Call::Read(_)
+            | Call::Read(..)
             | Call::Delete(_)
             | Call::Gone(_) => true,
         };

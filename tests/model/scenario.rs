@@ -70,6 +70,8 @@ pub enum Rule {
     TwoLists,
     /// A fresh read precedes each DELETE.
     ReadBeforeDelete,
+    /// A fresh read precedes each PUT.
+    ReadBeforePut,
     /// Of two objects with one key only one acts.
     Rivals,
     /// What lowers a site waits for its turn, and the last broker stays.

@@ -56,7 +56,7 @@ impl World {
                 }
                 None => Answer::NotFound,
             },
-            Call::Read(Row { id, .. }) | Call::Gone(id) => {
+            Call::Read(Row { id, .. }, _) | Call::Gone(id) => {
                 Answer::Row(self.rows.iter().find(|row| row.id == *id).cloned())
             }
             Call::BeforePost(..) => Answer::Done,
@@ -117,7 +117,7 @@ impl World {
             Call::BeforePost(..)
             | Call::Post(_)
             | Call::Put(..)
-            | Call::Read(_)
+            | Call::Read(..)
             | Call::Delete(_)
             | Call::Gone(_) => unreachable!("this is no write to the API server"),
         }

@@ -215,14 +215,22 @@ pub enum Call {
     Claim,
     /// A change of `enabled`, and whether an earlier one might still arrive when it was sent.
     Put(Id, bool, bool),
-    /// The read before a DELETE.
-    Read(Row),
+    /// The read before a DELETE or a PUT.
+    Read(Row, Change),
     Delete(Row),
     /// The read that confirms an absence.
     Gone(Id),
     Release {
         stays: bool,
     },
+}
+
+/// What follows a read, if the row is still the one that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    Delete,
+    /// A change of `enabled`.
+    Put(bool),
 }
 
 /// What a call was answered with.

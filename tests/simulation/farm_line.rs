@@ -81,9 +81,7 @@ async fn call(
         .boxed()
     };
     let passage = Arc::clone(&line).pass(call, deliver).await;
-    if let Passage::Answered((Reply { status, .. }, _)) | Passage::Refused(status) = &passage {
-        line.order.lock().answered(farm, &sent.call, *status);
-    }
+    sent.answered(&passage);
     if let Some(maker) = &maker {
         learn(&heard, &server, maker, &passage);
     }
@@ -128,6 +126,15 @@ impl Sent {
             world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
         }
         Self { line: Arc::clone(line), call: call.clone() }
+    }
+
+    fn answered(&self, passage: &Passage<(Reply, Shape)>) {
+        let (status, body) = match passage {
+            Passage::Answered((reply, _)) => (reply.status, &*reply.body),
+            Passage::Refused(status) => (*status, &[][..]),
+            Passage::Broken | Passage::NotConnected(_) => return,
+        };
+        self.line.order.lock().answered(self.call.farm.unwrap_or_default(), &self.call, status, body);
     }
 }
 

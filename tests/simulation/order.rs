@@ -26,11 +26,19 @@ pub struct Order {
     identity: String,
     namespace: &'static str,
     listed: BTreeMap<usize, Duration>,
-    read: BTreeMap<(usize, String), u16>,
+    /// The last read by id of a row, if nothing was sent to the row since.
+    read: BTreeMap<(usize, i64), Read>,
     /// By the name of an object, what the API server last answered about it.
     known: BTreeMap<String, Known>,
     writing: BTreeMap<usize, usize>,
     applying: BTreeMap<usize, usize>,
+}
+
+/// How a read by id was answered.
+struct Read {
+    status: u16,
+    /// Whose row it showed.
+    server: String,
 }
 
 /// What a process has heard about an object.
@@ -38,6 +46,7 @@ pub struct Order {
 struct Known {
     at: Duration,
     uid: String,
+    server: String,
     owned: Option<i64>,
     /// Whether one that was known before is not there any more: then what it has left may go.
     has_gone: bool,
@@ -80,7 +89,8 @@ impl Order {
     pub fn leaves(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
         let rules = [
             self.out_of_order(farm, call, world),
-            self.on_hearsay(call).then_some("a change for an object that was not asked about before it"),
+            self.on_hearsay(farm, call)
+                .then_some("a change for an object that was not asked about before it"),
             (!self.leads(call, world)).then_some("a write of a process that has lost its Lease"),
         ];
         rules.into_iter().flatten().next()
@@ -92,18 +102,19 @@ impl Order {
         is_free || !world.setting.elects || world.leads(&self.identity, LEASE)
     }
 
-    /// Whether a change leaves for no object that the API server has just answered about: what was watched may be of
-    /// long ago.
-    fn on_hearsay(&self, call: &Call) -> bool {
+    /// Whether a change leaves for no object that the API server has just answered about and whose row was just read:
+    /// what was watched and listed may be of long ago.
+    fn on_hearsay(&self, farm: usize, call: &Call) -> bool {
         let id = call.row();
+        let read = id.and_then(|id| self.read.get(&(farm, id)));
         let is_change =
             matches!(call.method.as_str(), "PUT" | "DELETE") && path(call).starts_with("/api/Broker/");
         let now = clock::elapsed();
         let is_asked = |known: &Known| {
             // What is left of an object is deleted once another one is there under its name, or none.
             let is_left = call.method == "DELETE" && (known.has_gone || known.owned.is_none());
-            let is_about = known.owned == id || is_left;
-            is_about && now.saturating_sub(known.at) <= IN_TIME
+            let is_its = read.is_some_and(|read| read.server == known.server);
+            (known.owned == id && is_its || is_left) && now.saturating_sub(known.at) <= IN_TIME
         };
         is_change && !self.known.values().any(is_asked)
     }
@@ -118,14 +129,15 @@ impl Order {
             }
             Kind::Write => {
                 *self.writing.entry(farm).or_default() += 1;
-                let is_read = self.read.get(&(farm, path(call).to_owned())) == Some(&200);
+                let row = call.row().filter(|_| call.method != "POST");
+                let is_read = row.is_none_or(|id| self.has_read(farm, id, 200));
                 let object =
                     world.api.get("RasFarm", self.namespace, &format!("farm-{farm}")).unwrap_or_default();
                 let is_pending = object["status"]["pendingApply"].is_object() || world.was_restored();
-                if call.method == "DELETE" && !is_read {
-                    Some("a DELETE of a row that was not read by id before it")
-                } else {
+                if is_read {
                     (!is_pending).then_some("a write that pendingApply does not tell of")
+                } else {
+                    Some("a change of a row that was not read by id before it")
                 }
             }
             Kind::Other => None,
@@ -144,16 +156,24 @@ impl Order {
         }
     }
 
+    fn has_read(&self, farm: usize, id: i64, status: u16) -> bool {
+        self.read.get(&(farm, id)).is_some_and(|read| read.status == status)
+    }
+
     /// A farm answered.
-    pub fn answered(&mut self, farm: usize, call: &Call, status: u16) {
+    pub fn answered(&mut self, farm: usize, call: &Call, status: u16, body: &[u8]) {
         let is_list = call.path == "/api/Broker";
         if call.method == "GET" && is_list && status == 200 {
             self.listed.insert(farm, clock::elapsed());
         }
-        if path(call).starts_with("/api/Broker/") {
-            // A read is good for one DELETE.
-            let status = if call.method == "GET" { status } else { 0 };
-            self.read.insert((farm, path(call).to_owned()), status);
+        if let Some(id) = call.row() {
+            // A read is good for one change.
+            self.read.remove(&(farm, id));
+            if call.method == "GET" {
+                let row: Value = serde_json::from_slice(body).unwrap_or_default();
+                let server = text(&row, "/server").to_lowercase();
+                self.read.insert((farm, id), Read { status, server });
+            }
         }
     }
 
@@ -167,8 +187,9 @@ impl Order {
         let before = std::mem::take(known);
         let uid = object.map_or_else(|| before.uid.clone(), |object| uid(object).to_owned());
         let has_gone = before.has_gone || object.is_none() || !before.uid.is_empty() && before.uid != uid;
+        let server = object.map_or(before.server, |object| text(object, "/spec/server").to_lowercase());
         let owned = object.and_then(owned_id);
-        *known = Known { at: clock::elapsed(), uid, owned, has_gone };
+        *known = Known { at: clock::elapsed(), uid, server, owned, has_gone };
     }
 
     /// Whether this process has read the row that the object owns, if it owns one, and it was not there. Neither need be
@@ -181,7 +202,7 @@ impl Order {
                 || world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
             let is_others =
                 world.farms[farm].broker(id).is_some_and(|row| !row.server.eq_ignore_ascii_case(server));
-            is_replaced || is_others || self.read.get(&(farm, format!("/api/Broker/{id}"))) == Some(&404)
+            is_replaced || is_others || self.has_read(farm, id, 404)
         })
     }
 

@@ -1,5 +1,5 @@
 //! Changes of a row that is ours: PUT and DELETE. Both may take service away from a site, so the farm asks once more
-//! when it lets them go whether that may be.
+//! when it lets them go whether that may be; and the row is read once more, since what was listed may be of long ago.
 
 use jiff::Timestamp;
 
@@ -35,10 +35,11 @@ impl Executor<'_> {
         let Some(row) = facts.snapshot.row(id) else { return Ok(Progress::Done) };
         let desired = &self.observed.object.desired;
         let site_change = update_of(desired, row, fields);
-        let permit = match self.admit(WRITE, site_change) {
+        let permit = match self.admit(Need { calls: 2, ..WRITE }, site_change) {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
+        let Some(row) = self.read_again(&permit, row).await? else { return Ok(Progress::Done) };
         if !self.stands().await? {
             return Ok(Progress::Done);
         }
@@ -46,7 +47,7 @@ impl Executor<'_> {
         // As of now: its answer may come when the earlier one has long arrived.
         let is_late = |until| self.clock.now().boot < until;
         let in_doubt = facts.service.may_inherit() || memory.update_unanswered.is_some_and(is_late);
-        if let Err(error) = permit.update(changed_row(row, &change), &change).await {
+        if let Err(error) = permit.update(changed_row(&row, &change), &change).await {
             if error.outcome() == Outcome::Unknown {
                 memory.update_unanswered = Some(self.clock.now().boot + facts.limits.quarantine(false));
             }
@@ -71,8 +72,6 @@ impl Executor<'_> {
         Ok(Progress::Done)
     }
 
-    /// An id alone is no identity: a fresh read by id precedes each DELETE. Of the place in the list only the first
-    /// counts: it is the primary's, and all others move up with every deletion before them.
     pub(super) async fn delete(&self, row: &ras::Broker, memory: &mut Memory) -> Result<Progress, StepError> {
         let removal = self.removal().await?;
         let change = deletion_of(&self.observed.object.desired, row);
@@ -81,8 +80,7 @@ impl Executor<'_> {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
-        if !self.is_still_there(&permit, row).await? || !self.stands().await? {
-            // The caches hold what was found: the plan is made anew on it.
+        if self.read_again(&permit, row).await?.is_none() || !self.stands().await? {
             return Ok(Progress::Done);
         }
         let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);
@@ -123,14 +121,20 @@ impl Executor<'_> {
         Ok(ras::Removal { no_uninstall: !removal.agent, credentials })
     }
 
-    /// Whether the row's id still leads to it.
-    pub(super) async fn is_still_there(&self, permit: &Permit, row: &ras::Broker) -> Result<bool, StepError> {
+    /// The row as it is now, if its id still leads to it; else the plan is made anew on what was found, which the
+    /// farm's view holds. An id alone is no identity: a read by id precedes each PUT, DELETE and move. Of the place in
+    /// the list only the first counts: it is the primary's, and all others move up with every deletion before them.
+    pub(in crate::broker) async fn read_again(
+        &self,
+        permit: &Permit,
+        row: &ras::Broker,
+    ) -> Result<Option<ras::Broker>, StepError> {
         let is_same = |found: &ras::Broker| {
             RowKey::of(found) == RowKey::of(row)
                 && found.time_create == row.time_create
                 && (found.priority == Some(0)) == (row.priority == Some(0))
         };
-        Ok(permit.get(row.id).await?.as_ref().is_some_and(is_same))
+        Ok(permit.get(row.id).await?.filter(is_same))
     }
 }
 

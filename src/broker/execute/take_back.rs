@@ -62,7 +62,7 @@ impl Executor<'_> {
         memory: &mut Memory,
     ) -> Result<(), StepError> {
         let removal = self.removal().await?;
-        if !self.is_still_there(permit, row).await? {
+        if self.read_again(permit, row).await?.is_none() {
             return Ok(());
         }
         if !self.may_act() {
