@@ -101,10 +101,26 @@ pub(super) fn flows<K>(event: &watcher::Event<K>, trouble: &mut Trouble) {
 }
 
 pub(super) fn interrupted(what: &'static str, error: &watcher::Error, trouble: &mut Trouble) {
-    let error = crate::telemetry::chain(error);
+    let error = if is_no_such_kind(error) {
+        "the API server has no such kind: install the operator's CRDs (crds/)".to_owned()
+    } else {
+        crate::telemetry::chain(error)
+    };
     if trouble.is_news(&error) {
         tracing::warn!(what, error, "a watch was interrupted, trying again");
     }
+}
+
+/// A list of objects is answered with 404 only where their kind is not there.
+fn is_no_such_kind(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    matches!(
+        error,
+        InitialListFailed(kube::Error::Api(status))
+            | WatchStartFailed(kube::Error::Api(status))
+            | WatchFailed(kube::Error::Api(status))
+            if status.code == 404
+    )
 }
 
 /// Watched farms start and stop actors; a farm that goes wakes its brokers.
@@ -152,5 +168,22 @@ pub(super) async fn watch_farms(
         if lists.are_complete() {
             announce(&mut synced);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_not_there_is_a_kind_that_is_not_there() {
+        let failed = |code| {
+            let status = Status { code, ..Status::default() };
+            watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+        };
+        assert!(is_no_such_kind(&failed(404)));
+        assert!(!is_no_such_kind(&failed(403)) && !is_no_such_kind(&watcher::Error::NoResourceVersion));
     }
 }
