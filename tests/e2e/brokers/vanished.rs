@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ras_operator::simulator::{BrokerConfig, Effect, Fault};
 use serde_json::{Value, json};
 
-use super::{farm_is_left_alone, farm_with, id_of, message, object_is, removed_by, run_line_of};
+use super::{farm_is_left_alone, farm_with, id_of, message, object_is, puts, removed_by, run_line_of};
 use crate::support::eventually;
 use crate::world::{SOON, World, server};
 
@@ -43,6 +43,26 @@ async fn what_we_made_is_made_again_once_and_then_only_when_asked_for() {
     let third = again(id_of(&second)).await;
     assert_eq!(intent(&third)["attempt"], 3);
     assert!(third.status.and_then(|status| status.last_handled_reconcile_at).is_some(), "answered");
+}
+
+/// What was listed is a period old by then: the row is asked for before it is changed.
+#[tokio::test]
+async fn a_change_is_not_sent_to_a_row_that_has_gone_since_the_last_list() {
+    let world = World::with("gone-since", farm_with(Vec::new()), json!({"resyncPeriod": "1h"})).await;
+    world.create_broker("cb1", json!({"description": "one"})).await;
+    let first = id_of(&world.ready("cb1").await);
+    assert_eq!(puts(&world).len(), 1);
+    removed_by(&world, "alice", &[first]);
+    world.edit_broker("cb1", json!({"description": "two"})).await;
+    let is_new = |broker: &ras_operator::crd::RasBroker| {
+        broker.status.as_ref().is_some_and(|status| status.id.is_some_and(|id| id != first))
+    };
+    object_is(&world, "cb1", "it is made again before the next period", is_new).await;
+    let second = id_of(&world.ready("cb1").await);
+    assert_eq!(world.farm().broker(second).expect("a row").description, "two");
+    let path = |id| format!("/api/Broker/{id}");
+    let changes = world.farm().journal().into_iter().filter(|entry| entry.method == "PUT");
+    assert_eq!(changes.map(|entry| entry.path).collect::<Vec<_>>(), [path(first), path(second)]);
 }
 
 #[tokio::test]
