@@ -141,8 +141,8 @@ impl Actor {
         }
     }
 
-    /// Begins where the process before it ended. What a status carries on was read when a standby first saw the farm,
-    /// and what it watched since then may lag.
+    /// Begins where the process before it ended. What a status carries on may have been watched long ago, by a standby,
+    /// and the first list of a watch is from a cache that may lag.
     pub(super) async fn take_over(&self) {
         while !self.stop.is_cancelled() && self.farm.may_act() {
             let before = self.object();

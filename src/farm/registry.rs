@@ -136,14 +136,11 @@ impl Farms {
             stop: stop.clone(),
         };
         let begun = self.begun.clone();
-        let stands_by = !begun.is_cancelled();
         let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
         self.tasks.spawn(async move {
             // Stopped before it began: there is no session to give back.
             if actor.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
-                if stands_by {
-                    actor.take_over().await;
-                }
+                actor.take_over().await;
                 actor.run().await;
             }
             // Only now: its logoff is still counted. A new farm of the same name goes on with the series.

@@ -28,6 +28,18 @@ fn calls(run: &Run, what: &str) -> usize {
     run.world.network.with_trace(|trace| trace.lines().iter().filter(|line| line.contains(what)).count())
 }
 
+/// Waits until the trace tells of another such call.
+async fn leaves(run: &mut Run, what: &str) {
+    let sent = calls(run, what);
+    for _ in 0..10_000 {
+        if calls(run, what) > sent {
+            return;
+        }
+        run.rest(Duration::from_millis(1)).await;
+    }
+    panic!("no {what}");
+}
+
 #[test]
 fn a_create_that_is_refused_again_and_again_is_tried_with_growing_pauses() {
     in_runtime(async {
@@ -60,9 +72,7 @@ fn what_was_sent_to_a_row_that_vanished_is_sent_to_the_one_that_replaces_it() {
     in_runtime(async {
         let (mut run, mut stage) = begin();
         stage.play(&mut run, &Step::Create(0)).await;
-        while calls(&run, "PUT /api/Broker/") == 0 {
-            run.rest(Duration::from_millis(20)).await;
-        }
+        leaves(&mut run, "PUT /api/Broker/").await;
         run.rest(Duration::from_millis(100)).await;
         stage.play(&mut run, &Step::PersonDeletes(0)).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());
@@ -180,10 +190,7 @@ fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() 
             ..Weather::default()
         });
         // The farm's status is written, and before that is answered the farm is resumed.
-        let answers = calls(&run, "  200 ");
-        while calls(&run, "  200 ") == answers {
-            run.rest(Duration::from_millis(10)).await;
-        }
+        leaves(&mut run, "  200 ").await;
         assert!(calls(&run, "PATCH namespaces/farms/rasfarms/farm-0/status") > written);
         stage.play(&mut run, &suspend(false)).await;
         run.rest(Duration::from_mins(1)).await;
@@ -197,18 +204,33 @@ fn a_change_that_arrives_after_a_later_one_does_not_stand() {
         let (mut run, mut stage) = begin();
         stage.play(&mut run, &Step::Create(0)).await;
         run.rest(Duration::from_secs(20)).await;
-        // Every write is late, and nothing else happens.
+        stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
+        leaves(&mut run, "GET /api/Broker/").await;
+        // Every call is late from here on, and nothing else happens.
         let fair = Weather { timeout: Setting::PLAIN.timeout, ..Weather::default() };
         run.world.network.set_weather(Weather { farm: 1_000, writes: 1, left_out: !(1 << 5), ..fair });
-        let sent = calls(&run, "PUT /api/Broker/");
-        stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
-        while calls(&run, "PUT /api/Broker/") == sent {
-            run.rest(Duration::from_millis(10)).await;
-        }
+        leaves(&mut run, "PUT /api/Broker/").await;
         run.world.network.set_weather(fair);
         stage.play(&mut run, &Step::Edit(0, json!({"description": "three"}))).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());
         assert_eq!(run.world.farms[0].broker_named("b0.corp.test").unwrap().description, "three");
+    });
+}
+
+#[test]
+fn a_process_that_begins_with_an_older_world_knows_what_is_pending() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        // What the farm's status says is from before the broker's batch, in the first list of a watch.
+        stage.play(&mut run, &Step::CacheLags(true)).await;
+        stage.play(&mut run, &Step::Create(0)).await;
+        leaves(&mut run, "POST /api/Broker?").await;
+        run.rest(Duration::from_millis(100)).await;
+        stage.play(&mut run, &Step::Crash).await;
+        run.rest(Duration::from_secs(120)).await;
+        assert!(is_true(&run.world.brokers()[0], "Ready"));
+        assert!(!run.world.farms[0].is_pending());
     });
 }
 
