@@ -228,7 +228,7 @@ fn a_process_that_begins_with_an_older_world_knows_what_is_pending() {
         leaves(&mut run, "POST /api/Broker?").await;
         run.rest(Duration::from_millis(100)).await;
         stage.play(&mut run, &Step::Crash).await;
-        run.rest(Duration::from_secs(120)).await;
+        run.rest(Duration::from_mins(2)).await;
         assert!(is_true(&run.world.brokers()[0], "Ready"));
         assert!(!run.world.farms[0].is_pending());
     });
