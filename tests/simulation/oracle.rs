@@ -383,11 +383,14 @@ impl Oracle {
             self.farms[farm].removed.insert(id);
         }
         let made_by = self.farms[farm].made.get(&id);
+        // It may carry the mark of a POST whose answer was lost, where no list showed it meanwhile.
+        let is_nobodys = made_by.and_then(|maker| self.lives.get(maker)).is_some_and(|maker| maker.gone);
         // What has gone meanwhile nothing is done to.
         let is_there = self.farms[farm].rows.contains_key(&id);
         let entitled = self.lives.iter().any(|(uid, life)| {
             let may_own = !is_there
                 || made_by == Some(uid)
+                || is_nobodys && life.in_doubt.is_some()
                 || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
             // Of an object that was going, or went past its finalizer, before its row's id was written down.
             let is_let_go = || life.is_swept_away() || life.lately(now, |object| may(method, object));

@@ -22,10 +22,11 @@ const QUIET: Duration = Duration::from_secs(130);
 
 /// Waits until everything is as it should be, and then that nothing is written; answers what is wrong.
 pub async fn settle(run: &mut Run) -> Vec<String> {
-    let until = clock::elapsed() + BOUND;
+    // What ends by itself must have ended before it is listened for silence, or long after that.
+    let until = clock::elapsed() + BOUND + QUIET + listening(run);
     loop {
         make_reachable(&run.world);
-        let wrong = unsettled(&run.world, BOUND);
+        let wrong = unsettled(&run.world, until.saturating_sub(clock::elapsed()));
         if wrong.is_empty() {
             break;
         }
@@ -37,11 +38,16 @@ pub async fn settle(run: &mut Run) -> Vec<String> {
     silence(run).await
 }
 
+/// For how long nothing may be written.
+fn listening(run: &Run) -> Duration {
+    run.world.setting.period * 2 + Duration::from_secs(5)
+}
+
 async fn silence(run: &mut Run) -> Vec<String> {
     // What was on its way may still arrive, and is told.
     run.rest(QUIET).await;
     let before = run.world.network.writes();
-    run.rest(run.world.setting.period * 2 + Duration::from_secs(5)).await;
+    run.rest(listening(run)).await;
     let after = run.world.network.writes();
     let mut wrong: Vec<String> = unsettled(&run.world, Duration::ZERO)
         .into_iter()
@@ -171,7 +177,9 @@ fn misjudged(world: &World, all: &[Value], promotion: &Value, longest: Duration)
     let phase = text(promotion, "/status/phase");
     let Some(object) = world.brokers().into_iter().find(|object| name(object) == name(promotion)) else {
         let is_over = matches!(phase, "Succeeded" | "Failed");
-        return (!is_over && !may_wait).then(|| format!("a promotion of nothing is {phase:?}"));
+        return (!is_over && !may_wait).then(|| {
+            format!("a promotion of nothing that may be sent until {not_after}: {}", promotion["status"])
+        });
     };
     if world.network.is_gone(farm_of(&object)) {
         return None;
