@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ras_operator::broker::observe::{Claim, CrdState, Observed, Rival};
+use ras_operator::broker::observe::{Claim, CrdState, ObjectFacts, Observed, Rival};
 use ras_operator::broker::plan::{Clearance, GATHERING, Released, Step, clearance, may_take_back, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::annotation;
@@ -183,11 +183,11 @@ fn a_row_that_another_object_holds_stays_and_one_that_it_may_have_made_is_waited
 #[test]
 fn a_row_that_was_just_made_goes_with_its_object_unless_something_on_it_said_otherwise() {
     let judged = |spec: &Value, notes: &[(&str, &str)]| {
-        let mut world = example(spec, vec![primary()]);
+        let world = example(spec, vec![primary()]);
         let mut broker = world.broker.clone().expect("an object");
         let notes = notes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         broker.metadata.annotations.get_or_insert_default().extend(notes);
-        may_take_back(&world.observe(&broker))
+        may_take_back(&ObjectFacts::of(&broker), CrdState::Present)
     };
     assert!(judged(&json!({}), &[]) && judged(&json!({"deletionPolicy": "Delete"}), &[]));
     assert!(!judged(&json!({"deletionPolicy": "Orphan"}), &[]));

@@ -9,6 +9,8 @@ use crate::world::World;
 pub fn play(world: &World, step: &Step, planned: &Planned) {
     let farm = &world.farms[planned.farm];
     let row = farm.broker_named(&planned.server);
+    // One whose installation goes on may be there already.
+    world.oracle.lock().look(planned.farm, farm.brokers());
     match (step, row) {
         (Step::PersonAdds(_), None) => {
             let site_id = planned.spec["siteId"].as_i64();

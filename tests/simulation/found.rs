@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use ras_operator::simulator::Fault;
+use ras_operator::simulator::{Effect, Fault};
 use serde_json::json;
 
 use crate::fate::{Outage, Weather};
@@ -231,6 +231,45 @@ fn a_process_that_begins_with_an_older_world_knows_what_is_pending() {
         run.rest(Duration::from_mins(2)).await;
         assert!(is_true(&run.world.brokers()[0], "Ready"));
         assert!(!run.world.farms[0].is_pending());
+    });
+}
+
+#[test]
+fn what_is_to_stay_is_not_taken_back_because_it_was_decided_on_before() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        run.rest(Duration::from_secs(20)).await;
+        run.world.farms[0].fault(Fault::new(Effect::Delay { millis: 1_000 }).on("POST", "/api/Broker"));
+        stage.play(&mut run, &Step::Create(0)).await;
+        leaves(&mut run, "POST /api/Broker?").await;
+        stage.play(&mut run, &Step::Edit(0, json!({"deletionPolicy": "Orphan"}))).await;
+        run.rest(Duration::from_millis(100)).await;
+        // Past its finalizer, before the id of its row is known.
+        stage.play(&mut run, &Step::SweepAway(0)).await;
+        run.rest(Duration::from_mins(1)).await;
+        assert!(run.world.brokers().is_empty());
+        assert!(run.world.farms[0].broker_named("b0.corp.test").is_some());
+        assert_eq!(calls(&run, "DELETE /api/Broker"), 0);
+    });
+}
+
+#[test]
+fn an_object_that_is_back_is_not_taken_for_one_that_has_left_its_row() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::Backup).await;
+        let fair = Weather { timeout: Setting::PLAIN.timeout, ..Weather::default() };
+        run.world.network.set_weather(Weather { outage: Some(Outage::Farms), ..fair });
+        stage.play(&mut run, &Step::SweepAway(0)).await;
+        run.rest(Duration::from_secs(5)).await;
+        stage.play(&mut run, &Step::Restore).await;
+        run.rest(Duration::from_secs(5)).await;
+        run.world.network.set_weather(fair);
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert!(is_true(&run.world.brokers()[0], "Ready"));
+        assert_eq!(calls(&run, "DELETE /api/Broker"), 0);
     });
 }
 

@@ -22,7 +22,8 @@ pub struct Life {
     pub gone: bool,
     /// A person took its finalizer off: whatever it owned is theirs to look after.
     pub stripped: bool,
-    /// Somebody wrote another id into its status while lists lagged: nothing tells any more whose its row is.
+    /// Somebody wrote another id into its status while lists lagged, or what told of its row is forgotten: nothing tells
+    /// any more whose that is.
     pub forged: bool,
     /// Why its row may stay where it ends.
     pub leave: Option<Leave>,
@@ -51,11 +52,10 @@ impl Life {
         self.ever(|object| owned_id(object) == Some(id))
     }
 
-    /// Whether it went in spite of its finalizer, and its row is to go with it.
-    pub fn is_swept_away(&self) -> bool {
-        let leaves_row =
-            |(_, object): &(Duration, Value)| has_finalizer(object) && takes_broker_along(object);
-        self.gone && self.versions.last().is_some_and(leaves_row)
+    /// Whether it went in spite of its finalizer, and its row is to go with it, as far as may have been seen.
+    pub fn is_swept_away(&self, now: Duration) -> bool {
+        let is_held = self.versions.last().is_some_and(|(_, object)| has_finalizer(object));
+        self.gone && is_held && self.lately(now, takes_broker_along)
     }
 
     /// Whether it held of any version.

@@ -143,6 +143,13 @@ impl Oracle {
             // Deleted before the operator sees it, it goes without a finalizer.
             let had_finalizer = life.versions.last().is_some_and(|(_, before)| has_finalizer(before));
             life.stripped |= had_finalizer && !has_finalizer(object);
+            // What was refused last may have been made since, which is forgotten.
+            let intent = annotation(object, INTENT).unwrap_or_default();
+            let is_refused = intent.contains("\"refused\":\"") && !intent.contains("\"lostSince\":\"");
+            if owned_id(object).is_none() && (intent.is_empty() || is_refused) {
+                life.forged = true;
+                life.leave = Some(Leave::Excused);
+            }
             // Its row may have gone in the time that is forgotten.
             life.gone = false;
             life.removed += 1;
@@ -393,7 +400,7 @@ impl Oracle {
                 || is_nobodys && life.in_doubt.is_some()
                 || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
             // Of an object that was going, or went past its finalizer, before its row's id was written down.
-            let is_let_go = || life.is_swept_away() || life.lately(now, |object| may(method, object));
+            let is_let_go = || life.is_swept_away(now) || life.lately(now, |object| may(method, object));
             let is_its = made_by == Some(uid) || may_own && life.owns(id);
             let is_left = method == "DELETE" && is_its && is_let_go();
             is_left || may_own && life.owns(id) && life.lately(now, |object| may(method, object))

@@ -30,7 +30,7 @@ pub(super) fn plan(observed: &Observed, now: Now) -> Plan {
     if is_never_created(object) {
         return Plan::silent().then(Step::Release { outcome: Released::NeverCreated });
     }
-    if is_orphaned(observed) {
+    if is_orphaned(object, observed.crd) {
         let own = quarantine_left(observed, now).map(|left| (left, message::quarantine()));
         let earlier = || earlier_delete_left(observed, now).map(|left| (left, message::earlier_delete()));
         return match own.or_else(earlier) {
@@ -52,14 +52,13 @@ pub(super) fn is_never_created(object: &ObjectFacts) -> bool {
 }
 
 /// Whether a row that was just made goes with its object, which nobody can ask any more.
-pub fn may_take_back(observed: &Observed) -> bool {
-    let desired = &observed.object.desired;
-    !(is_orphaned(observed) || desired.requests.deletion_protection || desired.suspend)
+pub fn may_take_back(object: &ObjectFacts, crd: CrdState) -> bool {
+    let desired = &object.desired;
+    !(is_orphaned(object, crd) || desired.requests.deletion_protection || desired.suspend)
 }
 
 /// Whether the broker stays in the farm. Unset means: what we made goes, what we adopted stays.
-fn is_orphaned(observed: &Observed) -> bool {
-    let object = &observed.object;
+fn is_orphaned(object: &ObjectFacts, crd: CrdState) -> bool {
     let desired = &object.desired;
     let by_policy = match desired.deletion {
         Some(DeletionPolicy::Orphan) => true,
@@ -69,7 +68,7 @@ fn is_orphaned(observed: &Observed) -> bool {
     by_policy
         || desired.requests.force_orphan
         || desired.management == ManagementPolicy::ObserveOnly
-        || observed.crd == CrdState::Terminating
+        || crd == CrdState::Terminating
 }
 
 /// Everything that holds a deletion back before its row is even looked at; `Err(None)` waits in silence.

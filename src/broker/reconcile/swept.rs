@@ -28,23 +28,35 @@ impl Context {
             return false;
         }
         let (key, server) = (ObjectKey::of(broker), &broker.spec.server);
-        let owns = ObjectFacts::of(broker).owned_id().is_some();
+        let object = ObjectFacts::of(broker);
+        let owns = object.owned_id().is_some();
         tracing::warn!(broker = %key, server, owns, "an object went in spite of its finalizer");
-        if owns {
+        // Of one whose broker is just being created only the creation knows which row it is.
+        let is_remembered = owns || object.unresolved_intent().is_some();
+        if is_remembered {
             let mut left = broker.clone();
             left.metadata.deletion_timestamp = Some(Time(self.clock.now().wall));
             self.swept.lock().insert(key.clone(), Arc::new(left));
             self.farms.wake(key);
         }
-        owns
+        is_remembered
     }
 
     /// Deletes the row that an object under this key has left.
     pub(super) async fn clear_up(&self, key: &ObjectKey) {
         let left = self.swept.lock().get(key).cloned();
         let Some(broker) = left.filter(|_| self.farms.may_act()) else { return };
-        // The answer to a write that was on its way may have brought it back.
-        self.brokers.remove(&broker);
+        let is_back = || self.brokers.get(key).is_some_and(|known| known.metadata.uid == broker.metadata.uid);
+        if is_back() {
+            // By the answer to a write that was on its way, or for good, where the API server was restored.
+            if self.read_again(key, &broker).await.is_err() {
+                return;
+            }
+        }
+        if is_back() || ObjectFacts::of(&broker).owned_id().is_none() {
+            self.swept.lock().remove(key);
+            return;
+        }
         let farm = self.farms.get(&farm_of(&broker));
         let observed = self.observe(key, &broker, farm.as_ref()).await;
         let plan = plan(&observed, self.clock.now());
@@ -55,7 +67,7 @@ impl Context {
         let mut memory = observed.memory.clone();
         let waits = match &plan.step {
             // Nobody can lift what was put on the object.
-            _ if !may_take_back(&observed) => false,
+            _ if !may_take_back(&observed.object, observed.crd) => false,
             None => memory.deleted.is_none(),
             Some(step @ Step::Delete { row }) if !self.is_owned(&observed, row.id) => {
                 let executor =
