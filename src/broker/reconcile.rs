@@ -381,9 +381,11 @@ fn await_others(farm: &Farm, key: &ObjectKey, observed: &Observed, plan: &Plan, 
     }
 }
 
-/// What is stalled is looked at each period, since its cause may lie in what wakes nobody.
+/// What is stalled is looked at each period, since its cause may lie in what wakes nobody; and so is a deletion that is
+/// held, since nobody tells that the CRD is being deleted, with which its object may go.
 fn rest(plan: &Plan, period: Duration) -> Again {
-    let look = plan.requeue.or_else(|| plan.findings.stalled.is_some().then_some(period));
+    let waits = plan.findings.stalled.is_some() || plan.findings.held.is_some();
+    let look = plan.requeue.or_else(|| waits.then_some(period));
     // Never at once: a time that has just passed must not spin.
     look.map(|after| after.max(Duration::from_millis(10)))
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::clock;
-use crate::objects::{farm_of, is_going, name, summary, text, uid};
+use crate::objects::{farm_of, is_going, name, summary, text, uid, words};
 use crate::run::Run;
-use crate::step::Stage;
+use crate::step::{Stage, make_reachable};
 use crate::users::{force_orphan, release_holds};
 use crate::world::{NAMESPACE, World, home};
 
@@ -67,6 +67,7 @@ pub async fn rebuild(run: &mut Run, stage: &mut Stage) -> Vec<String> {
             return vec![format!("a namespace or a kind does not end: {left}")];
         }
         release_holds(&run.world);
+        make_reachable(&run.world);
         if clock::elapsed() > began + PATIENCE {
             let_go(&run.world);
         }
@@ -101,7 +102,9 @@ fn unfinished(world: &World) -> Option<String> {
         let goes = world.api.list("RasFarm").iter().any(is_going);
         (kind == "RasBroker" && goes).then(|| world.brokers().into_iter().next()).flatten()
     };
-    OURS.iter().find_map(|kind| left(kind).or_else(|| is_needed(kind))).map(|object| summary(&object))
+    OURS.iter()
+        .find_map(|kind| left(kind).or_else(|| is_needed(kind)))
+        .map(|object| format!("{}: {}", summary(&object), words(&object)))
 }
 
 /// What a person does where a farm cannot be worked with any more.

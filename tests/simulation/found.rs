@@ -274,6 +274,24 @@ fn an_object_that_is_back_is_not_taken_for_one_that_has_left_its_row() {
 }
 
 #[test]
+fn an_object_whose_deletion_is_held_goes_with_its_kind() {
+    in_runtime(async {
+        let (mut run, mut stage) = begin();
+        stage.play(&mut run, &Step::Create(0)).await;
+        run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::Edit(0, json!({"suspend": true}))).await;
+        stage.play(&mut run, &Step::Delete(0)).await;
+        run.rest(Duration::from_secs(5)).await;
+        assert!(is_true(&run.world.brokers()[0], "DeletionHeld"));
+        // It is marked already: nothing is told of it.
+        stage.play(&mut run, &Step::RemoveKind(0)).await;
+        run.rest(run.world.setting.period * 2).await;
+        assert!(run.world.brokers().is_empty());
+        assert!(run.world.farms[0].broker_named("b0.corp.test").is_some());
+    });
+}
+
+#[test]
 fn a_farms_status_that_is_not_what_was_written_last_is_written_again() {
     in_runtime(async {
         let (mut run, _) = begin();
