@@ -208,13 +208,13 @@ fn may_be_same_machine(one: &Value, other: &Value) -> bool {
 
 /// What is wrong with an object.
 fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static str> {
-    if world.network.is_gone(farm_of(object)) && !is_observer(object) {
-        // What it was like is told until it is known to be of long ago.
-        return is_true(object, "Ready").then_some("ready in a farm that is gone");
-    }
     if is_going(object) && !has_finalizer(object) {
         // What is left is for others to do.
         return None;
+    }
+    if world.network.is_gone(farm_of(object)) && !is_observer(object) {
+        // What it was like is told until it is known to be of long ago.
+        return is_true(object, "Ready").then_some("ready in a farm that is gone");
     }
     if is_going(object) {
         let is_breaker = matches!(condition(object, "DeletionHeld"), Some(("True", "MassDeletionBreaker")));
