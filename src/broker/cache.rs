@@ -30,12 +30,43 @@ struct Inner {
     restated: BTreeSet<SiteKey>,
     /// Those of which a list had an older version than is known.
     doubted: BTreeSet<ObjectKey>,
+    /// The last versions of those that are followed.
+    followed: HashMap<ObjectKey, Arc<RasBroker>>,
+}
+
+/// An object of which the last version is remembered, as long as this lives, also where it is gone by then.
+#[derive(Debug)]
+pub struct Followed<'a> {
+    brokers: &'a Brokers,
+    key: ObjectKey,
+    first: Arc<RasBroker>,
+}
+
+impl Followed<'_> {
+    /// The last version.
+    pub fn last(&self) -> Arc<RasBroker> {
+        let last = self.brokers.inner.read().followed.get(&self.key).cloned();
+        last.unwrap_or_else(|| Arc::clone(&self.first))
+    }
+}
+
+impl Drop for Followed<'_> {
+    fn drop(&mut self) {
+        self.brokers.inner.write().followed.remove(&self.key);
+    }
 }
 
 impl Brokers {
     /// Takes over a watched or answered version, unless a newer one is known.
     pub fn put(&self, broker: Arc<RasBroker>) {
         self.inner.write().put(broker);
+    }
+
+    /// Remembers what becomes of an object.
+    pub fn follow(&self, broker: &Arc<RasBroker>) -> Followed<'_> {
+        let key = ObjectKey::of(broker.as_ref());
+        self.inner.write().followed.insert(key.clone(), Arc::clone(broker));
+        Followed { brokers: self, key, first: Arc::clone(broker) }
     }
 
     /// A list has this version. Where a newer one is known, either the list was on its way when that was answered, or the
@@ -77,6 +108,7 @@ impl Brokers {
     pub fn remove(&self, broker: &RasBroker) {
         let mut inner = self.inner.write();
         let key = ObjectKey::of(broker);
+        inner.note_last(broker);
         let is_same = |known: &Arc<RasBroker>| known.metadata.uid == broker.metadata.uid;
         if inner.objects.get(&key).is_some_and(is_same) {
             inner.note_restated(Some(broker), None);
@@ -148,6 +180,7 @@ impl Brokers {
 impl Inner {
     fn put(&mut self, broker: Arc<RasBroker>) {
         let key = ObjectKey::of(broker.as_ref());
+        self.note_last(&broker);
         if self.objects.get(&key).is_some_and(|known| version(known) > version(&broker)) {
             return;
         }
@@ -164,6 +197,14 @@ impl Inner {
             self.stated.entry(site).or_default().insert(key.clone(), stated);
         }
         self.objects.insert(key, broker);
+    }
+
+    fn note_last(&mut self, broker: &RasBroker) {
+        let last = self.followed.get_mut(&ObjectKey::of(broker));
+        let is_same = |last: &&mut Arc<RasBroker>| last.metadata.uid == broker.metadata.uid;
+        if let Some(last) = last.filter(is_same).filter(|last| version(broker) > version(last)) {
+            *last = Arc::new(broker.clone());
+        }
     }
 
     fn note_restated(&mut self, before: Option<&RasBroker>, after: Option<&RasBroker>) {

@@ -131,6 +131,7 @@ impl Executor<'_> {
             return Ok(Progress::Queued);
         };
         let object = self.write_intent(self.broker, intent).await?;
+        let followed = self.brokers.follow(&object);
         let written_at = self.clock.now().boot;
         memory.intent_seen = Some((intent.attempt, written_at));
         memory.intent = Some(intent.clone());
@@ -156,7 +157,7 @@ impl Executor<'_> {
                 let object = match self.write_identity(&object, &row, Origin::Created).await {
                     Ok(object) => object,
                     Err(_) if self.is_gone().await => {
-                        return Ok(self.take_back(&permit, &object, &row, memory).await);
+                        return Ok(self.take_back(&permit, &followed.last(), &row, memory).await);
                     }
                     Err(error) => return Err(error),
                 };

@@ -236,21 +236,26 @@ fn a_process_that_begins_with_an_older_world_knows_what_is_pending() {
 
 #[test]
 fn what_is_to_stay_is_not_taken_back_because_it_was_decided_on_before() {
-    in_runtime(async {
-        let (mut run, mut stage) = begin();
-        run.rest(Duration::from_secs(20)).await;
-        run.world.farms[0].fault(Fault::new(Effect::Delay { millis: 1_000 }).on("POST", "/api/Broker"));
-        stage.play(&mut run, &Step::Create(0)).await;
-        leaves(&mut run, "POST /api/Broker?").await;
-        stage.play(&mut run, &Step::Edit(0, json!({"deletionPolicy": "Orphan"}))).await;
-        run.rest(Duration::from_millis(100)).await;
-        // Past its finalizer, before the id of its row is known.
-        stage.play(&mut run, &Step::SweepAway(0)).await;
-        run.rest(Duration::from_mins(1)).await;
-        assert!(run.world.brokers().is_empty());
-        assert!(run.world.farms[0].broker_named("b0.corp.test").is_some());
-        assert_eq!(calls(&run, "DELETE /api/Broker"), 0);
-    });
+    let past_its_finalizer = [Step::Edit(0, json!({"deletionPolicy": "Orphan"})), Step::SweepAway(0)];
+    let without_one = [Step::Strip(0), Step::Delete(0)];
+    for steps in [past_its_finalizer, without_one] {
+        in_runtime(async {
+            let (mut run, mut stage) = begin();
+            run.rest(Duration::from_secs(20)).await;
+            run.world.farms[0].fault(Fault::new(Effect::Delay { millis: 1_000 }).on("POST", "/api/Broker"));
+            stage.play(&mut run, &Step::Create(0)).await;
+            leaves(&mut run, "POST /api/Broker?").await;
+            // All of it before the id of its row is known.
+            for step in &steps {
+                stage.play(&mut run, step).await;
+                run.rest(Duration::from_millis(100)).await;
+            }
+            run.rest(Duration::from_mins(1)).await;
+            assert!(run.world.brokers().is_empty());
+            assert!(run.world.farms[0].broker_named("b0.corp.test").is_some());
+            assert_eq!(calls(&run, "DELETE /api/Broker"), 0);
+        });
+    }
 }
 
 #[test]

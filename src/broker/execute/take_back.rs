@@ -23,8 +23,8 @@ impl Executor<'_> {
         }
     }
 
-    /// The row that was just made goes as well, before anybody counts on it: there is no `object` that could say later
-    /// whose it was.
+    /// The row that was just made goes as well, before anybody counts on it: there is no object that could say later
+    /// whose it was. `object` is what was seen of it last: a person may have said meanwhile that the broker stays.
     pub(super) async fn take_back(
         &self,
         permit: &Permit,
@@ -36,8 +36,7 @@ impl Executor<'_> {
         let what = format!("Connection Broker {:?} (id {})", row.server, row.id);
         let gone = "was created for this object, which was deleted in the same moment";
         let marked = self.clock.now().wall;
-        let last = self.last_seen(object);
-        let event = if !may_take_back(&ObjectFacts::of(&last), self.observed.crd) {
+        let event = if !may_take_back(&ObjectFacts::of(object), self.observed.crd) {
             Event::normal(Kind::OrphanedExternalResource, format!("{what} {gone}: it stays in the farm."))
         } else if let Err(error) = self.delete_just_made(permit, row, marked, memory).await {
             tracing::warn!(broker = %self.key, id = row.id, error = telemetry::chain(&error), "its broker is left for now");
@@ -53,14 +52,6 @@ impl Executor<'_> {
         self.events.publish(object, &event);
         self.brokers.remove(object);
         Progress::Done
-    }
-
-    /// The last version of the object that was watched: meanwhile a person may have said that the broker stays.
-    fn last_seen(&self, object: &RasBroker) -> Arc<RasBroker> {
-        let is_same = |known: &Arc<RasBroker>| known.metadata.uid == object.metadata.uid;
-        let left = self.swept.lock().remove(self.key).filter(is_same);
-        let known = left.or_else(|| self.brokers.get(self.key).filter(is_same));
-        known.unwrap_or_else(|| Arc::new(object.clone()))
     }
 
     async fn delete_just_made(

@@ -51,10 +51,11 @@ pub(super) fn is_never_created(object: &ObjectFacts) -> bool {
     object.owned_id().is_none() && !may_exist
 }
 
-/// Whether a row that was just made goes with its object, which nobody can ask any more.
+/// Whether a row goes with its object that is gone, which nobody can ask any more: one whose finalizer a person took off
+/// was let go.
 pub fn may_take_back(object: &ObjectFacts, crd: CrdState) -> bool {
     let desired = &object.desired;
-    !(is_orphaned(object, crd) || desired.requests.deletion_protection || desired.suspend)
+    object.finalizer && !(is_orphaned(object, crd) || desired.requests.deletion_protection || desired.suspend)
 }
 
 /// Whether the broker stays in the farm. Unset means: what we made goes, what we adopted stays.

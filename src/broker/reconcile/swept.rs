@@ -28,18 +28,15 @@ impl Context {
             return false;
         }
         let (key, server) = (ObjectKey::of(broker), &broker.spec.server);
-        let object = ObjectFacts::of(broker);
-        let owns = object.owned_id().is_some();
+        let owns = ObjectFacts::of(broker).owned_id().is_some();
         tracing::warn!(broker = %key, server, owns, "an object went in spite of its finalizer");
-        // Of one whose broker is just being created only the creation knows which row it is.
-        let is_remembered = owns || object.unresolved_intent().is_some();
-        if is_remembered {
+        if owns {
             let mut left = broker.clone();
             left.metadata.deletion_timestamp = Some(Time(self.clock.now().wall));
             self.swept.lock().insert(key.clone(), Arc::new(left));
             self.farms.wake(key);
         }
-        is_remembered
+        owns
     }
 
     /// Deletes the row that an object under this key has left.
@@ -53,7 +50,7 @@ impl Context {
                 return;
             }
         }
-        if is_back() || ObjectFacts::of(&broker).owned_id().is_none() {
+        if is_back() {
             self.swept.lock().remove(key);
             return;
         }
