@@ -237,13 +237,11 @@ impl Executor<'_> {
 
     /// What the status shows right after the POST, so that the next pass finds nothing new to say.
     fn as_creating(&self, status: RasBrokerStatus, row: &ras::Broker, origin: Origin) -> RasBrokerStatus {
-        if origin == Origin::Adopted {
-            // What was said is about the row before it.
-            let is_another = self.observed.object.status.id.is_some_and(|id| id != row.id);
-            let conditions = if is_another { Vec::new() } else { status.conditions };
-            return RasBrokerStatus { conditions, ..status };
+        let is_another = self.observed.object.status.id.is_some_and(|id| id != row.id);
+        if origin == Origin::Adopted && !is_another {
+            return status;
         }
-        super::plan::created(self.observed, status, row, self.clock.now())
+        super::plan::recorded(self.observed, status, row, origin, self.clock.now())
     }
 
     async fn write_status(

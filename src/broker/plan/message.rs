@@ -170,6 +170,17 @@ pub(super) fn creating(desired: &Desired) -> Hold {
     Hold::new(Reason::Creating, format!("The broker {:?} is being created in the farm.", desired.server))
 }
 
+/// Where another row was owned before: what was said of that one is not true of this one.
+pub(super) fn adopted(desired: &Desired) -> Hold {
+    Hold::new(
+        Reason::Updating,
+        format!(
+            "The broker {:?} was adopted in place of another one; it is compared with the spec.",
+            desired.server
+        ),
+    )
+}
+
 /// Shown before a call that may take minutes; the broker itself shows no more meanwhile.
 pub(super) fn installing(desired: &Desired, facts: &FarmFacts) -> Hold {
     Hold::new(

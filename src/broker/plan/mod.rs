@@ -267,18 +267,25 @@ fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
     Err(Box::new(plan))
 }
 
-/// The status right after a POST was answered: exactly what the next pass would say, so that it says nothing.
-pub(super) fn created(
+/// The status with which a row is recorded. After a POST it is exactly what the next pass would say, so that it says
+/// nothing.
+pub(super) fn recorded(
     observed: &Observed,
     status: RasBrokerStatus,
     row: &ras::Broker,
+    origin: Origin,
     now: Now,
 ) -> RasBrokerStatus {
+    let desired = &observed.object.desired;
+    let hold = match origin {
+        Origin::Created => message::creating(desired),
+        Origin::Adopted => message::adopted(desired),
+    };
     let FarmView::Up(facts) = &observed.farm else { return status };
     let fresh = ObjectFacts { status: status.clone(), ..observed.object.clone() };
     let plan = Draft::of(&fresh)
         .seen(facts, row)
         .handled(&observed.memory, facts)
-        .shows(Findings::reconciling(message::creating(&fresh.desired)), now);
+        .shows(Findings::reconciling(hold), now);
     plan.status.unwrap_or(status)
 }
