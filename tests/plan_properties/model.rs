@@ -9,7 +9,7 @@ use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::Intent;
 use ras_operator::broker::observe::{
-    CrdState, Memory, ObjectFacts, Observed, Rival, SentMove, SentUpdate, differences, has_finalizer,
+    Claim, CrdState, Memory, ObjectFacts, Observed, Rival, SentMove, SentUpdate, differences, has_finalizer,
     observed_row,
 };
 use ras_operator::broker::order;
@@ -177,6 +177,9 @@ impl World {
         }
         if let Some(pause) = plan.requeue {
             self.boot += pause.max(Duration::from_millis(10));
+            // What another object has sent is settled in time.
+            let open = self.rivals.iter_mut().filter(|rival| rival.claim == Claim::Intent);
+            open.for_each(|rival| rival.claim = Claim::Nothing);
             return true;
         }
         false
