@@ -8,7 +8,7 @@ use crate::clock;
 use crate::objects::{farm_of, is_going, name, summary, text, uid, words};
 use crate::run::Run;
 use crate::step::{Stage, make_reachable};
-use crate::users::{force_orphan, release_holds};
+use crate::users::{force_orphan, permit_deletions, release_holds};
 use crate::world::{NAMESPACE, World, home};
 
 /// Our kinds, in the order in which they are looked at.
@@ -69,6 +69,7 @@ pub async fn rebuild(run: &mut Run, stage: &mut Stage) -> Vec<String> {
         release_holds(&run.world);
         make_reachable(&run.world);
         if clock::elapsed() > began + PATIENCE {
+            permit_deletions(&run.world);
             let_go(&run.world);
         }
         run.rest(Duration::from_secs(5)).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clock;
 use crate::life::matches;
@@ -12,7 +12,7 @@ use crate::objects::{
 };
 use crate::run::Run;
 use crate::step::make_reachable;
-use crate::users::{delete, force_orphan, release_holds};
+use crate::users::{delete, force_orphan, permit_deletions, release_holds};
 use crate::world::World;
 
 /// Longer than any pause that ends by itself: the logon limit has the longest.
@@ -22,6 +22,10 @@ const QUIET: Duration = Duration::from_secs(130);
 
 /// Waits until everything is as it should be, and then that nothing is written; answers what is wrong.
 pub async fn settle(run: &mut Run) -> Vec<String> {
+    if any_gone(&run.world) {
+        // What was on its way may say of a farm that is gone what it was like.
+        run.rest(QUIET).await;
+    }
     // What ends by itself must have ended before it is listened for silence, or long after that.
     let until = clock::elapsed() + BOUND + QUIET + listening(run);
     loop {
@@ -36,6 +40,10 @@ pub async fn settle(run: &mut Run) -> Vec<String> {
         run.rest(Duration::from_secs(5)).await;
     }
     silence(run).await
+}
+
+fn any_gone(world: &World) -> bool {
+    (0..world.setting.farms).any(|farm| world.network.is_gone(farm))
 }
 
 /// For how long nothing may be written.
@@ -54,8 +62,7 @@ async fn silence(run: &mut Run) -> Vec<String> {
         .map(|what| format!("it settled and unsettled: {what}"))
         .collect();
     // What is said of a farm that is gone changes with the time.
-    let any_gone = (0..run.world.setting.farms).any(|farm| run.world.network.is_gone(farm));
-    if before != after && !any_gone {
+    if before != after && !any_gone(&run.world) {
         wrong.push(format!("{} writes while everything was at rest", after - before));
     }
     wrong
@@ -74,16 +81,7 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
         let brokers = world.brokers();
         let of_gone = brokers.iter().filter(|object| world.network.is_gone(farm_of(object)));
         of_gone.for_each(|object| force_orphan(world, name(object)));
-        // Covers the deletions that were made before it.
-        let permitted = (clock::world() + Duration::from_hours(2)).to_string();
-        for place in 0..run.world.setting.farms {
-            let patch =
-                json!({"metadata": {"annotations": {"ras-operator.dev/allow-mass-deletion": permitted}}});
-            for (namespace, _) in run.world.clusters() {
-                let farm = format!("farm-{place}");
-                run.world.person("permit", run.world.api.patch("RasFarm", namespace, &farm, patch.clone()));
-            }
-        }
+        permit_deletions(&run.world);
         let left: Vec<String> = run
             .world
             .brokers()

@@ -133,6 +133,18 @@ pub fn release_holds(world: &World) {
     }
 }
 
+/// All deletions that were made until then, and for a while after it, are permitted.
+pub fn permit_deletions(world: &World) {
+    let permitted = (clock::world() + Duration::from_hours(2)).to_string();
+    let patch = json!({"metadata": {"annotations": {"ras-operator.dev/allow-mass-deletion": permitted}}});
+    for place in 0..world.setting.farms {
+        for (namespace, _) in world.clusters() {
+            let farm = format!("farm-{place}");
+            world.person("permit", world.api.patch("RasFarm", namespace, &farm, patch.clone()));
+        }
+    }
+}
+
 /// An object goes although it has a finalizer, as it may where the two cross: kubernetes/kubernetes#77988.
 pub fn sweep_away(world: &World, name: &str) {
     let Ok(gone) = world.api.sweep_away("RasBroker", home(name), name) else { return };
