@@ -75,6 +75,7 @@ impl FarmState {
             account: link.account.clone(),
             learnt_account: self.learnt_account.clone(),
             farm_time: self.farm_time(now),
+            stale_after: spec.resync_period.get() * 2,
             limits: self.limits(),
             separator: match spec.api.alternative_ips_separator {
                 Some(Separator::Semicolon) => ';',

@@ -88,6 +88,8 @@ pub struct FarmFacts {
     pub learnt_account: Option<String>,
     /// The farm's own clock, now.
     pub farm_time: Timestamp,
+    /// How old a list says nothing any more: as after a machine's sleep.
+    pub stale_after: Duration,
     /// How long its calls may take.
     pub limits: TimeLimits,
     /// What the farm separates `alternativeIPs` by.
@@ -134,6 +136,7 @@ impl Default for FarmFacts {
             account: String::new(),
             learnt_account: None,
             farm_time: Timestamp::UNIX_EPOCH,
+            stale_after: Duration::from_mins(10),
             limits: TimeLimits::default(),
             separator: ',',
             hold: None,

@@ -86,6 +86,18 @@ fn a_list_without_any_row_says_nothing_of_a_broker() {
     }
 }
 
+#[test]
+fn what_was_listed_long_ago_says_nothing_until_the_farm_is_listed_again() {
+    let (mut observed, mut now) = owning(&json!({"description": "one"}));
+    assert!(plan(&observed, now).status.is_some());
+    // As after a machine's sleep.
+    now.boot += Duration::from_hours(1);
+    let stale = plan(&observed, now);
+    assert_eq!((stale.status, stale.step, stale.needs_list), (None, None, true));
+    listed_again(&mut observed, now);
+    assert!(plan(&observed, now).status.is_some());
+}
+
 /// What is left to a person is done once the person asks.
 fn assert_created_again(what: &str, is_created: bool, observed: &Observed, now: Now) {
     let decided = plan(observed, now);

@@ -1,7 +1,7 @@
 //! Rules about the order in which things are sent. What the farm and the objects show in the end may be right by luck;
 //! these are looked at when a call leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,6 +31,8 @@ pub struct Order {
     /// By the name of an object, what the API server last answered about it.
     known: BTreeMap<String, Known>,
     writing: BTreeMap<usize, usize>,
+    /// Rows that an installation has made: whatever is sent to them in its turn nobody waits for either.
+    installed: BTreeSet<(usize, i64)>,
     applying: BTreeMap<usize, usize>,
 }
 
@@ -60,9 +62,12 @@ enum Kind {
     Other,
 }
 
-fn kind(call: &Call) -> Kind {
-    // Nobody waits for those that install or remove an agent.
-    let is_slow = call.path.contains("noInstall=false") || call.path.contains("noUninstall=false");
+/// Whether it installs or removes an agent: nobody waits for that.
+fn is_slow(call: &Call) -> bool {
+    call.path.contains("noInstall=false") || call.path.contains("noUninstall=false")
+}
+
+fn kind(call: &Call, is_slow: bool) -> Kind {
     match call.method.as_str() {
         "POST" if call.path == "/api/Settings/apply" => Kind::Apply,
         "POST" | "PUT" | "DELETE" if call.path.starts_with("/api/Broker") && !is_slow => Kind::Write,
@@ -122,7 +127,7 @@ impl Order {
     fn out_of_order(&mut self, farm: usize, call: &Call, world: &World) -> Option<&'static str> {
         let count = |counts: &BTreeMap<usize, usize>| counts.get(&farm).copied().unwrap_or_default();
         let (writing, applying) = (count(&self.writing), count(&self.applying));
-        match kind(call) {
+        match self.kind(farm, call) {
             Kind::Apply => {
                 *self.applying.entry(farm).or_default() += 1;
                 (writing + applying > 0).then_some("an Apply while a write or another Apply is on its way")
@@ -146,7 +151,7 @@ impl Order {
 
     /// A call is over, whatever came of it.
     pub fn ends(&mut self, farm: usize, call: &Call) {
-        let counts = match kind(call) {
+        let counts = match self.kind(farm, call) {
             Kind::Write => &mut self.writing,
             Kind::Apply => &mut self.applying,
             Kind::Other => return,
@@ -154,6 +159,12 @@ impl Order {
         if let Some(count) = counts.get_mut(&farm) {
             *count -= 1;
         }
+    }
+
+    fn kind(&self, farm: usize, call: &Call) -> Kind {
+        let is_of_installation =
+            || call.method == "DELETE" && call.row().is_some_and(|id| self.installed.contains(&(farm, id)));
+        kind(call, is_slow(call) || is_of_installation())
     }
 
     fn has_read(&self, farm: usize, id: i64, status: u16) -> bool {
@@ -165,6 +176,10 @@ impl Order {
         let is_list = call.path == "/api/Broker";
         if call.method == "GET" && is_list && status == 200 {
             self.listed.insert(farm, clock::elapsed());
+        }
+        if call.method == "POST" && is_slow(call) {
+            let row: Value = serde_json::from_slice(body).unwrap_or_default();
+            self.installed.extend(row["id"].as_i64().map(|id| (farm, id)));
         }
         if let Some(id) = call.row() {
             // A read is good for one change.

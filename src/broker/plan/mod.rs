@@ -258,6 +258,9 @@ fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
         FarmView::Up(facts) if facts.snapshot.is_empty() => {
             Draft::of(&observed.object).shows(Findings::reconciling(message::empty_list()), now)
         }
+        FarmView::Up(facts) if now.since(facts.snapshot.listed_at) > facts.stale_after => {
+            Plan::silent().with_list()
+        }
         FarmView::Up(facts) => return Ok(facts),
         FarmView::Starting => Plan::silent(),
         FarmView::Down(why) => outage(observed, why, now),
