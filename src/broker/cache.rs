@@ -57,9 +57,18 @@ impl Drop for Followed<'_> {
 }
 
 impl Brokers {
-    /// Takes over a watched or answered version, unless a newer one is known.
+    /// Takes over a watched version, unless a newer one is known.
     pub fn put(&self, broker: Arc<RasBroker>) {
         self.inner.write().put(broker);
+    }
+
+    /// The same of a version that a call was answered with. One that comes after its object was told to be gone brings
+    /// nothing back: nobody would ever tell again.
+    pub fn put_answer(&self, broker: Arc<RasBroker>) {
+        let mut inner = self.inner.write();
+        if inner.has(&broker) {
+            inner.put(broker);
+        }
     }
 
     /// Remembers what becomes of an object.
@@ -97,11 +106,14 @@ impl Brokers {
     pub fn correct(&self, doubted: &RasBroker, broker: Arc<RasBroker>) {
         let mut inner = self.inner.write();
         let key = ObjectKey::of(broker.as_ref());
+        let is_there = inner.objects.contains_key(&key);
         if inner.objects.get(&key).is_some_and(|known| version(known) == version(doubted)) {
             inner.forget(&key);
         }
         inner.doubted.remove(&key);
-        inner.put(broker);
+        if is_there {
+            inner.put(broker);
+        }
     }
 
     /// Takes over a deletion; a new object under the same name stays.
@@ -109,8 +121,7 @@ impl Brokers {
         let mut inner = self.inner.write();
         let key = ObjectKey::of(broker);
         inner.note_last(broker);
-        let is_same = |known: &Arc<RasBroker>| known.metadata.uid == broker.metadata.uid;
-        if inner.objects.get(&key).is_some_and(is_same) {
+        if inner.has(broker) {
             inner.note_restated(Some(broker), None);
             inner.forget(&key);
         }
@@ -178,6 +189,11 @@ impl Brokers {
 }
 
 impl Inner {
+    fn has(&self, broker: &RasBroker) -> bool {
+        let known = self.objects.get(&ObjectKey::of(broker));
+        known.is_some_and(|known| known.metadata.uid == broker.metadata.uid)
+    }
+
     fn put(&mut self, broker: Arc<RasBroker>) {
         let key = ObjectKey::of(broker.as_ref());
         self.note_last(&broker);
@@ -258,4 +274,51 @@ fn tokens(broker: &RasBroker) -> Vec<String> {
     let mut tokens: Vec<String> = name.tokens().map(str::to_owned).collect();
     tokens.extend(broker.spec.ip.as_deref().map(canonical_address).filter(|ip| !ip.is_empty()));
     tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn broker(version: &str, spec: &serde_json::Value) -> Arc<RasBroker> {
+        let mut all = json!({"farmRef": {"name": "north"}, "server": "cb1"});
+        all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let mut broker = RasBroker::new("cb1", serde_json::from_value(all).unwrap());
+        broker.metadata.uid = Some("u1".to_owned());
+        broker.metadata.resource_version = Some(version.to_owned());
+        Arc::new(broker)
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_brings_no_object_back() {
+        let brokers = Brokers::default();
+        let (first, answer) = (broker("1", &json!({})), broker("2", &json!({})));
+        let key = ObjectKey::of(first.as_ref());
+        brokers.put(Arc::clone(&first));
+        brokers.put_answer(Arc::clone(&answer));
+        assert_eq!(brokers.get(&key), Some(Arc::clone(&answer)));
+        brokers.remove(&answer);
+        brokers.put_answer(broker("3", &json!({})));
+        brokers.correct(&answer, broker("3", &json!({})));
+        assert_eq!(brokers.get(&key), None);
+        brokers.put(broker("4", &json!({})));
+        assert!(brokers.get(&key).is_some(), "what is watched is there");
+    }
+
+    #[test]
+    fn of_what_is_followed_the_last_version_is_known_as_long_as_that() {
+        let brokers = Brokers::default();
+        let first = broker("1", &json!({}));
+        brokers.put(Arc::clone(&first));
+        let followed = brokers.follow(&first);
+        brokers.put(broker("2", &json!({"deletionPolicy": "Orphan"})));
+        let last = broker("3", &json!({"deletionPolicy": "Orphan", "suspend": true}));
+        brokers.remove(&last);
+        brokers.put(broker("2", &json!({})));
+        assert_eq!(followed.last(), last);
+        drop(followed);
+        assert!(brokers.inner.read().followed.is_empty());
+    }
 }

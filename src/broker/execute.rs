@@ -358,7 +358,7 @@ impl Executor<'_> {
         let mut answered = answered;
         answered.metadata.managed_fields = None;
         let answered = Arc::new(answered);
-        self.brokers.put(Arc::clone(&answered));
+        self.brokers.put_answer(Arc::clone(&answered));
         answered
     }
 

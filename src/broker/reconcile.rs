@@ -356,7 +356,7 @@ impl Context {
             Ok(mut answered) => {
                 answered.metadata.managed_fields = None;
                 let answered = Arc::new(answered);
-                self.brokers.put(Arc::clone(&answered));
+                self.brokers.put_answer(Arc::clone(&answered));
                 for event in transitions(&last, status) {
                     self.events.publish(answered.as_ref(), &event);
                 }

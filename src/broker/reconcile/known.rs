@@ -95,7 +95,7 @@ impl Context {
                 found.metadata.managed_fields = None;
                 self.brokers.correct(broker, Arc::new(found));
             }
-            // That may have been told before the answer to a write brought it back.
+            // The watch may be late.
             None => self.lose(broker),
         }
         Ok(())

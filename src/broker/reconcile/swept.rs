@@ -43,14 +43,8 @@ impl Context {
     pub(super) async fn clear_up(&self, key: &ObjectKey) {
         let left = self.swept.lock().get(key).cloned();
         let Some(broker) = left.filter(|_| self.farms.may_act()) else { return };
-        let is_back = || self.brokers.get(key).is_some_and(|known| known.metadata.uid == broker.metadata.uid);
-        if is_back() {
-            // By the answer to a write that was on its way, or for good, where the API server was restored.
-            if self.read_again(key, &broker).await.is_err() {
-                return;
-            }
-        }
-        if is_back() {
+        if self.brokers.get(key).is_some_and(|known| known.metadata.uid == broker.metadata.uid) {
+            // It is there again, where the API server was restored.
             self.swept.lock().remove(key);
             return;
         }
