@@ -39,14 +39,12 @@ struct Inner {
 pub struct Followed<'a> {
     brokers: &'a Brokers,
     key: ObjectKey,
-    first: Arc<RasBroker>,
 }
 
 impl Followed<'_> {
     /// The last version.
-    pub fn last(&self) -> Arc<RasBroker> {
-        let last = self.brokers.inner.read().followed.get(&self.key).cloned();
-        last.unwrap_or_else(|| Arc::clone(&self.first))
+    pub fn last(&self) -> Option<Arc<RasBroker>> {
+        self.brokers.inner.read().followed.get(&self.key).cloned()
     }
 }
 
@@ -75,7 +73,7 @@ impl Brokers {
     pub fn follow(&self, broker: &Arc<RasBroker>) -> Followed<'_> {
         let key = ObjectKey::of(broker.as_ref());
         self.inner.write().followed.insert(key.clone(), Arc::clone(broker));
-        Followed { brokers: self, key, first: Arc::clone(broker) }
+        Followed { brokers: self, key }
     }
 
     /// A list has this version. Where a newer one is known, either the list was on its way when that was answered, or the
@@ -317,7 +315,7 @@ mod tests {
         let last = broker("3", &json!({"deletionPolicy": "Orphan", "suspend": true}));
         brokers.remove(&last);
         brokers.put(broker("2", &json!({})));
-        assert_eq!(followed.last(), last);
+        assert_eq!(followed.last(), Some(last));
         drop(followed);
         assert!(brokers.inner.read().followed.is_empty());
     }

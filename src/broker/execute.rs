@@ -157,7 +157,8 @@ impl Executor<'_> {
                 let object = match self.write_identity(&object, &row, Origin::Created).await {
                     Ok(object) => object,
                     Err(_) if self.is_gone().await => {
-                        return Ok(self.take_back(&permit, &followed.last(), &row, memory).await);
+                        let last = followed.last().unwrap_or(object);
+                        return Ok(self.take_back(&permit, &last, &row, memory).await);
                     }
                     Err(error) => return Err(error),
                 };
@@ -219,7 +220,8 @@ impl Executor<'_> {
         origin: Origin,
     ) -> Result<Arc<RasBroker>, StepError> {
         let status = self.identity(object, row, origin);
-        self.write_status(object, &self.as_creating(status, row, origin)).await
+        let status = super::plan::recorded(self.observed, status, row, origin, self.clock.now());
+        self.write_status(object, &status).await
     }
 
     /// The status of an object to which this row belongs.
@@ -233,15 +235,6 @@ impl Executor<'_> {
             status.farm_guid = Some(facts.identity.clone());
         }
         status
-    }
-
-    /// What the status shows right after the POST, so that the next pass finds nothing new to say.
-    fn as_creating(&self, status: RasBrokerStatus, row: &ras::Broker, origin: Origin) -> RasBrokerStatus {
-        let is_another = self.observed.object.status.id.is_some_and(|id| id != row.id);
-        if origin == Origin::Adopted && !is_another {
-            return status;
-        }
-        super::plan::recorded(self.observed, status, row, origin, self.clock.now())
     }
 
     async fn write_status(

@@ -24,6 +24,14 @@ fn begin() -> (Run, Stage) {
     (run, stage)
 }
 
+/// The same, and the broker is made.
+async fn made() -> (Run, Stage) {
+    let (mut run, mut stage) = begin();
+    stage.play(&mut run, &Step::Create(0)).await;
+    run.rest(Duration::from_secs(20)).await;
+    (run, stage)
+}
+
 fn calls(run: &Run, what: &str) -> usize {
     run.world.network.with_trace(|trace| trace.lines().iter().filter(|line| line.contains(what)).count())
 }
@@ -56,9 +64,7 @@ fn a_create_that_is_refused_again_and_again_is_tried_with_growing_pauses() {
 #[test]
 fn when_the_primary_moves_the_next_write_finds_it() {
     in_runtime(async {
-        let (mut run, mut stage) = begin();
-        stage.play(&mut run, &Step::Create(0)).await;
-        run.rest(Duration::from_secs(20)).await;
+        let (mut run, mut stage) = made().await;
         stage.play(&mut run, &Step::PrimaryMoves(0)).await;
         stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
         run.rest(Duration::from_secs(30)).await;
@@ -98,9 +104,7 @@ fn an_api_server_that_was_restored_is_written_to_in_its_own_versions() {
 #[test]
 fn a_deletion_does_not_wait_for_a_wall_clock_that_is_behind() {
     in_runtime(async {
-        let (mut run, mut stage) = begin();
-        stage.play(&mut run, &Step::Create(0)).await;
-        run.rest(Duration::from_secs(20)).await;
+        let (mut run, mut stage) = made().await;
         stage.play(&mut run, &Step::WallClock(SignedDuration::from_hours(-1))).await;
         stage.play(&mut run, &Step::Delete(0)).await;
         run.rest(Duration::from_secs(30)).await;
@@ -147,9 +151,7 @@ fn an_endpoint_that_changes_under_a_write_of_the_farms_status_is_gone_to() {
 #[test]
 fn while_the_api_server_takes_no_write_the_farm_is_looked_at_all_the_same() {
     in_runtime(async {
-        let (mut run, mut stage) = begin();
-        stage.play(&mut run, &Step::Create(0)).await;
-        run.rest(Duration::from_secs(20)).await;
+        let (mut run, mut stage) = made().await;
         let timeout = Setting::PLAIN.timeout;
         let refuses = Weather { outage: Some(Outage::Writes), timeout, ..Weather::default() };
         run.world.network.set_weather(refuses);
@@ -201,9 +203,7 @@ fn an_answer_that_comes_after_a_newer_version_was_watched_does_not_replace_it() 
 #[test]
 fn a_change_that_arrives_after_a_later_one_does_not_stand() {
     in_runtime(async {
-        let (mut run, mut stage) = begin();
-        stage.play(&mut run, &Step::Create(0)).await;
-        run.rest(Duration::from_secs(20)).await;
+        let (mut run, mut stage) = made().await;
         stage.play(&mut run, &Step::Edit(0, json!({"description": "two"}))).await;
         leaves(&mut run, "GET /api/Broker/").await;
         // Every call is late from here on, and nothing else happens.
@@ -261,9 +261,7 @@ fn what_is_to_stay_is_not_taken_back_because_it_was_decided_on_before() {
 #[test]
 fn an_object_that_is_back_is_not_taken_for_one_that_has_left_its_row() {
     in_runtime(async {
-        let (mut run, mut stage) = begin();
-        stage.play(&mut run, &Step::Create(0)).await;
-        run.rest(Duration::from_secs(20)).await;
+        let (mut run, mut stage) = made().await;
         stage.play(&mut run, &Step::Backup).await;
         let fair = Weather { timeout: Setting::PLAIN.timeout, ..Weather::default() };
         run.world.network.set_weather(Weather { outage: Some(Outage::Farms), ..fair });
@@ -281,9 +279,7 @@ fn an_object_that_is_back_is_not_taken_for_one_that_has_left_its_row() {
 #[test]
 fn an_object_whose_deletion_is_held_goes_with_its_kind() {
     in_runtime(async {
-        let (mut run, mut stage) = begin();
-        stage.play(&mut run, &Step::Create(0)).await;
-        run.rest(Duration::from_secs(20)).await;
+        let (mut run, mut stage) = made().await;
         stage.play(&mut run, &Step::Edit(0, json!({"suspend": true}))).await;
         stage.play(&mut run, &Step::Delete(0)).await;
         run.rest(Duration::from_secs(5)).await;

@@ -271,7 +271,7 @@ fn usable(observed: &Observed, now: Now) -> Result<&FarmFacts, Box<Plan>> {
 }
 
 /// The status with which a row is recorded. After a POST it is exactly what the next pass would say, so that it says
-/// nothing.
+/// nothing; where a row is adopted, what was said is kept unless it was said of another row.
 pub(super) fn recorded(
     observed: &Observed,
     status: RasBrokerStatus,
@@ -280,9 +280,11 @@ pub(super) fn recorded(
     now: Now,
 ) -> RasBrokerStatus {
     let desired = &observed.object.desired;
+    let is_another = observed.object.status.id.is_some_and(|id| id != row.id);
     let hold = match origin {
         Origin::Created => message::creating(desired),
-        Origin::Adopted => message::adopted(desired),
+        Origin::Adopted if is_another => message::adopted(desired),
+        Origin::Adopted => return status,
     };
     let FarmView::Up(facts) = &observed.farm else { return status };
     let fresh = ObjectFacts { status: status.clone(), ..observed.object.clone() };
