@@ -102,7 +102,7 @@ pub(super) fn flows<K>(event: &watcher::Event<K>, trouble: &mut Trouble) {
 
 pub(super) fn interrupted(what: &'static str, error: &watcher::Error, trouble: &mut Trouble) {
     let error = if is_no_such_kind(error) {
-        "the API server has no such kind: install the operator's CRDs (crds/)".to_owned()
+        "the API server has no such kind: install the CRDs: kubectl apply --server-side -k crds".to_owned()
     } else {
         crate::telemetry::chain(error)
     };
