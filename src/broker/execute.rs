@@ -282,8 +282,8 @@ impl Executor<'_> {
     ) -> Result<Progress, StepError> {
         let object = self.write_identity(self.broker, row, origin).await?;
         memory.update = None;
-        if let Some(farm) = self.farm {
-            farm.found(self.key);
+        if let Some(farm) = self.farm.filter(|_| origin == Origin::Created) {
+            farm.found(self.key, row.id);
         }
         if origin == Origin::Adopted {
             let note = format!("Adopted Connection Broker {:?} (id {}).", row.server, row.id);

@@ -30,20 +30,23 @@ impl Actor {
         if !self.is_free_to_write().await {
             return;
         }
-        let was_pending = self.farm.state.lock().ledger.pending.is_some();
+        let (was_pending, owes) = {
+            let state = self.farm.state.lock();
+            (state.ledger.pending.is_some(), state.ledger.unapplied() > 0)
+        };
         if !was_pending && let Err(error) = self.write_pending().await {
             self.farm.state.lock().ledger.pending = None;
             return self.kubernetes_failed(&error).await;
         }
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.open(now.boot, was_pending);
+        self.farm.state.lock().batch.open(now.boot, was_pending || owes);
     }
 
     async fn write_pending(&self) -> Result<(), CallError> {
         let now = self.farm.clock.now();
         {
             let mut state = self.farm.state.lock();
-            let brokers = i64::try_from(state.queue.len()).unwrap_or(i64::MAX);
+            let brokers = i64::try_from(state.queue.len() + state.ledger.unapplied()).unwrap_or(i64::MAX);
             // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
             let since = Timestamp::from_second(now.wall.as_second()).unwrap_or(now.wall);
             state.ledger.pending = Some(PendingApply { since: Time(since), brokers });
@@ -104,7 +107,8 @@ impl Actor {
             let mut state = self.farm.state.lock();
             let pending = if tells { state.applies_pending() } else { None };
             let still = state.batch.in_flight(Pace::Ordinary) == 0;
-            let applied = state.ledger.pending.is_some() && pending == Some(false) && still;
+            let waits = state.ledger.pending.is_some() || state.ledger.unapplied() > 0;
+            let applied = waits && pending == Some(false) && still;
             let guarded =
                 state.object.spec.apply.mode == ApplyMode::Guarded && state.ledger.pending.is_none();
             state.foreign = if guarded { report::foreign_changes(&state, pending) } else { None };

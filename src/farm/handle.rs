@@ -99,14 +99,14 @@ impl Farm {
         self.changed.notify_one();
     }
 
-    /// A row shows that this broker's unanswered POST has taken effect: the next Apply commits it.
-    pub fn found(&self, broker: &ObjectKey) {
+    /// A row shows that a POST of this broker has taken effect whose answer nobody heard, however late: an Apply is to
+    /// commit it.
+    pub fn found(&self, broker: &ObjectKey, id: i64) {
         {
             let mut state = self.state.lock();
-            if !state.ledger.arrived(broker) {
+            if !state.ledger.found(broker, id) {
                 return;
             }
-            state.ledger.wrote(broker, Unapplied::Created);
             state.batch.touch(self.clock.now().boot);
         }
         self.changed.notify_one();

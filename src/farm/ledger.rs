@@ -44,6 +44,8 @@ pub(super) struct Ledger {
     rows: Vec<(Duration, ras::Broker)>,
     /// Rows that we deleted, as long as a list shows them.
     deleted: HashSet<i64>,
+    /// Rows that came into the list since the last Apply, made by whomever.
+    appeared: HashSet<i64>,
     /// Whether the next Apply commits a deletion.
     deletes_to_confirm: bool,
     /// Deletions that were sent, by broker and the time of its mark: one that is sent again is still one.
@@ -90,9 +92,19 @@ impl Ledger {
         self.unanswered_until
     }
 
-    /// A row shows that this broker's unanswered change has taken effect; whether it was waited for.
-    pub(super) fn arrived(&mut self, broker: &ObjectKey) -> bool {
-        self.unanswered.remove(broker)
+    /// The row with this id is found to be this broker's. Whether an Apply is to follow: none does where the row may long
+    /// be applied, and was only not recorded.
+    pub(super) fn found(&mut self, broker: &ObjectKey, id: i64) -> bool {
+        let is_new = self.unanswered.remove(broker) || self.appeared.contains(&id);
+        if is_new {
+            self.wrote(broker, Unapplied::Created);
+        }
+        is_new
+    }
+
+    /// How many brokers have something that is written and not applied.
+    pub(super) fn unapplied(&self) -> usize {
+        self.unapplied.len()
     }
 
     /// What is written for this broker and not applied, or applied and not listed.
@@ -116,6 +128,7 @@ impl Ledger {
     /// one. Answers whether a deletion is committed by it.
     pub(super) fn applied(&mut self, now: Duration) -> bool {
         self.applied_at = Some(now);
+        self.appeared.clear();
         if self.late_until().is_none() {
             self.unanswered.clear();
         }
@@ -184,9 +197,12 @@ impl Ledger {
         self.deleted.contains(&id)
     }
 
-    /// A list was taken over: a row that it lacks needs no memory, as its id may come back as another's.
-    pub(super) fn retain_deleted(&mut self, is_listed: impl Fn(i64) -> bool) {
+    /// A list was taken over that shows rows which the one before it lacked. A row that it lacks needs no memory, as its
+    /// id may come back as another's.
+    pub(super) fn listed(&mut self, is_listed: impl Fn(i64) -> bool, appeared: impl Iterator<Item = i64>) {
         self.deleted.retain(|id| is_listed(*id));
+        self.appeared.retain(|id| is_listed(*id));
+        self.appeared.extend(appeared);
     }
 
     /// When those were marked whose DELETE was sent.

@@ -281,10 +281,17 @@ pub(super) fn foreign_changes(state: &FarmState, apply_settings_enabled: Option<
     if apply_settings_enabled != Some(true) && mark.is_none() {
         return None;
     }
-    let what = mark.map_or_else(
-        || "There are pending changes in the farm that this operator did not make".to_owned(),
-        |row| format!("Somebody marked Connection Broker {:?} (id {}) for deletion", row.server, row.id),
-    );
+    let what = match mark {
+        Some(row) => {
+            format!("Somebody marked Connection Broker {:?} (id {}) for deletion", row.server, row.id)
+        }
+        None if state.ledger.unapplied() > 0 => {
+            "The farm created a broker for this operator later than any answer is \
+             waited for, which is not applied, and changes of others may be pending with it"
+                .to_owned()
+        }
+        None => "There are pending changes in the farm that this operator did not make".to_owned(),
+    };
     Some(Hold::new(
         Reason::ForeignPendingChanges,
         format!(

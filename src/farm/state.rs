@@ -347,7 +347,9 @@ impl FarmState {
             next.put(row.clone());
         }
         self.list_asked = false;
-        self.ledger.retain_deleted(|id| next.row(id).is_some());
+        let knows = self.is_listed();
+        let appeared = next.rows().map(|row| row.id).filter(|id| knows && self.snapshot.row(*id).is_none());
+        self.ledger.listed(|id| next.row(id).is_some(), appeared);
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
         self.service.listed(asked);

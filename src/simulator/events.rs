@@ -44,6 +44,11 @@ impl FarmHandle {
         self.0.lock().clock.advance(by);
     }
 
+    /// Ends whatever is being installed or removed: the time for it has passed while that of the caller stood still.
+    pub fn finish_installations(&self) {
+        self.0.installed.notify_waiters();
+    }
+
     /// Lets the farm's clock stand, or run.
     pub fn freeze_clock(&self, frozen: bool) {
         self.0.lock().clock.freeze(frozen);

@@ -42,9 +42,13 @@ struct Installation {
 }
 
 impl Installation {
-    async fn pass(&self, timing: InstallTiming) {
+    async fn pass(&self, farm: &Farm, timing: InstallTiming) {
         if self.timing == timing {
-            tokio::time::sleep(self.time).await;
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(self.time) => {}
+                () = farm.installed.notified() => {}
+            }
         }
     }
 }
@@ -58,9 +62,9 @@ pub(super) async fn exchange(farm: &Farm, request: &Request) -> Outcome {
         return finish(farm, arrival.sequence, outcome);
     }
     let installation = installation(&farm.lock(), &arrival, request);
-    installation.pass(InstallTiming::AtTheEnd).await;
+    installation.pass(farm, InstallTiming::AtTheEnd).await;
     let reply = commit(farm, &arrival, request);
-    installation.pass(InstallTiming::AtTheStart).await;
+    installation.pass(farm, InstallTiming::AtTheStart).await;
     if let Some(played) = arrival.fault.as_ref().filter(|f| f.when == When::AfterCommit)
         && let Some(outcome) = play(farm, request, &played.effect, Some(&reply)).await
     {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use super::config::RateLimit;
 use super::fault::Fault;
@@ -28,6 +29,8 @@ pub(super) struct Endpoint {
 pub(super) struct Farm {
     state: Mutex<FarmState>,
     endpoints: Vec<Endpoint>,
+    /// Whatever is being installed or removed is done now.
+    pub(super) installed: Notify,
 }
 
 impl Farm {
@@ -110,7 +113,7 @@ impl fmt::Debug for FarmHandle {
 impl FarmHandle {
     pub(super) fn new(state: FarmState, endpoints: Vec<Endpoint>) -> Self {
         let state = Mutex::new(state);
-        Self(Arc::new(Farm { state, endpoints }))
+        Self(Arc::new(Farm { state, endpoints, installed: Notify::new() }))
     }
 
     /// The REST API's base URL, `https://127.0.0.1:PORT`, on the first site's primary.

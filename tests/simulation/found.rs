@@ -8,7 +8,7 @@ use ras_operator::simulator::{Effect, Fault};
 use serde_json::json;
 
 use crate::fate::{Outage, Weather};
-use crate::objects::{is_current, is_true};
+use crate::objects::{condition, is_current, is_true, words};
 use crate::run::Run;
 use crate::seeds::in_runtime;
 use crate::settling::settle;
@@ -17,7 +17,11 @@ use crate::world::{NAMESPACE, Setting};
 
 /// A world with one broker that is planned.
 fn begin() -> (Run, Stage) {
-    let run = Run::begin(Setting::PLAIN, fastrand::Rng::with_seed(1), BTreeMap::new());
+    begin_in(Setting::PLAIN)
+}
+
+fn begin_in(setting: Setting) -> (Run, Stage) {
+    let run = Run::begin(setting, fastrand::Rng::with_seed(1), BTreeMap::new());
     let spec = json!({"description": "one", "deletionPolicy": "Delete"});
     let planned = Planned { name: "b0".to_owned(), farm: 0, server: "b0.corp.test".to_owned(), spec };
     let stage = Stage::new(vec![planned], &run.world);
@@ -318,5 +322,56 @@ fn what_was_said_of_a_row_is_not_said_of_the_one_that_is_adopted_in_its_place() 
         stage.play(&mut run, &Step::PersonAdds(0)).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());
         assert_eq!(run.world.oracle.lock().wrong, Vec::<String>::new());
+    });
+}
+
+/// A process is killed while its POST is under way, which the farm carries out long after the quarantine: nobody makes
+/// another attempt meanwhile, or each of them is refused.
+async fn created_too_late(setting: Setting, retries: bool) -> (Run, Stage) {
+    let (mut run, mut stage) = begin_in(setting);
+    run.rest(Duration::from_secs(20)).await;
+    run.world.farms[0].fault(Fault::new(Effect::Delay { millis: 90_000 }).on("POST", "/api/Broker"));
+    if retries {
+        run.world.farms[0].fault(Fault::status(400).on("POST", "/api/Broker").always());
+    }
+    stage.play(&mut run, &Step::Create(0)).await;
+    leaves(&mut run, "POST /api/Broker?").await;
+    if !retries {
+        stage.play(&mut run, &Step::Edit(0, json!({"suspend": true}))).await;
+    }
+    stage.play(&mut run, &Step::Crash).await;
+    run.rest(Duration::from_secs(70)).await;
+    assert!(run.world.brokers()[0]["status"]["id"].is_null(), "the quarantine is over, and no row is there");
+    run.rest(Duration::from_mins(2)).await;
+    assert!(run.world.brokers()[0]["status"]["id"].is_i64(), "{}", run.world.brokers()[0]);
+    (run, stage)
+}
+
+#[test]
+fn a_broker_that_a_farm_creates_later_than_is_waited_for_is_applied_as_well() {
+    for retries in [false, true] {
+        in_runtime(async {
+            let (mut run, mut stage) = created_too_late(Setting::PLAIN, retries).await;
+            assert!(!run.world.farms[0].is_pending(), "retries: {retries}");
+            stage.play(&mut run, &Step::Edit(0, json!({"suspend": false}))).await;
+            assert_eq!(settle(&mut run).await, Vec::<String>::new());
+            assert!(is_true(&run.world.brokers()[0], "Ready"));
+        });
+    }
+}
+
+#[test]
+fn what_may_be_pending_beside_a_broker_that_came_too_late_is_left_to_a_person() {
+    in_runtime(async {
+        let (mut run, mut stage) = created_too_late(Setting::SHARED, false).await;
+        assert!(run.world.farms[0].is_pending());
+        let farm = &run.world.api.list("RasFarm")[0];
+        assert_eq!(condition(farm, "Ready"), Some(("False", "ForeignPendingChanges")));
+        assert!(words(farm).contains("created a broker for this operator"), "{}", words(farm));
+        assert!(!is_true(&run.world.brokers()[0], "Ready"), "not before it is applied");
+        stage.play(&mut run, &Step::PersonApplies(0)).await;
+        stage.play(&mut run, &Step::Edit(0, json!({"suspend": false}))).await;
+        assert_eq!(settle(&mut run).await, Vec::<String>::new());
+        assert!(is_true(&run.world.brokers()[0], "Ready"));
     });
 }

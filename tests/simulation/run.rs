@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ras_operator::simulator::FarmHandle;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -122,12 +123,12 @@ impl Run {
         self.processes[index] = Process::start(&self.world, self.started, cluster);
     }
 
-    /// The machine sleeps. What is on its way arrives before it wakes up, and no timer has run.
+    /// The machine sleeps. What is on its way arrives and is done before it wakes up, and no timer has run.
     pub async fn sleep(&mut self, span: Duration) {
         self.world.network.hurry.notify_waiters();
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        breathe().await;
+        self.world.farms.iter().for_each(FarmHandle::finish_installations);
+        breathe().await;
         self.freeze(span);
     }
 
@@ -138,6 +139,13 @@ impl Run {
         for farm in &self.world.farms {
             farm.advance_clock(jiff::SignedDuration::try_from(span).unwrap());
         }
+    }
+}
+
+/// Lets whatever can go on do so, while no time passes.
+async fn breathe() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
     }
 }
 

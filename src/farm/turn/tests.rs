@@ -310,6 +310,31 @@ fn what_was_not_answered_is_applied_by_an_apply_that_begins_when_it_cannot_arriv
     }
 }
 
+/// A row of ours that came into the list by no write of this process is applied by a batch of its own; one that was in
+/// the first list may have been applied long ago, and one that came before an Apply was.
+#[test]
+fn what_is_found_to_have_come_since_the_last_apply_is_applied() {
+    let row = |id, server: &str| ras::Broker { id, server: server.into(), site_id: 1, ..primary() };
+    let key = ObjectKey::new("ns", "late");
+    let mut game = Game::new("Auto", 9);
+    game.list();
+    game.state.polled_at = Some(game.now);
+    game.state.unreported = false;
+    assert!(!game.state.ledger.found(&key, primary().id), "it was there before this process");
+    let rows = vec![primary(), row(2, "late"), row(3, "later")];
+    game.state.take_list(rows, game.now, None);
+    assert!(matches!(game.state.next_of_farm(game.now()), Task::Rest(_)), "nobody says that it is ours");
+    assert!(game.state.ledger.found(&key, 2));
+    assert_eq!(game.state.next_of_farm(game.now()), Task::OpenBatch);
+    game.state.batch.open(game.now, true);
+    game.now += ms(600);
+    assert_eq!(game.state.next_of_farm(game.now()), Task::Apply);
+    game.state.ledger.applied(game.now);
+    game.state.batch.applied(game.now, None);
+    assert!(!game.state.ledger.found(&ObjectKey::new("ns", "later"), 3), "that Apply was of the whole farm");
+    assert!(matches!(game.state.next_of_farm(game.now()), Task::Rest(_)));
+}
+
 #[test]
 fn a_session_that_was_replaced_is_given_back_after_its_last_call() {
     let mut game = Game::new("Auto", 9);
