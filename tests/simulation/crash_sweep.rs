@@ -20,11 +20,12 @@ const LONG: Duration = Duration::from_mins(1);
 pub const SLEEP: Strike = Strike::Sleep(LONG);
 pub const FREEZE: Strike = Strike::Freeze(LONG);
 /// Which two strikes may befall one run.
-const TWICE: [[Strike; 2]; 6] = [
+const TWICE: [[Strike; 2]; 7] = [
     [Strike::Crash, Strike::Crash],
     [SLEEP, SLEEP],
     [FREEZE, FREEZE],
     [Strike::Crash, SLEEP],
+    [Strike::Crash, FREEZE],
     [SLEEP, Strike::Crash],
     [FREEZE, Strike::Crash],
 ];

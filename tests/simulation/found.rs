@@ -369,7 +369,6 @@ fn what_may_be_pending_beside_a_broker_that_came_too_late_is_left_to_a_person() 
         assert_eq!(condition(farm, "Ready"), Some(("False", "ForeignPendingChanges")));
         assert!(words(farm).contains("created a broker for this operator"), "{}", words(farm));
         assert!(!is_true(&run.world.brokers()[0], "Ready"), "not before it is applied");
-        stage.play(&mut run, &Step::PersonApplies(0)).await;
         stage.play(&mut run, &Step::Edit(0, json!({"suspend": false}))).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());
         assert!(is_true(&run.world.brokers()[0], "Ready"));

@@ -30,6 +30,7 @@ pub async fn settle(run: &mut Run) -> Vec<String> {
     let until = clock::elapsed() + BOUND + QUIET + listening(run);
     loop {
         make_reachable(&run.world);
+        apply_what_came_late(&run.world);
         let wrong = unsettled(&run.world, until.saturating_sub(clock::elapsed()));
         if wrong.is_empty() {
             break;
@@ -40,6 +41,19 @@ pub async fn settle(run: &mut Run) -> Vec<String> {
         run.rest(Duration::from_secs(5)).await;
     }
     silence(run).await
+}
+
+/// A person does what the farm's object says where its broker came later than any answer is waited for, and others'
+/// changes may be pending beside it.
+fn apply_what_came_late(world: &World) {
+    let farms = world.api.list("RasFarm");
+    for object in farms.iter().filter(|object| words(object).contains("created a broker for this operator")) {
+        let place = number_of(name(object));
+        if !world.network.is_gone(place) {
+            world.network.say(&format!("person: applies farm {place}, as its object says"));
+            world.farms[place].apply_as_person("console");
+        }
+    }
 }
 
 fn any_gone(world: &World) -> bool {
