@@ -286,8 +286,8 @@ pub(super) fn foreign_changes(state: &FarmState, apply_settings_enabled: Option<
             format!("Somebody marked Connection Broker {:?} (id {}) for deletion", row.server, row.id)
         }
         None if state.ledger.unapplied() > 0 => {
-            "The farm created a broker for this operator later than any answer is \
-             waited for, which is not applied, and changes of others may be pending with it"
+            "The farm has created a broker for this operator later than any answer \
+             is waited for, and it is not applied. Changes of others may be pending beside it"
                 .to_owned()
         }
         None => "There are pending changes in the farm that this operator did not make".to_owned(),

@@ -367,7 +367,7 @@ fn what_may_be_pending_beside_a_broker_that_came_too_late_is_left_to_a_person() 
         assert!(run.world.farms[0].is_pending());
         let farm = &run.world.api.list("RasFarm")[0];
         assert_eq!(condition(farm, "Ready"), Some(("False", "ForeignPendingChanges")));
-        assert!(words(farm).contains("created a broker for this operator"), "{}", words(farm));
+        assert!(words(farm).contains("has created a broker for this operator"), "{}", words(farm));
         assert!(!is_true(&run.world.brokers()[0], "Ready"), "not before it is applied");
         stage.play(&mut run, &Step::Edit(0, json!({"suspend": false}))).await;
         assert_eq!(settle(&mut run).await, Vec::<String>::new());

@@ -16,6 +16,8 @@ use crate::step::Stage;
 
 /// Seeds of a usual test run.
 const USUAL: u64 = 300;
+/// How often a long run says how far it is.
+const BETWEEN_WORDS: Duration = Duration::from_mins(1);
 
 /// What came of a run.
 pub struct Outcome {
@@ -65,14 +67,24 @@ pub fn is_full() -> bool {
     std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full")
 }
 
-/// Does all jobs, on as many threads as there are cores.
+/// Does all jobs, on as many threads as there are cores, and says now and then how many are done.
 pub fn in_parallel<T: Sync>(jobs: &[T], work: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let told = Mutex::new(Instant::now());
+    let tell = || {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut told = told.lock();
+        if told.elapsed() > BETWEEN_WORDS {
+            println!("  {done} of {}", jobs.len());
+            *told = Instant::now();
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(job);
+                    tell();
                 }
             });
         }

@@ -47,7 +47,9 @@ pub async fn settle(run: &mut Run) -> Vec<String> {
 /// changes may be pending beside it.
 fn apply_what_came_late(world: &World) {
     let farms = world.api.list("RasFarm");
-    for object in farms.iter().filter(|object| words(object).contains("created a broker for this operator")) {
+    for object in
+        farms.iter().filter(|object| words(object).contains("has created a broker for this operator"))
+    {
         let place = number_of(name(object));
         if !world.network.is_gone(place) {
             world.network.say(&format!("person: applies farm {place}, as its object says"));
