@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::clock;
 use crate::objects::{farm_of, is_going, name, summary, text, uid, words};
 use crate::run::Run;
+use crate::settling::is_held;
 use crate::step::{Stage, make_reachable};
 use crate::users::{force_orphan, permit_deletions, release_holds};
 use crate::world::{NAMESPACE, World, home};
@@ -108,13 +109,13 @@ fn unfinished(world: &World) -> Option<String> {
         .map(|object| format!("{}: {}", summary(&object), words(&object)))
 }
 
-/// What a person does where a farm cannot be worked with any more.
+/// What a person does where a farm cannot be worked with any more, or a broker must stay in its site.
 fn let_go(world: &World) {
     let is_lost = |object: &Value| {
         let farm = world.api.get("RasFarm", home(name(object)), text(object, "/spec/farmRef/name"));
         world.network.is_gone(farm_of(object)) || farm.is_none_or(|farm| is_going(&farm))
     };
-    for object in world.brokers().iter().filter(|object| is_lost(object)) {
+    for object in world.brokers().iter().filter(|object| is_lost(object) || is_held(world, object)) {
         force_orphan(world, name(object));
     }
 }

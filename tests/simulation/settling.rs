@@ -117,7 +117,7 @@ pub async fn clean(run: &mut Run) -> Vec<String> {
 }
 
 /// Whether a deletion waits for a person, and rightly.
-fn is_held(world: &World, object: &Value) -> bool {
+pub fn is_held(world: &World, object: &Value) -> bool {
     let Some(("True", "AvailabilityGuard")) = condition(object, "DeletionHeld") else { return false };
     let rows = world.farms[farm_of(object)].brokers();
     let row = rows.iter().find(|row| Some(row.id) == owned_id(object));
