@@ -30,16 +30,16 @@ impl Actor {
         if !self.is_free_to_write().await {
             return;
         }
-        let (was_pending, owes) = {
+        let (is_told, awaits_apply) = {
             let state = self.farm.state.lock();
-            (state.ledger.pending.is_some(), state.ledger.unapplied() > 0)
+            (state.ledger.pending.is_some(), state.ledger.awaits_apply())
         };
-        if !was_pending && let Err(error) = self.write_pending().await {
+        if !is_told && let Err(error) = self.write_pending().await {
             self.farm.state.lock().ledger.pending = None;
             return self.kubernetes_failed(&error).await;
         }
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.open(now.boot, was_pending || owes);
+        self.farm.state.lock().batch.open(now.boot, awaits_apply);
     }
 
     async fn write_pending(&self) -> Result<(), CallError> {
@@ -107,8 +107,7 @@ impl Actor {
             let mut state = self.farm.state.lock();
             let pending = if tells { state.applies_pending() } else { None };
             let still = state.batch.in_flight(Pace::Ordinary) == 0;
-            let waits = state.ledger.pending.is_some() || state.ledger.unapplied() > 0;
-            let applied = waits && pending == Some(false) && still;
+            let applied = state.ledger.awaits_apply() && pending == Some(false) && still;
             let guarded =
                 state.object.spec.apply.mode == ApplyMode::Guarded && state.ledger.pending.is_none();
             state.foreign = if guarded { report::foreign_changes(&state, pending) } else { None };

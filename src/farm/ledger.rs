@@ -102,6 +102,11 @@ impl Ledger {
         is_new
     }
 
+    /// Whether an Apply of ours is due, by what was told before or by what is known now.
+    pub(super) fn awaits_apply(&self) -> bool {
+        self.pending.is_some() || !self.unapplied.is_empty()
+    }
+
     /// How many brokers have something that is written and not applied.
     pub(super) fn unapplied(&self) -> usize {
         self.unapplied.len()
