@@ -209,6 +209,9 @@ impl Context {
         }
         let view = farm.map_or(FarmView::Missing, |farm| farm.view());
         let crd = if object.deleted.is_some() { self.crd_state().await } else { CrdState::Present };
+        if let (Some(farm), Some(id), false) = (farm, object.owned_id(), object.was_synced()) {
+            farm.arrived(key, id);
+        }
         let unapplied = farm.and_then(|farm| farm.unapplied(key, object.was_synced()));
         let memory = self.recall(&object, &view, unapplied);
         object.intent = object.intent.or_else(|| memory.intent.clone());

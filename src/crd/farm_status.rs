@@ -197,7 +197,7 @@ pub struct FailedLogons {
 /// Changes that are written to the farm and not yet applied.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct PendingApply {
-    /// Time of the first of these changes.
+    /// Time of the first of these changes, or when a restarted operator found them.
     pub since: Time,
 
     /// Number of brokers that these changes concern.

@@ -30,28 +30,35 @@ impl Actor {
         if !self.is_free_to_write().await {
             return;
         }
-        let (is_told, awaits_apply) = {
+        let (before, is_told, awaits_apply) = {
             let state = self.farm.state.lock();
-            (state.ledger.pending.is_some(), state.ledger.awaits_apply())
+            let before = state.ledger.pending.clone();
+            (before.clone(), before.is_some() && state.ledger.told, state.ledger.awaits_apply())
         };
         if !is_told && let Err(error) = self.write_pending().await {
-            self.farm.state.lock().ledger.pending = None;
+            self.farm.state.lock().ledger.pending = before;
             return self.kubernetes_failed(&error).await;
         }
         let now = self.farm.clock.now();
         self.farm.state.lock().batch.open(now.boot, awaits_apply);
     }
 
+    /// Also where an earlier process has said so, this one says it anew before its first write: a late word of that one,
+    /// that all is applied, is of an older version then, and takes nothing out.
     async fn write_pending(&self) -> Result<(), CallError> {
         let now = self.farm.clock.now();
         {
             let mut state = self.farm.state.lock();
             let brokers = i64::try_from(state.queue.len() + state.ledger.unapplied()).unwrap_or(i64::MAX);
+            let told = state.ledger.pending.as_ref().map(|pending| pending.since.0.as_second() + 1);
             // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
-            let since = Timestamp::from_second(now.wall.as_second()).unwrap_or(now.wall);
+            let second = now.wall.as_second().max(told.unwrap_or(i64::MIN));
+            let since = Timestamp::from_second(second).unwrap_or(now.wall);
             state.ledger.pending = Some(PendingApply { since: Time(since), brokers });
         }
-        self.must_write_status().await
+        self.must_write_status().await?;
+        self.farm.state.lock().ledger.told = true;
+        Ok(())
     }
 
     /// `in-use` stands on the farm before the first broker's finalizer.

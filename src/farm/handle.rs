@@ -80,6 +80,19 @@ impl Farm {
         state.ledger.of(broker).or(inherited)
     }
 
+    /// The row with this id is shown to be this broker's, which is not known to be as it should. Where what an earlier
+    /// process has sent has just arrived there, nobody has applied it.
+    pub fn arrived(&self, broker: &ObjectKey, id: i64) {
+        {
+            let mut state = self.state.lock();
+            if !state.service.changes().may_inherit() || !state.ledger.arrived(broker, id) {
+                return;
+            }
+            state.batch.touch(self.clock.now().boot);
+        }
+        self.changed.notify_one();
+    }
+
     /// Whether the farm's object carries the finalizer that keeps it as long as brokers name it.
     pub fn is_claimed(&self) -> bool {
         let object = Arc::clone(&self.state.lock().object);

@@ -25,6 +25,8 @@ struct Written {
 pub(super) struct Ledger {
     /// What the object's status says of them, which outlives this process.
     pub(super) pending: Option<PendingApply>,
+    /// Whether this process has ever said there itself that something is pending.
+    pub(super) told: bool,
     /// Whether an earlier process wrote something that is not applied yet.
     pub(super) inherited: bool,
     unapplied: BTreeMap<ObjectKey, Written>,
@@ -44,8 +46,9 @@ pub(super) struct Ledger {
     rows: Vec<(Duration, ras::Broker)>,
     /// Rows that we deleted, as long as a list shows them.
     deleted: HashSet<i64>,
-    /// Rows that came into the list since the last Apply, made by whomever.
-    appeared: HashSet<i64>,
+    /// Rows that came into the list since the last Apply, made by whomever; and those that are another than they were
+    /// while something of an earlier process may still arrive.
+    arrivals: HashSet<i64>,
     /// Whether the next Apply commits a deletion.
     deletes_to_confirm: bool,
     /// Deletions that were sent, by broker and the time of its mark: one that is sent again is still one.
@@ -95,11 +98,21 @@ impl Ledger {
     /// The row with this id is found to be this broker's. Whether an Apply is to follow: none does where the row may long
     /// be applied, and was only not recorded.
     pub(super) fn found(&mut self, broker: &ObjectKey, id: i64) -> bool {
-        let is_new = self.unanswered.remove(broker) || self.appeared.contains(&id);
+        let is_new = self.unanswered.remove(broker) | self.arrivals.remove(&id);
         if is_new {
             self.wrote(broker, Unapplied::Created);
         }
         is_new
+    }
+
+    /// The row with this id is this broker's, which was not known to be as it should. Whether it has become another since
+    /// the last Apply by no write of this process, so that another one is to follow.
+    pub(super) fn arrived(&mut self, broker: &ObjectKey, id: i64) -> bool {
+        let has_arrived = self.arrivals.remove(&id);
+        if has_arrived {
+            self.wrote(broker, Unapplied::Updated);
+        }
+        has_arrived
     }
 
     /// Whether an Apply of ours is due, by what was told before or by what is known now.
@@ -133,7 +146,7 @@ impl Ledger {
     /// one. Answers whether a deletion is committed by it.
     pub(super) fn applied(&mut self, now: Duration) -> bool {
         self.applied_at = Some(now);
-        self.appeared.clear();
+        self.arrivals.clear();
         if self.late_until().is_none() {
             self.unanswered.clear();
         }
@@ -202,12 +215,12 @@ impl Ledger {
         self.deleted.contains(&id)
     }
 
-    /// A list was taken over that shows rows which the one before it lacked. A row that it lacks needs no memory, as its
-    /// id may come back as another's.
-    pub(super) fn listed(&mut self, is_listed: impl Fn(i64) -> bool, appeared: impl Iterator<Item = i64>) {
+    /// A list was taken over that shows these `arrivals`. A row that it lacks needs no memory, as its id may come back as
+    /// another's.
+    pub(super) fn listed(&mut self, is_listed: impl Fn(i64) -> bool, arrivals: impl Iterator<Item = i64>) {
         self.deleted.retain(|id| is_listed(*id));
-        self.appeared.retain(|id| is_listed(*id));
-        self.appeared.extend(appeared);
+        self.arrivals.retain(|id| is_listed(*id));
+        self.arrivals.extend(arrivals);
     }
 
     /// When those were marked whose DELETE was sent.

@@ -246,7 +246,6 @@ impl Actor {
             was_open = std::mem::take(&mut state.circuit_told);
             if state.ledger.pending.is_some() && state.batch.is_closed() {
                 // Written before a restart and not applied yet: it is ours, and something may still be on its way.
-                state.batch.open(now.boot, true);
                 state.expect_late_writes(now, pace);
                 state.expect_late_moves(now);
             }

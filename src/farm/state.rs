@@ -23,6 +23,7 @@ use super::site_settings::SiteSettings;
 use super::snapshot::{RowKey, Snapshot};
 use super::view::Hold;
 use crate::broker::canonical::ServerName;
+use crate::broker::observe::row_fields;
 use crate::clock::Now;
 use crate::crd::{Capability, FailedLogons, RasFarm, annotation};
 use crate::ras::{self, LogonLimit};
@@ -348,8 +349,13 @@ impl FarmState {
         }
         self.list_asked = false;
         let knows = self.is_listed();
-        let appeared = next.rows().map(|row| row.id).filter(|id| knows && self.snapshot.row(*id).is_none());
-        self.ledger.listed(|id| next.row(id).is_some(), appeared);
+        let may_inherit = self.service.changes().may_inherit();
+        let is_another = |row: &&Arc<ras::Broker>| match self.snapshot.row(row.id) {
+            Some(before) => may_inherit && row_fields(before) != row_fields(row),
+            None => true,
+        };
+        let arrivals = next.rows().filter(|row| knows && is_another(row)).map(|row| row.id);
+        self.ledger.listed(|id| next.row(id).is_some(), arrivals);
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
         self.service.listed(asked);

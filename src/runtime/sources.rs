@@ -82,6 +82,11 @@ fn seen(
     was_complete: bool,
 ) -> watcher::Event<PartialObjectMeta<RasBroker>> {
     let metadata = metadata_of(&broker);
+    if was_complete && context.brokers.get(&ObjectKey::of(&broker)).is_none() {
+        // The filter of the triggers knows an object by its uid, also one that was told to be gone: such a one is back
+        // after a restore, as it was, and passes it by nothing.
+        context.farms.wake(ObjectKey::of(&broker));
+    }
     context.see(broker);
     if was_complete { watcher::Event::Apply(metadata) } else { watcher::Event::InitApply(metadata) }
 }

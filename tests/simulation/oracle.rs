@@ -82,7 +82,8 @@ impl Oracle {
         life.versions.push((clock::awake(), object.clone()));
         let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
         life.stripped |= released && !by_operator;
-        if released && by_operator && !is_going(object) {
+        // What is said of it afterwards, where others hold it still, brings nothing back.
+        if released && by_operator && (!is_going(object) || !takes_broker_along(object)) {
             life.leave.get_or_insert(Leave::LetGo);
         }
         life.leave.take_if(|leave| *leave == Leave::LetGo && has_finalizer(object));
