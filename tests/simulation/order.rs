@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::network::Call;
-use crate::objects::{FINALIZER, INTENT, is_going, owned_id, takes_broker_along, text, uid};
+use crate::objects::{FINALIZER, INTENT, is_going, name, number_of, owned_id, takes_broker_along, text, uid};
 use crate::world::World;
 
 /// No list that is older is good enough for an intent; what is between the two takes no time.
@@ -34,6 +34,9 @@ pub struct Order {
     /// Rows that an installation has made: whatever is sent to them in its turn nobody waits for either.
     installed: BTreeSet<(usize, i64)>,
     applying: BTreeMap<usize, usize>,
+    /// Farms of which it has said itself that something is pending: what an earlier process has said, a late word of that
+    /// one may take back.
+    told: BTreeSet<usize>,
 }
 
 /// How a read by id was answered.
@@ -139,10 +142,12 @@ impl Order {
                 let object =
                     world.api.get("RasFarm", self.namespace, &format!("farm-{farm}")).unwrap_or_default();
                 let is_pending = object["status"]["pendingApply"].is_object() || world.was_restored();
-                if is_read {
-                    (!is_pending).then_some("a write that pendingApply does not tell of")
-                } else {
+                if !is_read {
                     Some("a change of a row that was not read by id before it")
+                } else if !self.told.contains(&farm) {
+                    Some("a write of a process that has not said itself that something is pending")
+                } else {
+                    (!is_pending).then_some("a write that pendingApply does not tell of")
                 }
             }
             Kind::Other => None,
@@ -192,8 +197,12 @@ impl Order {
         }
     }
 
-    /// The API server answered about a broker, or that there is none.
+    /// The API server answered about an object, or that there is none.
     pub fn told(&mut self, call: &Call, object: Option<&Value>) {
+        let farm = object.filter(|object| object["kind"] == "RasFarm" && call.method == "PATCH");
+        if let Some(farm) = farm.filter(|farm| farm["status"]["pendingApply"].is_object()) {
+            self.told.insert(number_of(name(farm)));
+        }
         let Some(name) = path(call).split("/rasbrokers/").nth(1).and_then(|rest| rest.split('/').next())
         else {
             return;
