@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::network::Call;
-use crate::objects::{FINALIZER, INTENT, is_going, name, number_of, owned_id, takes_broker_along, text, uid};
+use crate::objects::{
+    FINALIZER, INTENT, farm_of, is_going, name, number_of, owned_id, takes_broker_along, text, uid,
+};
 use crate::world::World;
 
 /// No list that is older is good enough for an intent; what is between the two takes no time.
@@ -186,7 +188,7 @@ impl Order {
             let row: Value = serde_json::from_slice(body).unwrap_or_default();
             self.installed.extend(row["id"].as_i64().map(|id| (farm, id)));
         }
-        if let Some(id) = call.row() {
+        if let Some(id) = call.row().filter(|_| !call.path.ends_with("/promote")) {
             // A read is good for one change.
             self.read.remove(&(farm, id));
             if call.method == "GET" {
@@ -216,8 +218,8 @@ impl Order {
         *known = Known { at: clock::elapsed(), uid, server, owned, has_gone };
     }
 
-    /// Whether this process has read the row that the object owns, if it owns one, and it was not there. Neither need be
-    /// read: an id that is another server's, and one whose server has another row by now.
+    /// Whether this process has read the row that the object owns, if it owns one, and it was not there. None of these
+    /// need be read: an id that is another server's, or another object's, and one whose server has another row by now.
     fn is_gone(&self, farm: usize, object: &Value, world: &World) -> bool {
         let server = text(object, "/spec/server");
         owned_id(object).is_none_or(|id| {
@@ -226,7 +228,10 @@ impl Order {
                 || world.farms[farm].broker_named(server).is_some_and(|row| row.id != id);
             let is_others =
                 world.farms[farm].broker(id).is_some_and(|row| !row.server.eq_ignore_ascii_case(server));
-            is_replaced || is_others || self.has_read(farm, id, 404)
+            let owns_it = |other: &Value| {
+                uid(other) != uid(object) && farm_of(other) == farm && owned_id(other) == Some(id)
+            };
+            is_replaced || is_others || world.brokers().iter().any(owns_it) || self.has_read(farm, id, 404)
         })
     }
 

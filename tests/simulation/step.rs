@@ -202,6 +202,8 @@ impl Stage {
             Step::FarmRestore(farm) => {
                 if let Some(backup) = self.farm_backups.get(farm) {
                     world.restore_farm(*farm, backup);
+                    // What was not applied when it was saved nobody else knows of.
+                    world.farms[*farm].apply_as_person("console");
                 }
             }
             Step::PersonAdds(broker)

@@ -113,7 +113,7 @@ fn in_farm(observed: &Observed, desired: &Desired, facts: &FarmFacts, now: Now) 
         // Of two objects with a claim to one row, which both mean it by their intents, one deletes it.
         Ownership::Ours(row) | Ownership::Marked(row) if first(Claim::Row(row.id)).is_some() => {
             after_quarantine(observed, facts, now, || {
-                Plan::silent().then(Step::Release { outcome: Released::Deleted })
+                Plan::silent().then(Step::Release { outcome: Released::Orphaned })
             })
         }
         Ownership::Ours(row) => remove(observed, desired, facts, &row, now),
