@@ -170,7 +170,7 @@ fn a_row_that_another_object_holds_stays_and_one_that_it_may_have_made_is_waited
         (observed.object.status.id, observed.object.intent) = (Some(recorded), Some(lost_intent()));
         plan(&observed, now)
     };
-    let released = Some(Step::Release { outcome: Released::Deleted });
+    let released = Some(Step::Release { outcome: Released::Orphaned });
     assert_eq!(planned(6, Claim::Row(7)).step, released);
     assert_eq!(planned(7, Claim::Row(7)).step, released);
     assert_waits(&planned(6, Claim::Intent), ConditionType::DeletionHeld, Reason::Quarantine);
