@@ -265,9 +265,10 @@ pub(super) fn not_promoted(attempt: &PromotionAttempt, primary: Option<&str>) ->
 }
 
 pub(super) fn unsupported(farm: &str, error: &ras::Error) -> Hold {
+    let or_broker = if error.is_not_found() { ", or the broker was removed a moment ago" } else { "" };
     let text = format!(
-        "This farm has no such call ({error}): nothing was done. Its path is not in the vendor's public reference: set \
-         spec.api.promote of RasFarm {farm:?} to this RAS version's, or promote in the RAS Console. {ANEW}"
+        "This farm has no such call{or_broker} ({error}): nothing was done. Its path is not in the vendor's public \
+         reference: set spec.api.promote of RasFarm {farm:?} to this RAS version's, or promote in the RAS Console. {ANEW}"
     );
     Hold::new(Reason::Unsupported, text)
 }

@@ -89,7 +89,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// What the end of a call means. The broker was listed a moment ago, so that 404 speaks of the path.
+    /// What the end of a call means. The broker was listed a moment ago, so that 404 most likely speaks of the path.
     pub fn of(result: Result<(), &ras::Error>, farm: &str) -> Self {
         match result {
             Ok(()) => Self::Answered,

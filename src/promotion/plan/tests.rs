@@ -389,6 +389,7 @@ fn a_401_may_be_the_answer_to_a_promotion_that_ended_its_own_session() {
     for (status, reason) in [(404, Reason::Unsupported), (405, Reason::Unsupported), (400, Reason::Refused)] {
         let Fate::Refused(hold) = fate(&answered(status)) else { panic!("{status}") };
         assert_eq!(hold.reason, reason);
+        assert_eq!(hold.message.contains("broker was removed"), status == 404, "{}", hold.message);
         assert!(hold.message.contains("words"), "{}", hold.message);
     }
 }
