@@ -276,10 +276,32 @@ async fn a_command_does_not_wait_for_a_body_that_says_nothing() {
 
 #[tokio::test]
 async fn a_page_in_answer_to_a_command_is_no_success() {
-    let server =
-        Server::start(LOCAL, answer("200 OK", "", "\n<!doctype html><title>Maintenance</title>")).await;
+    let page = "\n<!doctype html><title>Maintenance</title>";
+    let long = format!("{page}{}", "x".repeat(100_000));
+    let html = "Content-Type: Text/HTML; charset=utf-8\r\n";
+    for (headers, body) in [("", page), ("", &long), ("", &format!("\u{feff}{page}")), (html, "Maintenance")]
+    {
+        let server = Server::start(LOCAL, answer("200 OK", headers, body)).await;
+        let error = client(&server).apply(&token()).await.unwrap_err();
+        let shown = &body[..body.len().min(20)];
+        assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown), "{headers}{shown}");
+    }
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<html>";
+    let server = Server::start(LOCAL, Script::Say(cut.into())).await;
     let error = client(&server).apply(&token()).await.unwrap_err();
-    assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown));
+    assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown), "cut short");
+}
+
+#[tokio::test]
+async fn the_password_that_opened_a_session_is_hidden_in_whatever_answer_it_comes_back() {
+    let gate = Server::start(LOCAL, answer("200 OK", "", r#"{"authToken":"canary-token"}"#)).await;
+    let token = client(&gate).logon(&credentials()).await.unwrap().value.token;
+    let echo = serde_json::Value::from(format!("no, {PASSWORD} does not do")).to_string();
+    let refusal = answer("500 Oh", "", &format!(r#"{{"code":0,"msg":{echo}}}"#));
+    let server = Server::start(LOCAL, refusal).await;
+    let error = client(&server).update_broker(&token, 7, &BrokerChange::default()).await.unwrap_err();
+    assert_no_secret(&error);
+    assert!(printed(&error).contains("no, [redacted] does not do"), "{error}");
 }
 
 #[tokio::test]

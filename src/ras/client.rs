@@ -157,7 +157,9 @@ impl Client {
         let call = request::logon(credentials);
         let scrubber = call.scrubber(&request::secrets_of(None, Some(credentials)));
         let received = self.send(&call, None, Expect::Body, &scrubber).await?;
-        read(Route::Logon, received, answer::session)
+        let Answer { value, date } = read(Route::Logon, received, answer::session)?;
+        let session = Session { token: value.token.clone().given_to(credentials), ..value };
+        Ok(Answer { value: session, date })
     }
 
     /// Ends the session.
@@ -257,7 +259,8 @@ impl Client {
         account: &MyAccount,
     ) -> Result<Answer<()>, Error> {
         let call = request::promote_broker(&self.shared.api, id, account);
-        let secrets = [token.secret(), &account.password];
+        let [token_itself, farm_password] = token.secrets();
+        let secrets = [token_itself, farm_password, &account.password];
         let Received { status: _, date, body: _ } =
             self.send(&call, Some(token), Expect::Nothing, &call.scrubber(&secrets)).await?;
         Ok(Answer { value: (), date })

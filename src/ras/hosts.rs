@@ -138,8 +138,9 @@ fn forbidden(address: IpAddr) -> Option<AddressKind> {
 }
 
 fn forbidden_v4(v4: Ipv4Addr) -> Option<AddressKind> {
-    // The metadata service of one large cloud lives in shared address space.
+    // The metadata service of one large cloud lives in shared address space, and that of another in a public range.
     const ALIBABA_METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+    const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
     match v4 {
         _ if v4.is_loopback() => Some(AddressKind::Loopback),
         // 169.254.169.254 among them.
@@ -147,7 +148,7 @@ fn forbidden_v4(v4: Ipv4Addr) -> Option<AddressKind> {
         _ if v4.is_multicast() || v4.is_broadcast() => Some(AddressKind::Multicast),
         // All of 0.0.0.0/8 means "this host".
         _ if v4.octets()[0] == 0 => Some(AddressKind::Unspecified),
-        ALIBABA_METADATA => Some(AddressKind::Metadata),
+        ALIBABA_METADATA | AZURE_PLATFORM => Some(AddressKind::Metadata),
         _ => None,
     }
 }
@@ -165,10 +166,11 @@ fn forbidden_v6(v6: Ipv6Addr) -> Option<AddressKind> {
     }
 }
 
-/// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 address: the machine behind it is the same.
+/// The IPv4 address inside a mapped, compatible, NAT64 (also of a network's own prefix) or 6to4 address: the machine behind
+/// it is the same.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => {
             Some(joined(high, low))
         }
         [0x2002, high, low, ..] => Some(joined(high, low)),
@@ -198,6 +200,7 @@ mod tests {
             "::ffff:127.0.0.1",
             "::127.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b:1::a9fe:a9fe",
             "2002:7f00:1::",
             "169.254.169.254",
             "::ffff:169.254.169.254",
@@ -208,6 +211,7 @@ mod tests {
             "fd00:ec2::254",
             "fd20:ce::254",
             "100.100.100.200",
+            "168.63.129.16",
             "224.0.0.1",
             "ff02::1",
             "255.255.255.255",

@@ -4,6 +4,7 @@
 //! (by a [`transport`], over the TLS of [`tls`], to a host that [`hosts`] admits), and [`model`] or [`error`] says what came back.
 
 mod answer;
+mod awake;
 mod cause;
 pub mod client;
 pub mod endpoint;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
 use reqwest::Response;
 
@@ -36,11 +36,25 @@ pub(super) enum ReadError {
 /// something that stands before it, which did not do what was asked.
 pub(super) async fn command(response: Response, words_time: Duration) -> Result<Received, ReadError> {
     let (status, date) = (response.status().as_u16(), date_of(response.headers()));
-    let body = tokio::time::timeout(words_time, read_body(response, MAX_ERROR_BODY)).await;
-    match body {
-        Ok(Ok(body)) if body.trim_ascii_start().starts_with(b"<") => Err(ReadError::Page),
-        Ok(Ok(_) | Err(_)) | Err(_) => Ok(Received { status, date, body: Vec::new() }),
+    let is_called_a_page = response.headers().get(CONTENT_TYPE).is_some_and(is_html);
+    // What has come of a page tells enough, however long it is and however it ends.
+    let mut body = Vec::new();
+    drop(tokio::time::timeout(words_time, read_into(&mut body, response, MAX_ERROR_BODY)).await);
+    if is_called_a_page || looks_like_a_page(&body) {
+        return Err(ReadError::Page);
     }
+    Ok(Received { status, date, body: Vec::new() })
+}
+
+fn is_html(content_type: &HeaderValue) -> bool {
+    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [&b"text/html"[..], b"application/xhtml+xml"].iter().any(|html| essence.eq_ignore_ascii_case(html))
+}
+
+/// Markup, or something packed: no farm packs what it was not asked to.
+fn looks_like_a_page(body: &[u8]) -> bool {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    text.trim_ascii_start().starts_with(b"<") || body.starts_with(b"\x1f\x8b")
 }
 
 /// A success with its body.
@@ -65,16 +79,23 @@ pub(super) async fn failure(response: Response, scrubber: &Scrubber, words_time:
     ErrorKind::Status(Refusal { status, retry_after, code, detail })
 }
 
-/// Reads in chunks, and stops where the limit is passed.
-async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadError> {
+async fn read_body(response: Response, limit: usize) -> Result<Vec<u8>, ReadError> {
     let mut body = Vec::new();
+    read_into(&mut body, response, limit).await?;
+    Ok(body)
+}
+
+/// Reads in chunks, and stops where the limit is passed.
+async fn read_into(body: &mut Vec<u8>, mut response: Response, limit: usize) -> Result<(), ReadError> {
     while let Some(chunk) = response.chunk().await.map_err(ReadError::Transport)? {
         if body.len() + chunk.len() > limit {
+            let rest = limit - body.len();
+            body.extend(chunk.iter().take(rest));
             return Err(ReadError::TooLarge { limit });
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(())
 }
 
 fn date_of(headers: &HeaderMap) -> Option<Timestamp> {

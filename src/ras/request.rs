@@ -430,7 +430,7 @@ pub(super) fn secrets_of<'a>(
     token: Option<&'a AuthToken>,
     credentials: Option<&'a Credentials>,
 ) -> Vec<&'a SecretString> {
-    token.map(AuthToken::secret).into_iter().chain(credentials.map(|c| &c.password)).collect()
+    token.map(AuthToken::secrets).into_iter().flatten().chain(credentials.map(|c| &c.password)).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! What must never be printed, and the scrubber that takes it out of other people's texts.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 const REDACTED: &str = "[redacted]";
+/// The shortest part of a secret that is taken out by itself: less may be a word of any text.
+const WINDOW: usize = 12;
 
 /// A RAS account. `Debug` hides the password.
 #[derive(Clone, Debug)]
@@ -24,56 +31,88 @@ pub struct MyAccount {
     pub password: SecretString,
 }
 
-/// The token of an administration session. `Debug` hides it.
+/// The token of an administration session, with the password that opened it, which a farm may quote in any answer.
+/// `Debug` hides both.
 #[derive(Clone, Debug)]
-pub struct AuthToken(SecretString);
+pub struct AuthToken {
+    token: SecretString,
+    password: SecretString,
+}
 
 impl AuthToken {
     /// `None` where the text cannot be a header value, or is empty: such a token could never be sent.
     pub fn new(token: String) -> Option<Self> {
         let usable = !token.is_empty() && HeaderValue::from_str(&token).is_ok();
-        usable.then(|| Self(SecretString::from(token)))
+        usable.then(|| Self { token: SecretString::from(token), password: SecretString::default() })
+    }
+
+    /// The same token, as what this account was given.
+    pub(super) fn given_to(self, credentials: &Credentials) -> Self {
+        Self { password: credentials.password.clone(), ..self }
     }
 
     /// Whether both are of one session.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.0.expose_secret() == other.0.expose_secret()
+        self.token.expose_secret() == other.token.expose_secret()
     }
 
     /// The header value, marked sensitive so that no layer below prints it.
     pub(super) fn header(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_str(self.0.expose_secret()).ok()?;
+        let mut value = HeaderValue::from_str(self.token.expose_secret()).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 
-    pub(super) fn secret(&self) -> &SecretString {
-        &self.0
+    pub(super) fn secrets(&self) -> [&SecretString; 2] {
+        [&self.token, &self.password]
     }
 }
 
-/// Takes the secrets of one call out of a text that the farm or a library wrote.
+/// Takes the secrets of one call, and parts of them, out of a text that the farm or a library wrote.
 #[derive(Clone, Default)]
 pub(super) struct Scrubber {
-    forms: Vec<String>,
+    secrets: Vec<SecretString>,
 }
 
 impl Scrubber {
     pub(super) fn add(&mut self, secret: &SecretString) {
-        let plain = secret.expose_secret();
-        if plain.is_empty() {
-            return;
+        if !secret.expose_secret().is_empty() {
+            self.secrets.push(secret.clone());
         }
-        self.forms.extend(spellings(plain));
-        // A spelling may be part of another one: the longest goes first, so that no rest stays behind.
-        self.forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        self.forms.dedup();
     }
 
     pub(super) fn scrub(&self, text: &str) -> String {
-        self.forms.iter().fold(text.to_owned(), |text, form| {
-            if text.contains(form.as_str()) { text.replace(form.as_str(), REDACTED) } else { text }
-        })
+        let mut scrubbed = String::with_capacity(text.len());
+        let mut kept = 0;
+        for hidden in self.hidden(text) {
+            let (start, end) = (text.floor_char_boundary(hidden.start), text.ceil_char_boundary(hidden.end));
+            scrubbed.push_str(&text[kept..start.max(kept)]);
+            scrubbed.push_str(REDACTED);
+            kept = end;
+        }
+        scrubbed + &text[kept..]
+    }
+
+    /// The parts of a text that are secret, in order; those that touch are one.
+    fn hidden(&self, text: &str) -> Vec<Range<usize>> {
+        let forms: Vec<String> =
+            self.secrets.iter().flat_map(|secret| spellings(secret.expose_secret())).collect();
+        let (short, long): (Vec<_>, Vec<_>) = forms.iter().partition(|form| form.len() < WINDOW);
+        let windows: HashSet<&[u8]> = long.iter().flat_map(|form| form.as_bytes().windows(WINDOW)).collect();
+        let whole = short.iter().flat_map(|form| text.match_indices(form.as_str()));
+        let whole = whole.map(|(at, form)| at..at + form.len());
+        let parts = text.as_bytes().windows(WINDOW).enumerate();
+        let parts = parts.filter(|(_, part)| windows.contains(part)).map(|(at, _)| at..at + WINDOW);
+        let mut found: Vec<Range<usize>> = whole.chain(parts).collect();
+        found.sort_by_key(|range| range.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for range in found {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                Some(_) | None => merged.push(range),
+            }
+        }
+        merged
     }
 
     /// One printable line of at most `limit` characters: cleaned, then scrubbed, and only then cut, because a
@@ -99,14 +138,23 @@ fn spellings(plain: &str) -> Vec<String> {
     let form: String = form_urlencoded::byte_serialize(plain.as_bytes()).collect();
     let percent = form.replace('+', "%20");
     let json = serde_json::Value::from(plain).to_string();
-    vec![
+    let mut all = vec![
         lower_hex(&form),
         lower_hex(&percent),
         form,
         percent,
         json[1..json.len() - 1].to_owned(),
         plain.to_owned(),
-    ]
+    ];
+    all.extend((0..3).map(|offset| packed(plain, offset)).filter(|form| !form.is_empty()));
+    all
+}
+
+/// Base64 of a secret that stands at this offset, modulo three, of what was encoded: what depends on it alone.
+fn packed(plain: &str, offset: usize) -> String {
+    let bytes = [&vec![0; offset][..], plain.as_bytes()].concat();
+    let (first, last) = ((offset * 8).div_ceil(6), bytes.len() * 8 / 6);
+    STANDARD_NO_PAD.encode(&bytes).get(first..last).unwrap_or_default().to_owned()
 }
 
 /// `%2F` as `%2f`, the rest as it is.
@@ -153,6 +201,29 @@ mod tests {
         for form in spellings(CANARY) {
             let text = format!("before {form} after {form}");
             assert_eq!(scrubber(CANARY).scrub(&text), "before [redacted] after [redacted]");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_secret_is_scrubbed_and_what_is_too_short_to_tell_is_not() {
+        let secret = "0123456789abcdefghij";
+        for (text, scrubbed) in [
+            ("it says 23456789abcdef, cut", "it says [redacted], cut"),
+            ("it says 23456789abc", "it says 23456789abc"),
+            ("\u{e4}0123456789abcdefghij\u{e4}", "\u{e4}[redacted]\u{e4}"),
+            ("0123456789abcdefghij0123456789abcdefghij", "[redacted]"),
+            ("0123456789abcdefghij 0123456789abcdefghij", "[redacted] [redacted]"),
+        ] {
+            assert_eq!(scrubber(secret).scrub(text), scrubbed);
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_packed_pair_of_name_and_password_is_scrubbed_wherever_it_stands() {
+        for name in ["a", "ab", "abc"] {
+            let packed = STANDARD_NO_PAD.encode(format!("{name}:a-long-and-secret-password."));
+            let scrubbed = scrubber("a-long-and-secret-password").scrub(&packed);
+            assert!(scrubbed.len() <= "abc:".len() * 2 + REDACTED.len(), "{scrubbed}");
         }
     }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tower::layer::layer_fn;
 
+use super::awake::Awake;
 use super::client::ClientConfig;
 use super::endpoint::{self, ConfigError};
 use super::resolver::FarmResolver;
 use super::tls;
+use crate::clock::Clock;
 
 /// How long a connection may take, TLS included, so that a host that cannot be reached (nothing was sent) is told
 /// from a farm that does not answer (anything may have happened).
@@ -45,10 +48,12 @@ fn http_client(
     resolver: FarmResolver,
     request_timeout: Duration,
 ) -> Result<reqwest::Client, ConfigError> {
+    let limit = MAX_CONNECT.min(request_timeout / 2);
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .dns_resolver(resolver)
-        .connect_timeout(MAX_CONNECT.min(request_timeout / 2))
+        .connect_timeout(limit)
+        .connector_layer(layer_fn(move |inner| Awake { inner, clock: Clock::MACHINE, limit }))
         .tcp_keepalive(KEEPALIVE)
         .pool_max_idle_per_host(0)
         .retry(reqwest::retry::never())

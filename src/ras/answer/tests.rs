@@ -130,7 +130,7 @@ fn depth_and_width_are_bounded() {
 #[test]
 fn a_session_needs_its_token_and_nothing_else() {
     let session = session(br#"{"authToken":"abc"}"#).unwrap();
-    assert_eq!(session.token.secret().expose_secret(), "abc");
+    assert_eq!(session.token.secrets()[0].expose_secret(), "abc");
     assert_eq!((session.farm_guid, session.primary_broker_connection), (None, None));
 }
 
