@@ -101,7 +101,9 @@ impl Executor<'_> {
     /// Whether the object still is what was decided on. What is watched may be of long ago, on a replica that has just
     /// taken over, or where a watch is silent: nothing of the farm is changed for one that wants something else by now,
     /// or has let its broker go.
-    pub(super) async fn stands(&self) -> Result<bool, StepError> {
+    /// After it nothing but the call is waited for.
+    pub(super) async fn stands(&self, permit: &Permit) -> Result<bool, StepError> {
+        permit.turn().await;
         let stands = if self.is_left { self.is_gone().await } else { self.is_as_decided().await? };
         Ok(stands && self.may_act())
     }

@@ -103,11 +103,13 @@ pub fn quarantine_of(request_timeout: Duration) -> Duration {
 }
 
 /// Whether the farm's spelling of a creator is our account: exactly the spelling learnt from a 201, or, before
-/// one was seen, equal without domain and case.
+/// one was seen, equal without domain and case. A spelling that does not resemble the account may be that of another
+/// one, which was in the Secret before: then both will do.
 fn is_account(creator: &str, account: &str, learnt: Option<&str>) -> bool {
+    let resembles = |spelling: &str| bare_account(spelling) == bare_account(account);
     match learnt {
-        Some(learnt) => creator == learnt,
-        None => bare_account(creator) == bare_account(account),
+        Some(learnt) => creator == learnt || (!resembles(learnt) && resembles(creator)),
+        None => resembles(creator),
     }
 }
 
@@ -173,6 +175,15 @@ mod tests {
         }
         assert!(!intent().marks(&row("alice", created), None));
         assert!(!intent().marks(&row("svc-ras", created), Some("CORP\\svc-ras")));
+    }
+
+    #[test]
+    fn a_spelling_learnt_from_the_account_before_it_hides_no_row_of_the_one_that_took_its_place() {
+        let created = "2026-01-01T12:00:01Z";
+        for creator in ["svc-ras", "CORP\\former", "corp\\SVC-RAS"] {
+            assert!(intent().marks(&row(creator, created), Some("CORP\\former")), "{creator}");
+        }
+        assert!(!intent().marks(&row("alice", created), Some("CORP\\former")));
     }
 
     #[test]

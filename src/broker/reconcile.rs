@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::cache::{Brokers, farm_of};
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival};
-use super::plan::{Plan, plan};
+use super::plan::{Plan, own_row, plan};
 use super::rivals::{rival, site_of, takes_part};
 use crate::clock::Clock;
 use crate::crd::condition::ConditionType;
@@ -209,8 +209,10 @@ impl Context {
         }
         let view = farm.map_or(FarmView::Missing, |farm| farm.view());
         let crd = if object.deleted.is_some() { self.crd_state().await } else { CrdState::Present };
-        if let (Some(farm), Some(id), false) = (farm, object.owned_id(), object.was_synced()) {
-            farm.arrived(key, id);
+        if let (Some(farm), FarmView::Up(facts), false) = (farm, &view, object.was_synced())
+            && let Some(row) = own_row(&object, facts)
+        {
+            farm.arrived(key, row.id);
         }
         let unapplied = farm.and_then(|farm| farm.unapplied(key, object.was_synced()));
         let memory = self.recall(&object, &view, unapplied);

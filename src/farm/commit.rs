@@ -30,17 +30,20 @@ impl Actor {
         if !self.is_free_to_write().await {
             return;
         }
-        let (before, is_told, awaits_apply) = {
+        let (before, is_told) = {
             let state = self.farm.state.lock();
-            let before = state.ledger.pending.clone();
-            (before.clone(), before.is_some() && state.ledger.told, state.ledger.awaits_apply())
+            (state.ledger.pending.clone(), state.ledger.pending.is_some() && state.ledger.told)
         };
+        let was_pending = before.is_some();
         if !is_told && let Err(error) = self.write_pending().await {
             self.farm.state.lock().ledger.pending = before;
             return self.kubernetes_failed(&error).await;
         }
         let now = self.farm.clock.now();
-        self.farm.state.lock().batch.open(now.boot, awaits_apply);
+        let mut state = self.farm.state.lock();
+        // A broker may have been found meanwhile that is to be applied.
+        let awaits_apply = was_pending || state.ledger.unapplied() > 0;
+        state.batch.open(now.boot, awaits_apply);
     }
 
     /// Also where an earlier process has said so, this one says it anew before its first write: a late word of that one,
@@ -49,11 +52,13 @@ impl Actor {
         let now = self.farm.clock.now();
         {
             let mut state = self.farm.state.lock();
-            let brokers = i64::try_from(state.queue.len() + state.ledger.unapplied()).unwrap_or(i64::MAX);
-            let told = state.ledger.pending.as_ref().map(|pending| pending.since.0.as_second() + 1);
+            let known = i64::try_from(state.queue.len() + state.ledger.unapplied()).unwrap_or(i64::MAX);
+            let before = state.ledger.pending.as_ref();
+            // How many an earlier process has written for, only what it said of it tells.
+            let brokers = before.map_or(known, |before| before.brokers.max(known));
             // Kubernetes keeps whole seconds: a fraction would look like a change for ever.
-            let second = now.wall.as_second().max(told.unwrap_or(i64::MIN));
-            let since = Timestamp::from_second(second).unwrap_or(now.wall);
+            let newer = before.map_or(i64::MIN, |before| before.since.0.as_second() + 1);
+            let since = Timestamp::from_second(now.wall.as_second().max(newer)).unwrap_or(now.wall);
             state.ledger.pending = Some(PendingApply { since: Time(since), brokers });
         }
         self.must_write_status().await?;
@@ -61,9 +66,12 @@ impl Actor {
         Ok(())
     }
 
-    /// `in-use` stands on the farm before the first broker's finalizer.
+    /// `in-use` stands on the farm before the first broker's finalizer. One that is being deleted takes none any more.
     async fn claim_farm(&self) -> Result<(), CallError> {
         let object = self.object();
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
         if let Some(finalizers) = kubernetes::finalizers_with(object.as_ref(), finalizer::IN_USE, true) {
             let change = MetadataChange { finalizers: Some(finalizers), ..MetadataChange::default() };
             self.take_object(kubernetes::patch_metadata(&self.kubernetes, object.as_ref(), &change).await?);
@@ -140,7 +148,7 @@ impl Actor {
     /// Sends one Apply. The batch takes no write since it was decided.
     pub(super) async fn apply(&self) {
         let Some(link) = self.link() else { return };
-        if !self.turn().await {
+        if !self.turn().await || !self.farm.may_act() {
             return;
         }
         let asked = self.farm.state.lock().apply_asked().map(str::to_owned);

@@ -80,12 +80,17 @@ impl Farm {
         state.ledger.of(broker).or(inherited)
     }
 
-    /// The row with this id is shown to be this broker's, which is not known to be as it should. Where what an earlier
-    /// process has sent has just arrived there, nobody has applied it.
+    /// The row with this id is this broker's, which is not known to be as it should. Where what an earlier process has
+    /// sent has just arrived there, nobody has applied it.
     pub fn arrived(&self, broker: &ObjectKey, id: i64) {
+        self.apply_if(|state| state.service.may_inherit() && state.ledger.arrived(broker, id));
+    }
+
+    /// An Apply is to follow where this finds that something is written and not applied.
+    fn apply_if(&self, is_unapplied: impl FnOnce(&mut FarmState) -> bool) {
         {
             let mut state = self.state.lock();
-            if !state.service.changes().may_inherit() || !state.ledger.arrived(broker, id) {
+            if !is_unapplied(&mut state) {
                 return;
             }
             state.batch.touch(self.clock.now().boot);
@@ -115,14 +120,7 @@ impl Farm {
     /// A row shows that a POST of this broker has taken effect whose answer nobody heard, however late: an Apply is to
     /// commit it.
     pub fn found(&self, broker: &ObjectKey, id: i64) {
-        {
-            let mut state = self.state.lock();
-            if !state.ledger.found(broker, id) {
-                return;
-            }
-            state.batch.touch(self.clock.now().boot);
-        }
-        self.changed.notify_one();
+        self.apply_if(|state| state.ledger.found(broker, id));
     }
 
     /// Whether this process may act, which a leader that lost its Lease may not.
@@ -294,10 +292,9 @@ impl MovePermit {
 
     /// Makes one move, and answers the priority that the row has then; none where others changed the order meanwhile.
     /// One that is answered with 404 is followed by a read of the row.
-    /// Not idempotent.
+    /// Not idempotent. It is to be its [turn](Permit::turn).
     pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
         let Self { permit, _site } = self;
-        permit.turn().await;
         let answer = permit.client.move_broker(&permit.token, moving.id, moving.to).await;
         let answer = permit.written(answer, Unapplied::Moved);
         let is_missing = answer.as_ref().is_err_and(ras::Error::is_not_found);
@@ -349,9 +346,8 @@ impl Permit {
         Ok(row)
     }
 
-    /// PUT of what differs; `row` is what it is to look like.
+    /// PUT of what differs, once it is its [turn](Self::turn); `row` is what it is to look like.
     pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
-        self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
@@ -379,14 +375,13 @@ impl Permit {
         }
     }
 
-    /// DELETE by id of an object that was marked for deletion at `marked`.
+    /// DELETE by id of an object that was marked for deletion at `marked`, once it is its [turn](Self::turn).
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
         let is_first = {
             let mut state = self.farm.state.lock();
             let window = state.object.spec.deletion_protection.window.get();
             state.ledger.delete(&self.broker, id, marked, window)
         };
-        self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
@@ -396,8 +391,9 @@ impl Permit {
         answered
     }
 
-    /// A limit below what the step needs makes its later calls wait.
-    pub(super) async fn turn(&self) {
+    /// Takes the place of one call under the farm's limit. A limit below what the step needs makes its later calls wait,
+    /// so that a change takes its place before it is looked whether it is still to be made.
+    pub async fn turn(&self) {
         let spend = |calls: usize| calls.checked_sub(1);
         if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             return self.farm.turn().await;

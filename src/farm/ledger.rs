@@ -46,8 +46,8 @@ pub(super) struct Ledger {
     rows: Vec<(Duration, ras::Broker)>,
     /// Rows that we deleted, as long as a list shows them.
     deleted: HashSet<i64>,
-    /// Rows that came into the list since the last Apply, made by whomever; and those that are another than they were
-    /// while something of an earlier process may still arrive.
+    /// Rows that were seen to come since the last Apply, made by whomever; and those that are another than they were while
+    /// something of an earlier process may still arrive.
     arrivals: HashSet<i64>,
     /// Whether the next Apply commits a deletion.
     deletes_to_confirm: bool,
@@ -105,8 +105,13 @@ impl Ledger {
         is_new
     }
 
-    /// The row with this id is this broker's, which was not known to be as it should. Whether it has become another since
-    /// the last Apply by no write of this process, so that another one is to follow.
+    /// The row with this id was not known, or was another.
+    pub(super) fn arrives(&mut self, id: i64) {
+        self.arrivals.insert(id);
+    }
+
+    /// The row with this id is this broker's, which was not known to be as it should. Whether it was seen to become another
+    /// since the last Apply, so that another one is to follow.
     pub(super) fn arrived(&mut self, broker: &ObjectKey, id: i64) -> bool {
         let has_arrived = self.arrivals.remove(&id);
         if has_arrived {
@@ -217,7 +222,7 @@ impl Ledger {
 
     /// A list was taken over that shows these `arrivals`. A row that it lacks needs no memory, as its id may come back as
     /// another's.
-    pub(super) fn listed(&mut self, is_listed: impl Fn(i64) -> bool, arrivals: impl Iterator<Item = i64>) {
+    pub(super) fn listed(&mut self, is_listed: impl Fn(i64) -> bool, arrivals: Vec<i64>) {
         self.deleted.retain(|id| is_listed(*id));
         self.arrivals.retain(|id| is_listed(*id));
         self.arrivals.extend(arrivals);

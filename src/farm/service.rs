@@ -204,6 +204,11 @@ impl Sites {
         self.changes.clone()
     }
 
+    /// Whether something that an earlier process has sent may still arrive.
+    pub fn may_inherit(&self) -> bool {
+        self.changes.may_inherit()
+    }
+
     /// A change is let go; whether it is one that others wait for. One that undoes a raise which is not seen yet takes
     /// nothing away that counted, but a list that is on its way may still show the raise.
     pub fn begin(&mut self, broker: &ObjectKey, snapshot: &Snapshot, change: Change) -> bool {

@@ -257,6 +257,9 @@ impl FarmState {
         if self.identity().is_some_and(|known| known != link.identity) {
             self.forget_farm();
         }
+        if self.link.as_ref().is_some_and(|before| before.account != link.account) {
+            self.learnt_account = None;
+        }
         self.session_expired = false;
         self.starting_over = false;
         self.sites = sites;
@@ -348,13 +351,7 @@ impl FarmState {
             next.put(row.clone());
         }
         self.list_asked = false;
-        let knows = self.is_listed();
-        let may_inherit = self.service.changes().may_inherit();
-        let is_another = |row: &&Arc<ras::Broker>| match self.snapshot.row(row.id) {
-            Some(before) => may_inherit && row_fields(before) != row_fields(row),
-            None => true,
-        };
-        let arrivals = next.rows().filter(|row| knows && is_another(row)).map(|row| row.id);
+        let arrivals: Vec<i64> = next.rows().filter(|row| self.has_arrived(row)).map(|row| row.id).collect();
         self.ledger.listed(|id| next.row(id).is_some(), arrivals);
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);
@@ -369,6 +366,21 @@ impl FarmState {
         self.unreported |= !changed.is_empty();
         changed.extend(self.take_order());
         changed
+    }
+
+    /// Whether what was known lacks this row, or shows another one in its place: also one of other values, while something
+    /// that an earlier process has sent may still come.
+    fn has_arrived(&self, row: &ras::Broker) -> bool {
+        let is_same = |before: &ras::Broker| {
+            RowKey::of(before) == RowKey::of(row) && before.time_create == row.time_create
+        };
+        let is_as_it_was =
+            |before: &ras::Broker| row_fields(before) == row_fields(row) && before.priority == row.priority;
+        self.is_listed()
+            && self
+                .snapshot
+                .row(row.id)
+                .is_none_or(|before| !is_same(before) || self.service.may_inherit() && !is_as_it_was(before))
     }
 
     /// Whether what the logon said of the session's broker, that it is the primary or that it is not, was so in the
@@ -389,6 +401,9 @@ impl FarmState {
 
     /// Takes over a row that a read by id was answered with.
     pub(super) fn take_row(&mut self, row: ras::Broker, now: Now) {
+        if self.has_arrived(&row) {
+            self.ledger.arrives(row.id);
+        }
         if self.ledger.pending.is_some() {
             self.service.seen(&self.snapshot, &row);
         }

@@ -152,7 +152,7 @@ impl FarmState {
             Due::At(at) => at.saturating_sub(now.boot),
             Due::Apply | Due::Never => Duration::MAX,
         };
-        // Where no batch is open for it, what is not applied was found, and not sent just now.
+        // Where no batch is open for it, what is not applied was found or inherited, and not sent just now.
         let waits = has_settings || self.queue.any(|need| need.writes) || self.ledger.awaits_apply();
         let writers = waits && self.hold().is_none();
         if self.batch.is_closed() && (writers || self.wants_batch_for_promotion(now)) {

@@ -40,7 +40,7 @@ impl Executor<'_> {
             Err(progress) => return Ok(progress),
         };
         let Some(row) = self.read_again(&permit, row).await? else { return Ok(Progress::Done) };
-        if !self.stands().await? {
+        if !self.stands(&permit).await? {
             return Ok(Progress::Done);
         }
         let change = change_of(fields, facts.separator);
@@ -80,7 +80,7 @@ impl Executor<'_> {
             Ok(permit) => permit,
             Err(progress) => return Ok(progress),
         };
-        if self.read_again(&permit, row).await?.is_none() || !self.stands().await? {
+        if self.read_again(&permit, row).await?.is_none() || !self.stands(&permit).await? {
             return Ok(Progress::Done);
         }
         let marked = self.observed.object.deleted.unwrap_or_else(|| self.clock.now().wall);

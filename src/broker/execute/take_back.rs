@@ -65,6 +65,7 @@ impl Executor<'_> {
         if self.read_again(permit, row).await?.is_none() {
             return Ok(());
         }
+        permit.turn().await;
         if !self.may_act() {
             return Err(StepError::TooLate);
         }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Context;
 use crate::broker::cache::farm_of;
 use crate::broker::execute::Executor;
-use crate::broker::observe::{ObjectFacts, Observed, has_finalizer};
+use crate::broker::observe::{ObjectFacts, has_finalizer};
 use crate::broker::plan::{Step, may_take_back, plan};
 use crate::crd::RasBroker;
 use crate::kubernetes::ObjectKey;
@@ -60,7 +60,7 @@ impl Context {
             // Nobody can lift what was put on the object.
             _ if !may_take_back(&observed.object, observed.crd) => false,
             None => memory.deleted.is_none(),
-            Some(step @ Step::Delete { row }) if !self.is_owned(&observed, row.id) => {
+            Some(step @ Step::Delete { row }) if !self.is_owned(key, &broker, row.id) => {
                 let executor =
                     Executor { is_left: true, ..self.executor(key, &broker, &observed, farm.as_ref()) };
                 let progress = executor.execute(step, &mut memory).await;
@@ -76,9 +76,14 @@ impl Context {
         }
     }
 
-    /// Whether an object that is there has this row by now.
-    fn is_owned(&self, left: &Observed, id: i64) -> bool {
-        let farm = ObjectKey::new(&left.object.namespace, &left.object.desired.farm);
-        self.brokers.of_farm(&farm).iter().any(|broker| ObjectFacts::of(broker).owned_id() == Some(id))
+    /// Whether an object that is there has this row by now: one of this name, or one that names its server, perhaps by
+    /// another object for the same farm.
+    fn is_owned(&self, key: &ObjectKey, left: &RasBroker, id: i64) -> bool {
+        let guid = |broker: &RasBroker| broker.status.as_ref().and_then(|status| status.farm_guid.clone());
+        let others = self.brokers.similar(left);
+        others.iter().chain(&self.brokers.get(key)).any(|other| {
+            ObjectFacts::of(other).owned_id() == Some(id)
+                && (guid(other) == guid(left) || guid(other).is_none())
+        })
     }
 }

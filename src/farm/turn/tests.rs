@@ -335,6 +335,40 @@ fn what_is_found_to_have_come_since_the_last_apply_is_applied() {
     assert!(matches!(game.state.next_of_farm(game.now()), Task::Rest(_)));
 }
 
+/// While something that an earlier process has sent may still come, a row that is another than it was has come of it: its
+/// fields as well as its place, in a list as well as in a read by id. A row that took another's id has come in any case.
+#[test]
+fn what_may_have_come_of_an_earlier_process_is_known_however_it_is_seen() {
+    let row = |description: &str, priority, time: &str| ras::Broker {
+        description: Some(description.into()),
+        priority: Some(priority),
+        time_create: Some(time.into()),
+        ..ras::Broker { id: 2, server: "two".into(), ..primary() }
+    };
+    let before = row("", 1, "then");
+    let cases = [
+        (before.clone(), false, false),
+        (row("changed", 1, "then"), true, false),
+        (row("", 2, "then"), true, false),
+        (row("", 1, "now"), true, true),
+    ];
+    for (seen, has_come, always) in cases {
+        for (inherits, reads) in [(true, false), (true, true), (false, false), (false, true)] {
+            let mut game = Game::new("Auto", 9);
+            game.state.service = crate::farm::service::Sites::new(inherits);
+            game.state.take_list(vec![before.clone()], game.now, None);
+            game.state.polled_at = Some(game.now);
+            if reads {
+                game.state.take_row(seen.clone(), game.now());
+            } else {
+                game.state.take_list(vec![seen.clone()], game.now, None);
+            }
+            let arrived = game.state.ledger.arrived(&ObjectKey::new("ns", "two"), 2);
+            assert_eq!(arrived, if inherits { has_come } else { always }, "{seen:?} {inherits} {reads}");
+        }
+    }
+}
+
 #[test]
 fn a_session_that_was_replaced_is_given_back_after_its_last_call() {
     let mut game = Game::new("Auto", 9);
