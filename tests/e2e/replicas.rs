@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ras_operator::simulator::{Effect, FarmConfig};
 use serde_json::json;
 
+use crate::faults::invariants::Watch;
+use crate::faults::{BROKERS, late, on_post, posts, ready, requested};
 use crate::support::{Operator, eventually, stays};
 use crate::world::{SOON, World, server};
 
@@ -23,7 +26,7 @@ async fn two_replicas(world: &World) -> [Operator; 2] {
 
 #[tokio::test]
 async fn a_standby_is_ready_opens_no_session_and_takes_over_from_a_killed_leader() {
-    let world = World::idle("replicas", ras_operator::simulator::FarmConfig::default()).await;
+    let world = World::idle("replicas", FarmConfig::default()).await;
     world.create_farm(json!({})).await;
     let [mut first, second] = two_replicas(&world).await;
     assert_eq!(second.probe("/readyz").await, Some(200));
@@ -55,7 +58,7 @@ async fn a_standby_is_ready_opens_no_session_and_takes_over_from_a_killed_leader
 
 #[tokio::test]
 async fn a_leader_that_ends_in_order_hands_over_at_once() {
-    let world = World::idle("handover", ras_operator::simulator::FarmConfig::default()).await;
+    let world = World::idle("handover", FarmConfig::default()).await;
     world.create_farm(json!({})).await;
     let [mut first, _second] = two_replicas(&world).await;
     let stopped = first.stopped().await;
@@ -73,7 +76,7 @@ async fn a_leader_that_ends_in_order_hands_over_at_once() {
 
 #[tokio::test]
 async fn a_leader_that_slept_through_its_lease_ends_without_writing() {
-    let world = World::idle("asleep", ras_operator::simulator::FarmConfig::default()).await;
+    let world = World::idle("asleep", FarmConfig::default()).await;
     world.create_farm(json!({})).await;
     let [mut first, _second] = two_replicas(&world).await;
     first.freeze();
@@ -84,4 +87,35 @@ async fn a_leader_that_slept_through_its_lease_ends_without_writing() {
     let posts = world.writes().iter().filter(|write| *write == "POST /api/Broker").count();
     assert_eq!(posts, 1);
     assert!(first.exited().is_some_and(|status| !status.success()), "its end is not an orderly one");
+}
+
+/// A leader freezes in the middle of its POST, for longer than Lease and quarantine, and another one does the work.
+async fn frozen_in_a_post(stem: &str, effect: Effect, sent: usize) {
+    let world = World::idle(stem, FarmConfig::default()).await;
+    let watch = Watch::over(&world);
+    world.create_farm(json!({"requestTimeout": "2s"})).await;
+    let [mut first, _second] = two_replicas(&world).await;
+    world.farm().fault(on_post(effect));
+    world.create_broker("cb1", json!({"description": "one"})).await;
+    requested(&world, "POST", BROKERS, 1).await;
+    first.freeze();
+    ready(&world, "cb1").await;
+    // What was lost is applied once more when it cannot arrive any more, by the other one.
+    let changes = || world.writes().into_iter().filter(|write| !write.contains("apply")).collect::<Vec<_>>();
+    let changed = changes();
+    first.thaw();
+    eventually("the former leader ends", SOON, async || first.exited().ok_or("still running")).await;
+    assert_eq!(changes(), changed, "it sends nothing any more");
+    assert_eq!(posts(&world, "cb1").len(), sent);
+    watch.settled(&world).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_freezes_with_a_post_on_its_way_leaves_its_row_to_the_next() {
+    frozen_in_a_post("frozen-late", late(1), 1).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_freezes_with_a_post_that_never_arrives_is_followed_by_one_post() {
+    frozen_in_a_post("frozen-lost", Effect::Hang, 2).await;
 }
