@@ -1,5 +1,5 @@
-//! The client that everything uses: it repeats nothing by itself, waits for nothing for ever, and counts what it
-//! writes.
+//! The client that everything uses: it repeats nothing that may have been sent, waits for nothing for ever, and counts
+//! what it writes.
 
 use std::task::{Context, Poll};
 use std::time::Duration;

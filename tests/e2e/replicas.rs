@@ -102,10 +102,10 @@ async fn frozen_in_a_post(stem: &str, effect: Effect, sent: usize) {
     ready(&world, "cb1").await;
     // What was lost is applied once more when it cannot arrive any more, by the other one.
     let changes = || world.writes().into_iter().filter(|write| !write.contains("apply")).collect::<Vec<_>>();
-    let changed = changes();
+    let before = changes();
     first.thaw();
     eventually("the former leader ends", SOON, async || first.exited().ok_or("still running")).await;
-    assert_eq!(changes(), changed, "it sends nothing any more");
+    assert_eq!(changes(), before, "it sends nothing any more");
     assert_eq!(posts(&world, "cb1").len(), sent);
     watch.settled(&world).await;
 }

@@ -79,11 +79,37 @@ impl Context {
     /// Whether an object that is there has this row by now: one of this name, or one that names its server, perhaps by
     /// another object for the same farm.
     fn is_owned(&self, key: &ObjectKey, left: &RasBroker, id: i64) -> bool {
-        let guid = |broker: &RasBroker| broker.status.as_ref().and_then(|status| status.farm_guid.clone());
         let others = self.brokers.similar(left);
-        others.iter().chain(&self.brokers.get(key)).any(|other| {
-            ObjectFacts::of(other).owned_id() == Some(id)
-                && (guid(other) == guid(left) || guid(other).is_none())
-        })
+        others.iter().chain(&self.brokers.get(key)).any(|other| has_row(other, left, id))
+    }
+}
+
+/// Whether an object owns the row with this id in the farm of another one; where its status does not say in which farm its
+/// id is recorded, it may be that one.
+fn has_row(broker: &RasBroker, of: &RasBroker, id: i64) -> bool {
+    let guid = |broker: &RasBroker| broker.status.as_ref().and_then(|status| status.farm_guid.clone());
+    ObjectFacts::of(broker).owned_id() == Some(id) && (guid(broker) == guid(of) || guid(broker).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn broker(farm: &str, status: &serde_json::Value) -> RasBroker {
+        let spec = json!({"farmRef": {"name": farm}, "server": "cb1"});
+        let object = json!({"metadata": {"name": "b", "uid": farm}, "spec": spec, "status": status});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_row_that_another_farms_object_has_adopted_is_its_own_in_the_same_farm_alone() {
+        let left = broker("north", &json!({"id": 7, "origin": "Created", "farmGUID": "g"}));
+        let adopted = |guid: &str, id| json!({"id": id, "origin": "Adopted", "farmGUID": guid});
+        assert!(has_row(&broker("south", &adopted("g", 7)), &left, 7));
+        assert!(!has_row(&broker("south", &adopted("g", 8)), &left, 7));
+        assert!(!has_row(&broker("south", &adopted("other", 7)), &left, 7));
+        assert!(!has_row(&broker("south", &json!({"id": 7, "farmGUID": "g"})), &left, 7), "let go");
     }
 }

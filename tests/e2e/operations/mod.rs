@@ -308,6 +308,7 @@ async fn whatever_the_schema_allows_the_farm_holds_what_the_spec_says() {
         user.pairs.len(),
     );
     assert!(user.is_through(), "some values were never drawn");
+    assert!(!user.pairs.is_empty(), "no two fields were changed at once");
     for (farm, before) in foreign.iter().enumerate() {
         let now = fleet.simulator.farm(farm).brokers();
         let others: Vec<&Row> = now.iter().filter(|row| row.is_primary()).collect();
