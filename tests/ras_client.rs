@@ -286,6 +286,8 @@ async fn a_page_in_answer_to_a_command_is_no_success() {
         let shown = &body[..body.len().min(20)];
         assert_eq!((error.reason(), error.outcome()), ("malformed", Outcome::Unknown), "{headers}{shown}");
     }
+    let server = Server::start(LOCAL, answer("200 OK", html, "")).await;
+    client(&server).apply(&token()).await.expect("no body is no page");
     let cut = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<html>";
     let server = Server::start(LOCAL, Script::Say(cut.into())).await;
     let error = client(&server).apply(&token()).await.unwrap_err();

@@ -103,7 +103,7 @@ impl Executor<'_> {
     /// or has let its broker go.
     /// After it nothing but the call is waited for.
     pub(super) async fn stands(&self, permit: &Permit) -> Result<bool, StepError> {
-        permit.turn().await;
+        permit.ready().await;
         let stands = if self.is_left { self.is_gone().await } else { self.is_as_decided().await? };
         Ok(stands && self.may_act())
     }

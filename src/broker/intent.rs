@@ -103,14 +103,23 @@ pub fn quarantine_of(request_timeout: Duration) -> Duration {
 }
 
 /// Whether the farm's spelling of a creator is our account: exactly the spelling learnt from a 201, or, before
-/// one was seen, equal without domain and case. A spelling that does not resemble the account may be that of another
-/// one, which was in the Secret before: then both will do.
+/// one was seen, equal without domain and case. A spelling that is not like the account may be that of another one, which
+/// was in the Secret before: then both will do.
 fn is_account(creator: &str, account: &str, learnt: Option<&str>) -> bool {
     let resembles = |spelling: &str| bare_account(spelling) == bare_account(account);
+    let is_elsewhere = |spelling: &str| domain(spelling).zip(domain(account)).is_some_and(|(a, b)| a != b);
     match learnt {
-        Some(learnt) => creator == learnt || (!resembles(learnt) && resembles(creator)),
+        Some(learnt) if resembles(learnt) && !is_elsewhere(learnt) => creator == learnt,
+        Some(learnt) => creator == learnt || resembles(creator),
         None => resembles(creator),
     }
+}
+
+/// The first label of an account's domain, lower case, where it names one: `CORP\name` is `name@corp.example`.
+fn domain(account: &str) -> Option<String> {
+    let full = account.rsplit_once('\\').map(|(domain, _)| domain);
+    let full = full.or_else(|| account.rsplit_once('@').map(|(_, domain)| domain))?;
+    full.split('.').next().map(str::to_lowercase)
 }
 
 /// The account's name without `DOMAIN\` or `@domain`, lower case.
@@ -184,6 +193,11 @@ mod tests {
             assert!(intent().marks(&row(creator, created), Some("CORP\\former")), "{creator}");
         }
         assert!(!intent().marks(&row("alice", created), Some("CORP\\former")));
+        // One of the same name in another domain is another one as well.
+        let moved = || Intent { account: "new\\svc-ras".into(), ..intent() };
+        assert!(moved().marks(&row("NEW\\svc-ras", created), Some("CORP\\svc-ras")));
+        let same = Intent { account: "svc-ras@corp.example".into(), ..intent() };
+        assert!(!same.marks(&row("svc-ras", created), Some("CORP\\svc-ras")));
     }
 
     #[test]

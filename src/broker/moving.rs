@@ -68,7 +68,7 @@ impl Executor<'_> {
         let moving = Moving { site_id: row.site_id, id, to, order, concerned };
         let Some(permit) = farm.admit_move(self.key, moving.site_id) else { return Ok(Progress::Queued) };
         let found = self.read_again(permit.calls(), row).await?;
-        if found.is_none() || !permit.is_still(&moving) || !self.stands(permit.calls()).await? {
+        if found.is_none() || !self.stands(permit.calls()).await? || !permit.is_still(&moving) {
             return Ok(Progress::Done);
         }
         match permit.make(&moving).await {

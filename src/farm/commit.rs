@@ -66,12 +66,9 @@ impl Actor {
         Ok(())
     }
 
-    /// `in-use` stands on the farm before the first broker's finalizer. One that is being deleted takes none any more.
+    /// `in-use` stands on the farm before the first broker's finalizer.
     async fn claim_farm(&self) -> Result<(), CallError> {
         let object = self.object();
-        if object.metadata.deletion_timestamp.is_some() {
-            return Ok(());
-        }
         if let Some(finalizers) = kubernetes::finalizers_with(object.as_ref(), finalizer::IN_USE, true) {
             let change = MetadataChange { finalizers: Some(finalizers), ..MetadataChange::default() };
             self.take_object(kubernetes::patch_metadata(&self.kubernetes, object.as_ref(), &change).await?);

@@ -235,6 +235,21 @@ impl Farm {
         self.changed.notify_one();
     }
 
+    /// Waits until the farm's limit allows one more call, and keeps it for whoever waits.
+    async fn reserve(&self) {
+        loop {
+            let wait = {
+                let limiter = &mut self.state.lock().limiter;
+                let wait = limiter.wait(self.clock.now().boot);
+                if wait.is_zero() {
+                    return limiter.reserve(1);
+                }
+                wait
+            };
+            tokio::time::sleep(wait.clamp(SHORTEST, LONGEST)).await;
+        }
+    }
+
     /// Waits until the farm's limit allows one more call.
     pub(super) async fn turn(&self) {
         loop {
@@ -292,9 +307,10 @@ impl MovePermit {
 
     /// Makes one move, and answers the priority that the row has then; none where others changed the order meanwhile.
     /// One that is answered with 404 is followed by a read of the row.
-    /// Not idempotent. It is to be its [turn](Permit::turn).
+    /// Not idempotent.
     pub async fn make(self, moving: &Moving) -> Result<Option<i64>, ras::Error> {
         let Self { permit, _site } = self;
+        permit.turn().await;
         let answer = permit.client.move_broker(&permit.token, moving.id, moving.to).await;
         let answer = permit.written(answer, Unapplied::Moved);
         let is_missing = answer.as_ref().is_err_and(ras::Error::is_not_found);
@@ -346,8 +362,9 @@ impl Permit {
         Ok(row)
     }
 
-    /// PUT of what differs, once it is its [turn](Self::turn); `row` is what it is to look like.
+    /// PUT of what differs; `row` is what it is to look like.
     pub async fn update(&self, row: ras::Broker, change: &BrokerChange) -> Result<(), ras::Error> {
+        self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.update_broker(&self.token, row.id, change).await;
         self.written(answer, Unapplied::Updated)?;
@@ -375,13 +392,14 @@ impl Permit {
         }
     }
 
-    /// DELETE by id of an object that was marked for deletion at `marked`, once it is its [turn](Self::turn).
+    /// DELETE by id of an object that was marked for deletion at `marked`.
     pub async fn delete(&self, id: i64, removal: &ras::Removal, marked: Timestamp) -> Result<(), ras::Error> {
         let is_first = {
             let mut state = self.farm.state.lock();
             let window = state.object.spec.deletion_protection.window.get();
             state.ledger.delete(&self.broker, id, marked, window)
         };
+        self.turn().await;
         self.is_written.store(true, Ordering::Relaxed);
         let answer = self.client.delete_broker(&self.token, id, removal).await;
         let answered = self.written(answer, Unapplied::Deleted);
@@ -391,9 +409,17 @@ impl Permit {
         answered
     }
 
-    /// Takes the place of one call under the farm's limit. A limit below what the step needs makes its later calls wait,
-    /// so that a change takes its place before it is looked whether it is still to be made.
-    pub async fn turn(&self) {
+    /// Waits until the limit has room for one more call, where none is reserved any more: the next one does not wait then.
+    /// So a change waits before it is looked whether it is still to be made, and not after.
+    pub async fn ready(&self) {
+        if self.calls.load(Ordering::Relaxed) == 0 {
+            self.farm.reserve().await;
+            self.calls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A limit below what the step needs makes its later calls wait.
+    pub(super) async fn turn(&self) {
         let spend = |calls: usize| calls.checked_sub(1);
         if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             return self.farm.turn().await;

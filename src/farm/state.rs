@@ -257,9 +257,6 @@ impl FarmState {
         if self.identity().is_some_and(|known| known != link.identity) {
             self.forget_farm();
         }
-        if self.link.as_ref().is_some_and(|before| before.account != link.account) {
-            self.learnt_account = None;
-        }
         self.session_expired = false;
         self.starting_over = false;
         self.sites = sites;

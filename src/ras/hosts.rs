@@ -166,11 +166,10 @@ fn forbidden_v6(v6: Ipv6Addr) -> Option<AddressKind> {
     }
 }
 
-/// The IPv4 address inside a mapped, compatible, NAT64 (also of a network's own prefix) or 6to4 address: the machine behind
-/// it is the same.
+/// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 address: the machine behind it is the same.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => {
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             Some(joined(high, low))
         }
         [0x2002, high, low, ..] => Some(joined(high, low)),
@@ -200,7 +199,6 @@ mod tests {
             "::ffff:127.0.0.1",
             "::127.0.0.1",
             "64:ff9b::7f00:1",
-            "64:ff9b:1::a9fe:a9fe",
             "2002:7f00:1::",
             "169.254.169.254",
             "::ffff:169.254.169.254",

@@ -36,11 +36,11 @@ pub(super) enum ReadError {
 /// something that stands before it, which did not do what was asked.
 pub(super) async fn command(response: Response, words_time: Duration) -> Result<Received, ReadError> {
     let (status, date) = (response.status().as_u16(), date_of(response.headers()));
-    let is_called_a_page = response.headers().get(CONTENT_TYPE).is_some_and(is_html);
+    let is_html = response.headers().get(CONTENT_TYPE).is_some_and(is_html);
     // What has come of a page tells enough, however long it is and however it ends.
     let mut body = Vec::new();
     drop(tokio::time::timeout(words_time, read_into(&mut body, response, MAX_ERROR_BODY)).await);
-    if is_called_a_page || looks_like_a_page(&body) {
+    if is_html && !body.trim_ascii().is_empty() || looks_like_a_page(&body) {
         return Err(ReadError::Page);
     }
     Ok(Received { status, date, body: Vec::new() })

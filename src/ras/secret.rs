@@ -12,6 +12,8 @@ use url::form_urlencoded;
 const REDACTED: &str = "[redacted]";
 /// The shortest part of a secret that is taken out by itself: less may be a word of any text.
 const WINDOW: usize = 12;
+/// The longest token that is taken: servers refuse longer headers.
+const MAX_TOKEN: usize = 8 << 10;
 
 /// A RAS account. `Debug` hides the password.
 #[derive(Clone, Debug)]
@@ -40,9 +42,9 @@ pub struct AuthToken {
 }
 
 impl AuthToken {
-    /// `None` where the text cannot be a header value, or is empty: such a token could never be sent.
+    /// `None` where the text cannot be a header value, is empty or too long: such a token could never be sent.
     pub fn new(token: String) -> Option<Self> {
-        let usable = !token.is_empty() && HeaderValue::from_str(&token).is_ok();
+        let usable = (1..=MAX_TOKEN).contains(&token.len()) && HeaderValue::from_str(&token).is_ok();
         usable.then(|| Self { token: SecretString::from(token), password: SecretString::default() })
     }
 
@@ -194,6 +196,8 @@ mod tests {
     fn a_token_that_cannot_be_a_header_is_none() {
         assert!(AuthToken::new(String::new()).is_none());
         assert!(AuthToken::new("two\nlines".into()).is_none());
+        assert!(AuthToken::new("x".repeat(MAX_TOKEN)).is_some());
+        assert!(AuthToken::new("x".repeat(MAX_TOKEN + 1)).is_none());
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Executor<'_> {
         if self.read_again(permit, row).await?.is_none() {
             return Ok(());
         }
-        permit.turn().await;
+        permit.ready().await;
         if !self.may_act() {
             return Err(StepError::TooLate);
         }

@@ -84,11 +84,12 @@ impl Context {
     }
 }
 
-/// Whether an object owns the row with this id in the farm of another one; where its status does not say in which farm its
-/// id is recorded, it may be that one.
+/// Whether an object owns the row with this id in the farm of another one; where one of them does not say in which farm its
+/// id is recorded, that may be the same.
 fn has_row(broker: &RasBroker, of: &RasBroker, id: i64) -> bool {
     let guid = |broker: &RasBroker| broker.status.as_ref().and_then(|status| status.farm_guid.clone());
-    ObjectFacts::of(broker).owned_id() == Some(id) && (guid(broker) == guid(of) || guid(broker).is_none())
+    let is_same = guid(broker).zip(guid(of)).is_none_or(|(one, other)| one == other);
+    ObjectFacts::of(broker).owned_id() == Some(id) && is_same
 }
 
 #[cfg(test)]
