@@ -348,7 +348,10 @@ impl FarmState {
             next.put(row.clone());
         }
         self.list_asked = false;
-        let arrivals: Vec<i64> = next.rows().filter(|row| self.has_arrived(row)).map(|row| row.id).collect();
+        // Most rows are as they were, which costs no look at their names.
+        let is_new =
+            |row: &&Arc<ras::Broker>| self.snapshot.row(row.id) != Some(row) && self.has_arrived(row);
+        let arrivals: Vec<i64> = next.rows().filter(is_new).map(|row| row.id).collect();
         self.ledger.listed(|id| next.row(id).is_some(), arrivals);
         self.session_expired |= self.is_overtaken_by(&next);
         let mut changed = self.snapshot.changed_keys(&next);

@@ -158,7 +158,7 @@ impl Client {
         let scrubber = call.scrubber(&request::secrets_of(None, Some(credentials)));
         let received = self.send(&call, None, Expect::Body, &scrubber).await?;
         let Answer { value, date } = read(Route::Logon, received, answer::session)?;
-        let session = Session { token: value.token.clone().given_to(credentials), ..value };
+        let session = Session { token: value.token.given_to(credentials), ..value };
         Ok(Answer { value: session, date })
     }
 
