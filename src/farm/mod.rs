@@ -1,5 +1,5 @@
 //! One farm and what is done for it as a whole: session, lists, limits, Apply and status. Brokers see it as a
-//! [`view::FarmView`] and write to it with a [`handle::Permit`].
+//! [`view::FarmView`] and write to it with a [`permit::Permit`].
 
 mod actor;
 mod agents;
@@ -13,6 +13,7 @@ pub mod handle;
 mod ledger;
 pub mod limiter;
 pub mod moves;
+pub mod permit;
 mod poll;
 pub mod promote;
 mod publish;

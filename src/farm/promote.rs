@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batch, Pace};
-use super::handle::{Farm, Permit};
+use super::handle::Farm;
+use super::permit::Permit;
 use super::queue::Need;
 use super::state::FarmState;
 use super::view::{Hold, Promoting};

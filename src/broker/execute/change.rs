@@ -8,7 +8,7 @@ use crate::broker::desired::{Field, Fields, Value};
 use crate::broker::observe::{Memory, SentUpdate};
 use crate::broker::plan::{deletion_of, update_of};
 use crate::events::{Event, Kind};
-use crate::farm::handle::{Admission, Permit};
+use crate::farm::permit::{Admission, Permit};
 use crate::farm::queue::Need;
 use crate::farm::service::Change;
 use crate::farm::snapshot::RowKey;

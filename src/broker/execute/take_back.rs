@@ -10,7 +10,7 @@ use crate::broker::observe::{Memory, ObjectFacts};
 use crate::broker::plan::may_take_back;
 use crate::crd::{Origin, RasBroker};
 use crate::events::{Event, Kind};
-use crate::farm::handle::Permit;
+use crate::farm::permit::Permit;
 use crate::{kubernetes, ras, telemetry};
 
 impl Executor<'_> {
