@@ -45,7 +45,7 @@ pub struct RasFarmStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_connection: Option<bool>,
 
-    /// The farm's sites.
+    /// The farm's sites, at most 128: those of spec.sites, then the others by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<SiteStatus>,
 

@@ -18,6 +18,9 @@ use crate::crd::{
 };
 use crate::ras;
 
+/// How many sites are shown, and how many characters of a name: an object has room for no more than that for certain.
+const SHOWN_SITES: usize = 128;
+const SHOWN_NAME: usize = 255;
 /// How many users of a farm that is being deleted are named.
 const NAMED_USERS: usize = 5;
 
@@ -52,7 +55,10 @@ pub(super) fn status(state: &FarmState, brokers: &[Arc<RasBroker>], now: Now) ->
     }
 }
 
+/// The farm's sites by id. Where they are too many, the ones whose settings are kept come first.
 fn sites(state: &FarmState) -> Vec<SiteStatus> {
+    let shown = |name: &str| name.chars().take(SHOWN_NAME).collect();
+    let kept = state.wanted_settings().of_site;
     let empty = |id: i64| SiteStatus {
         id,
         name: None,
@@ -63,23 +69,27 @@ fn sites(state: &FarmState) -> Vec<SiteStatus> {
         drift: Vec::new(),
     };
     let known = state.sites.iter().map(|site| {
-        let (name, licensing) = (site.name.clone(), site.licensing_site);
+        let (name, licensing) = (site.name.as_deref().map(shown), site.licensing_site);
         (site.id, SiteStatus { name, licensing, ..empty(site.id) })
     });
     let mut sites: BTreeMap<i64, SiteStatus> = known.collect();
-    for (site, settings) in state.wanted_settings().of_site {
-        let status = sites.entry(site).or_insert_with(|| empty(site));
-        status.auto_promotion = state.site_settings.observed(site);
-        status.drift = state.site_settings.drift(site, &settings);
+    for (site, settings) in &kept {
+        let status = sites.entry(*site).or_insert_with(|| empty(*site));
+        status.auto_promotion = state.site_settings.observed(*site);
+        status.drift = state.site_settings.drift(*site, settings);
     }
     for row in state.snapshot.rows() {
         let site = sites.entry(row.site_id).or_insert_with(|| empty(row.site_id));
         site.brokers += 1;
         if row.priority == Some(0) {
-            site.primary = Some(row.server.clone());
+            site.primary = Some(shown(&row.server));
         }
     }
-    sites.into_values().collect()
+    let mut sites: Vec<SiteStatus> = sites.into_values().collect();
+    sites.sort_by_key(|site| !kept.contains_key(&site.id));
+    sites.truncate(SHOWN_SITES);
+    sites.sort_by_key(|site| site.id);
+    sites
 }
 
 fn counts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> BrokerCounts {

@@ -6,6 +6,10 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
+/// The longest text that is taken, in bytes: of one longer no object's status could tell, for the API server would
+/// refuse it.
+const MAX_TEXT: usize = 64 << 10;
+
 /// A scalar of whatever type was sent.
 enum Scalar {
     Null,
@@ -87,12 +91,13 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// A string, also written as a number or a boolean.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match deserializer.deserialize_any(ScalarVisitor)? {
-        Scalar::Null => None,
-        Scalar::Bool(value) => Some(value.to_string()),
-        Scalar::Int(value) => Some(value.to_string()),
-        Scalar::Text(text) => Some(text),
-    })
+    match deserializer.deserialize_any(ScalarVisitor)? {
+        Scalar::Null => Ok(None),
+        Scalar::Bool(value) => Ok(Some(value.to_string())),
+        Scalar::Int(value) => Ok(Some(value.to_string())),
+        Scalar::Text(text) if text.len() > MAX_TEXT => Err(wrong("a text of at most 64 KiB")),
+        Scalar::Text(text) => Ok(Some(text)),
+    }
 }
 
 /// An enumeration: a number, `"7"`, the reference's `"7 = Name"`, or the bare name, which is looked up.

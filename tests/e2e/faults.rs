@@ -9,6 +9,7 @@ mod creation;
 mod deletion;
 mod identity;
 pub(crate) mod invariants;
+mod memory;
 mod process;
 mod secrets;
 mod two_farms;

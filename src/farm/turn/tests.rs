@@ -11,7 +11,9 @@ use self::game::*;
 use super::*;
 use crate::crd::PendingApply;
 use crate::crd::condition::Reason;
-use crate::farm::handle::{Admission, Farm};
+use crate::farm::handle::Farm;
+use crate::farm::permit::Admission;
+use crate::farm::report;
 use crate::farm::service::{Change, Kind, Service};
 use crate::farm::state::Trouble;
 use crate::farm::view::{Hold, Promoting, Unapplied};
@@ -131,6 +133,26 @@ fn another_primary_in_the_list_ends_what_the_logon_said() {
         game.state.take_list(rows(1), game.now, None);
         assert_eq!(game.state.session_expired, expires, "{said} of {server}");
     }
+}
+
+/// Of more sites than an object has room for, those are shown whose settings are kept.
+#[test]
+fn a_farm_of_any_number_of_sites_has_a_status_that_can_be_written() {
+    let mut game = Game::new("Auto", 9);
+    let site = |id| ras::Site { id, name: Some("x".repeat(1 << 16)), licensing_site: false };
+    let (first, kept) = (-300, 1);
+    game.state.take_link(link(), (first..=kept).map(site).collect());
+    game.list();
+    game.state.polled_at = Some(game.now);
+    let status = report::status(&game.state, &[], game.now());
+    let ids: Vec<i64> = status.sites.iter().map(|site| site.id).collect();
+    assert_eq!(ids.iter().filter(|id| **id == kept).count(), 1);
+    assert!(
+        ids.is_sorted() && ids[..ids.len() - 1].iter().zip(first..).all(|(id, by_id)| *id == by_id),
+        "{ids:?}"
+    );
+    let bytes = serde_json::to_string(&status).unwrap().len();
+    assert!(bytes < 100_000, "{bytes} bytes");
 }
 
 #[test]

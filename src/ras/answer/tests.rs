@@ -40,6 +40,17 @@ fn a_vendors_sentence_loses_its_full_stop_and_no_more() {
     assert_eq!(detail("and so on..."), "and so on...");
 }
 
+/// A text that no object could show is no text of a farm: the answer it is in says nothing.
+#[test]
+fn a_text_that_fits_into_no_status_makes_an_answer_unusable() {
+    let row = |bytes: usize| {
+        let row = serde_json::json!({"id": 1, "server": "s1", "siteId": 1, "description": "x".repeat(bytes)});
+        list(&[&row.to_string()])
+    };
+    assert_eq!(row(64 << 10).unwrap()[0].description.as_ref().map(String::len), Some(64 << 10));
+    assert!(matches!(row((64 << 10) + 1), Err(Malformed::Shape { .. })));
+}
+
 #[test]
 fn the_vendors_example_is_read_whole() {
     let text = Some("text".to_owned());
