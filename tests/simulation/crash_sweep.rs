@@ -137,7 +137,8 @@ fn sweep(workflows: &[Workflow], jobs: &[Job]) {
     in_parallel(jobs, |(workflow, strikes)| {
         let workflow = &workflows[*workflow];
         let (outcome, _) = play(workflow, strikes.clone());
-        if !outcome.wrong.is_empty() {
+        let is_well = outcome.wrong.is_empty();
+        if !is_well {
             let lines = if std::env::var("RAS_OPERATOR_TRACE").is_ok() {
                 outcome.lines.join("\n")
             } else {
@@ -149,6 +150,7 @@ fn sweep(workflows: &[Workflow], jobs: &[Job]) {
                 outcome.wrong.join("\n  ")
             ));
         }
+        is_well
     });
     let failures = failures.into_inner();
     assert!(failures.is_empty(), "{} of {} runs failed:{}", failures.len(), jobs.len(), failures.join(""));

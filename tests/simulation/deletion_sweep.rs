@@ -71,7 +71,8 @@ fn sweep(jobs: &[(usize, Strikes)]) {
     let failures = Mutex::new(Vec::new());
     in_parallel(jobs, |(replicas, strikes)| {
         let (outcome, _) = play(*replicas, strikes);
-        if !outcome.wrong.is_empty() {
+        let is_well = outcome.wrong.is_empty();
+        if !is_well {
             let lines = if std::env::var("RAS_OPERATOR_TRACE").is_ok() {
                 outcome.lines.join("\n")
             } else {
@@ -80,6 +81,7 @@ fn sweep(jobs: &[(usize, Strikes)]) {
             let wrong = outcome.wrong.join("\n  ");
             failures.lock().push(format!("{lines}\n{replicas} replicas with {strikes:?}:\n  {wrong}"));
         }
+        is_well
     });
     let failures = failures.into_inner();
     assert!(failures.is_empty(), "{} of {} runs failed:{}", failures.len(), jobs.len(), failures.join(""));
