@@ -26,7 +26,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # What `make explore` runs, one after the other; each is also a target of its own, as in `make explore-model`.
 EXPLORERS := model promotion_model $(patsubst tests/%/main.rs,%,$(wildcard tests/simulation/main.rs)) \
-  chaos conformance operations
+  chaos conformance operations planted
 
 .PHONY: help demo demo-parts test explore $(addprefix explore-,$(EXPLORERS)) planted check fmt fmt-check lint doc unit e2e crds control-plane have-cargo have-go
 
@@ -47,7 +47,7 @@ test: have-cargo ## everything that has to hold: format, lints, docs, unit, prop
 check: have-cargo
 	@$(MAKE) -j1 fmt-check lint doc unit
 
-explore: have-cargo $(GROUND) ## every layer that looks for a counterexample, in full, and which of them found one
+explore: have-cargo $(GROUND) ## every layer that looks for a counterexample, in full, and whether each planted bug is caught
 	@lines=; failed=0; \
 	for layer in $(EXPLORERS); do \
 	  echo; echo "explore: $$layer"; began=$$(date +%s); \
@@ -61,10 +61,12 @@ explore-model explore-promotion_model explore-simulation: explore-%: have-cargo
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 RAS_OPERATOR_EXPLORE=full \
 	  $(CARGO) test $(FEATURES) --test $* -- --nocapture --test-threads=1
 
+explore-planted: planted
+
 explore-chaos explore-conformance explore-operations: explore-%: have-cargo $(GROUND)
 	RAS_OPERATOR_EXPLORE=full $(CARGO) test $(FEATURES) --test e2e $*:: -- --nocapture --include-ignored
 
-planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...'; an hour)
+planted: have-cargo $(GROUND) ## plant each bug of tests/planted and tell which layer catches it (ONLY='name ...')
 	@tests/planted/run $(ONLY)
 
 fmt: have-cargo ## format the code

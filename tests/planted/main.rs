@@ -1,5 +1,5 @@
 //! Bugs that were planted to see a test fail: one patch each in `patches`, with the rule that it breaks and the layer
-//! of tests that catches it. `tests/planted/run` plants them one after another; here they are only kept in step with
+//! of tests that catches it. `tests/planted/run` plants them all; here they are only kept in step with
 //! the sources.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
