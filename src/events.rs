@@ -12,8 +12,10 @@ use kube::{Client, ResourceExt};
 use crate::clock::Clock;
 use crate::kubernetes::{Namespaced, limited};
 
-/// The longest note that the API server takes, in characters.
+/// The longest note that the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1_024;
+/// How much of an object's name an event's begins with: what is generated after it must have room.
+const NAME_LIMIT: usize = 57;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,11 @@ impl std::fmt::Debug for Events {
     }
 }
 
+/// As much of a text as fits into so many bytes.
+fn beginning(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 impl Events {
     /// A publisher that names this replica.
     pub fn new(client: Client, instance: &str, clock: Clock) -> Self {
@@ -108,13 +115,13 @@ impl Events {
         let name = regarding.name.clone().unwrap_or_default();
         KubernetesEvent {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{name}-")),
+                generate_name: Some(format!("{}-", beginning(&name, NAME_LIMIT))),
                 namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
             action: Some(format!("{:?}", event.kind)),
             event_time: Some(MicroTime(self.clock.now().wall)),
-            note: Some(event.note.chars().take(NOTE_LIMIT).collect()),
+            note: Some(beginning(&event.note, NOTE_LIMIT).to_owned()),
             reason: Some(format!("{:?}", event.kind)),
             regarding: Some(regarding.clone()),
             reporting_controller: Some("ras-operator.dev/ras-operator".to_owned()),
@@ -122,5 +129,18 @@ impl Events {
             type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
             ..KubernetesEvent::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The API server counts bytes, and refuses an event that is too long without anybody hearing of it.
+    #[test]
+    fn an_events_words_are_cut_between_letters_to_what_the_api_server_takes() {
+        assert_eq!(beginning(&"\u{e9}".repeat(600), NOTE_LIMIT), "\u{e9}".repeat(512));
+        assert_eq!(beginning(&format!("x{}", "\u{e9}".repeat(600)), NOTE_LIMIT).len(), NOTE_LIMIT - 1);
+        assert_eq!(beginning("short", NOTE_LIMIT), "short");
     }
 }

@@ -197,11 +197,12 @@ fn requests(broker: &RasBroker) -> Requests {
     let annotations = broker.metadata.annotations.as_ref();
     let read = |name: &str| annotations.and_then(|all| all.get(name)).cloned();
     let is_true = |name: &str| read(name).as_deref() == Some("true");
+    let request = |name: &str| read(name).map(|value| annotation::request(&value).to_owned());
     Requests {
         deletion_protection: is_true(annotation::DELETION_PROTECTION),
         skip_availability_check: is_true(annotation::SKIP_AVAILABILITY_CHECK),
         force_orphan: is_true(annotation::FORCE_ORPHAN),
-        reconcile: later(read(annotation::RECONCILE_REQUESTED_AT), read(annotation::FLUX_REQUESTED_AT)),
+        reconcile: later(request(annotation::RECONCILE_REQUESTED_AT), request(annotation::FLUX_REQUESTED_AT)),
     }
 }
 

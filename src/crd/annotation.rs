@@ -29,3 +29,24 @@ pub const RECONCILE_REQUESTED_AT: &str = "ras-operator.dev/reconcile-requested-a
 
 /// On both kinds: the same as [`RECONCILE_REQUESTED_AT`], as `flux reconcile` writes it.
 pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// How much of a request is written back, in bytes: an annotation may be far longer than a status has room for.
+const LONGEST_REQUEST: usize = 256;
+
+/// What is written back of a request once it was answered, and tells it from the next one.
+pub fn request(value: &str) -> &str {
+    &value[..value.floor_char_boundary(LONGEST_REQUEST)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_request_as_long_as_an_annotation_may_be_the_beginning_is_written_back() {
+        let long = "\u{20ac}".repeat(80_000);
+        assert_eq!(request(&long), "\u{20ac}".repeat(85));
+        assert_eq!(request(request(&long)), request(&long), "what was written back is the same request");
+        assert_eq!(request("2026-11-29T12:00:00Z"), "2026-11-29T12:00:00Z");
+    }
+}

@@ -4,9 +4,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-/// Longest message that the schema accepts, in characters; a longer one is cut, because a refused
-/// status would hide everything else that it says.
+/// Longest message that the schema accepts, in characters.
 pub const MESSAGE_LENGTH: usize = 32_768;
+/// How many characters of a message are shown: eight of them, whatever letters they are of, are far below what the API
+/// server takes of an object. A refused status would hide everything else that it says.
+const SHOWN_MESSAGE: usize = 4_096;
 
 /// Declares a closed list of words that are written to the API exactly as they are named here.
 macro_rules! words {
@@ -221,7 +223,7 @@ fn condition(previous: &[Condition], verdict: &Verdict, generation: i64, now: Ti
     Condition {
         last_transition_time: unchanged_since(previous, *type_, *status)
             .unwrap_or_else(|| Time(whole_seconds(now))),
-        message: message.chars().take(MESSAGE_LENGTH).collect(),
+        message: message.chars().take(SHOWN_MESSAGE).collect(),
         observed_generation: Some(generation),
         reason: reason.as_str().to_owned(),
         status: status.as_str().to_owned(),
@@ -314,9 +316,9 @@ mod tests {
     }
 
     #[test]
-    fn a_message_longer_than_the_schema_accepts_is_cut() {
+    fn a_message_longer_than_an_object_has_room_for_is_cut() {
         let conditions = merge(&[], &[ready(Status::True, &"ü".repeat(40_000))], 1, at(7));
-        assert_eq!(conditions[0].message.chars().count(), MESSAGE_LENGTH);
+        assert_eq!(conditions[0].message.chars().count(), SHOWN_MESSAGE);
     }
 
     #[test]

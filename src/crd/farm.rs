@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, Duration, RasFarmStatus, SecretRef, SiteSettings, Tls, is_default, schema};
 
+/// The most that counts of `requestTimeout` and `installTimeout`: a call that is never answered keeps its connection, and
+/// what waits for it, as long.
+const LONGEST_REQUEST: std::time::Duration = std::time::Duration::from_mins(10);
+const LONGEST_INSTALLATION: std::time::Duration = std::time::Duration::from_hours(2);
+
 /// How one Parallels RAS farm is reached, and within which limits its brokers may be changed.
 #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[kube(
@@ -141,14 +146,15 @@ pub struct RasFarmSpec {
     #[serde(default = "one_minute")]
     pub resync_period: Duration,
 
-    /// How long one call to the farm may take before it is given up: a duration of at least 1s. For
-    /// calls that install or remove an agent see installTimeout. Unset: 30s.
+    /// How long one call to the farm may take before it is given up: a duration of at least 1s; no
+    /// more than 10m counts. For calls that install or remove an agent see installTimeout. Unset:
+    /// 30s.
     #[serde(default = "thirty_seconds")]
     pub request_timeout: Duration,
 
     /// The same for a call that installs an agent on its server (install.agent) or removes it from
-    /// there (uninstall.agent), which can take minutes: a duration of at least 1s; where it is
-    /// shorter than requestTimeout, that one counts. Unset: 15m.
+    /// there (uninstall.agent), which can take minutes: a duration of at least 1s; no more than 2h
+    /// counts, and where it is shorter than requestTimeout, that one does. Unset: 15m.
     #[serde(default = "fifteen_minutes")]
     pub install_timeout: Duration,
 
@@ -240,9 +246,14 @@ impl RasFarmSpec {
     /// What `installTimeout` is where it is not given.
     pub const INSTALL_TIMEOUT: Duration = fifteen_minutes();
 
+    /// How long any other call may take.
+    pub fn request_limit(&self) -> std::time::Duration {
+        self.request_timeout.get().min(LONGEST_REQUEST)
+    }
+
     /// How long a call that installs or removes an agent may take.
     pub fn install_limit(&self) -> std::time::Duration {
-        self.install_timeout.get().max(self.request_timeout.get())
+        self.install_timeout.get().min(LONGEST_INSTALLATION).max(self.request_limit())
     }
 }
 

@@ -61,7 +61,7 @@ impl FarmState {
     /// How long the farm's calls may take.
     pub(super) fn limits(&self) -> TimeLimits {
         let spec = &self.object.spec;
-        TimeLimits { request: spec.request_timeout.get(), install: spec.install_limit() }
+        TimeLimits { request: spec.request_limit(), install: spec.install_limit() }
     }
 
     fn facts(&self, link: &Link, now: Now) -> FarmFacts {

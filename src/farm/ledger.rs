@@ -174,6 +174,7 @@ impl Ledger {
 
     /// A row looks like this since `now`, whatever a list says that was asked for before.
     pub(super) fn put_row(&mut self, row: ras::Broker, now: Duration) {
+        self.rows.retain(|(_, before)| before.id != row.id);
         self.rows.push((now, row));
     }
 
@@ -269,5 +270,18 @@ mod tests {
         assert_eq!(kept, (975..1_000).map(at).collect::<Vec<_>>());
         delete(&mut ledger, "late", 2);
         assert_eq!(ledger.sent_deletions().count(), 26, "a mark of long ago takes no other away");
+    }
+
+    #[test]
+    fn of_a_row_that_is_read_again_and_again_the_last_is_kept() {
+        let mut ledger = Ledger::default();
+        for number in 0..100 {
+            let row = ras::Broker { id: 7, description: Some(number.to_string()), ..ras::Broker::default() };
+            ledger.put_row(row, Duration::from_secs(number));
+        }
+        ledger.put_row(ras::Broker { id: 8, ..ras::Broker::default() }, Duration::from_secs(99));
+        let kept: Vec<_> =
+            ledger.rows_since(Duration::ZERO).map(|row| (row.id, row.description.clone())).collect();
+        assert_eq!(kept, [(7, Some("99".to_owned())), (8, None)]);
     }
 }

@@ -192,7 +192,7 @@ fn name_of(key: &ObjectKey) -> FarmName {
 }
 
 fn observe(metrics: &Metrics, farm: &FarmName, call: Observation) {
-    let code = call.status.map_or(Code::Failed(call.result), Code::Status);
+    let code = call.status.map_or(Code::Failed(call.result), Code::of);
     metrics.farm_requested(farm, (call.route.method_name(), call.route.template()), code, call.elapsed);
 }
 

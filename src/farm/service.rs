@@ -250,7 +250,20 @@ impl Sites {
 
     fn note(&mut self, broker: Option<&ObjectKey>, change: Change, least: Service, is_on_its_way: bool) {
         let written = Written { broker: broker.cloned(), change, least, is_on_its_way, applied_at: None };
-        Arc::make_mut(&mut self.changes.written).push(written);
+        self.keep_once(written);
+    }
+
+    /// Until an Apply comes, which may be long, the same change may be seen or made any number of times.
+    fn keep_once(&mut self, new: Written) {
+        let all = Arc::make_mut(&mut self.changes.written);
+        let is_it = |written: &&mut Written| {
+            (&written.broker, &written.change) == (&new.broker, &new.change)
+                && (written.is_on_its_way, written.applied_at) == (new.is_on_its_way, new.applied_at)
+        };
+        match all.iter_mut().find(is_it) {
+            Some(written) => written.least = written.least.min(new.least),
+            None => all.push(new),
+        }
     }
 
     /// The call of a change is over; `is_written` says that it may have reached the farm.
@@ -258,10 +271,10 @@ impl Sites {
         let written = Arc::make_mut(&mut self.changes.written);
         let is_it = |written: &Written| written.broker.as_ref() == Some(broker) && written.change == *change;
         let Some(index) = written.iter().rposition(is_it) else { return };
+        let ended = written.remove(index);
         if is_written {
-            written[index].is_on_its_way = false;
+            self.keep_once(Written { is_on_its_way: false, ..ended });
         } else {
-            written.remove(index);
             self.moved();
         }
     }

@@ -70,7 +70,7 @@ fn client(actor: &Actor, endpoint: &str, spec: &RasFarmSpec, tls: &TlsConfig) ->
     let config = ClientConfig {
         endpoint: ras::parse_endpoint(endpoint).map_err(invalid)?,
         tls: tls.clone(),
-        request_timeout: spec.request_timeout.get(),
+        request_timeout: spec.request_limit(),
         install_timeout: spec.install_limit(),
         hosts: actor.policy.hosts.clone(),
         api: api_paths(spec),
@@ -201,6 +201,12 @@ pub(crate) fn credentials(name: &str, secret: &Secret) -> Result<Account, Hold> 
         if text.is_empty() {
             return Err(secret_hold(format!("Secret {name:?}: the key {key:?} is empty.")));
         }
+        if text.len() > ras::MAX_CREDENTIAL {
+            let most = ras::MAX_CREDENTIAL;
+            return Err(secret_hold(format!(
+                "Secret {name:?}: the key {key:?} is longer than {most} bytes."
+            )));
+        }
         Ok(text.to_owned())
     };
     Ok(Account {
@@ -231,6 +237,9 @@ mod tests {
         assert!(complaint(&[("username", b""), ("password", b"p")]).contains("\"username\" is empty"));
         assert!(complaint(&[("username", b"u"), ("password", &[0xff])]).contains("not UTF-8"));
         assert!(complaint(&[("username", b"u"), ("password", b"\n")]).contains("\"password\" is empty"));
+        let (longest, longer) = ([b'x'; ras::MAX_CREDENTIAL], [b'x'; ras::MAX_CREDENTIAL + 1]);
+        assert!(credentials("s", &secret(&[("username", &longest), ("password", &longest)])).is_ok());
+        assert!(complaint(&[("username", b"u"), ("password", &longer)]).contains("longer than 1024 bytes"));
     }
 
     #[test]

@@ -322,17 +322,21 @@ impl FarmState {
         self.object.annotations().get(name).map(String::as_str)
     }
 
+    fn request(&self, name: &str) -> Option<&str> {
+        self.annotation(name).map(annotation::request)
+    }
+
     /// An Apply that was asked for and not answered yet.
     pub(super) fn apply_asked(&self) -> Option<&str> {
-        self.annotation(annotation::APPLY_REQUESTED_AT)
+        self.request(annotation::APPLY_REQUESTED_AT)
             .filter(|asked| Some(*asked) != self.apply_handled.as_deref())
     }
 
     /// A look at the farm that was asked for and not done yet.
     pub(super) fn reconcile_asked(&self) -> Option<&str> {
         let asked = self
-            .annotation(annotation::RECONCILE_REQUESTED_AT)
-            .or_else(|| self.annotation(annotation::FLUX_REQUESTED_AT));
+            .request(annotation::RECONCILE_REQUESTED_AT)
+            .or_else(|| self.request(annotation::FLUX_REQUESTED_AT));
         asked.filter(|asked| Some(*asked) != self.reconcile_handled.as_deref())
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use http::StatusCode;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
 /// A farm as `namespace/name`. Cheap to clone.
@@ -36,6 +37,14 @@ pub enum Code {
     Status(u16),
     /// Not at all, or unusably, for this reason: one of a closed set, never an error's text.
     Failed(&'static str),
+}
+
+impl Code {
+    /// An answer with this status; those that nobody has registered are one.
+    pub fn of(status: u16) -> Self {
+        let is_registered = StatusCode::from_u16(status).is_ok_and(|code| code.canonical_reason().is_some());
+        if is_registered { Self::Status(status) } else { Self::Failed("unregistered_status") }
+    }
 }
 
 impl EncodeLabelValue for Code {

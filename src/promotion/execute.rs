@@ -21,7 +21,7 @@ use crate::crd::RasBrokerPromotion;
 use crate::farm::handle::Farm;
 use crate::farm::view::Hold;
 use crate::kubernetes::{self, CallError, ObjectKey};
-use crate::ras::MyAccount;
+use crate::ras::{self, MyAccount};
 
 /// How long a Secret that cannot be used is left alone.
 const SECRET_PAUSE: Duration = Duration::from_secs(5);
@@ -90,7 +90,11 @@ fn read(secret: &Secret) -> Result<MyAccount, String> {
         let text = std::str::from_utf8(&bytes.0).map_err(|_| format!("has no UTF-8 text under {key:?}"))?;
         // Editors and `base64` add one line break.
         let text = text.strip_suffix('\n').map_or(text, |rest| rest.strip_suffix('\r').unwrap_or(rest));
-        if text.is_empty() { Err(format!("is empty under {key:?}")) } else { Ok(text.to_owned()) }
+        match text.len() {
+            0 => Err(format!("is empty under {key:?}")),
+            1..=ras::MAX_CREDENTIAL => Ok(text.to_owned()),
+            _ => Err(format!("has more than {} bytes under {key:?}", ras::MAX_CREDENTIAL)),
+        }
     };
     Ok(MyAccount { email: value("email")?, password: SecretString::from(value("password")?) })
 }

@@ -151,7 +151,7 @@ impl RawAgent {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSession {
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::whole_text")]
     auth_token: Option<String>,
     #[serde(default, deserialize_with = "lenient::flag")]
     apply_settings_enabled: Option<bool>,
@@ -333,11 +333,11 @@ pub(super) fn promotion_settings(body: &[u8], asked: i64) -> Result<PromotionSet
 /// Both forms of error body in one: `ProblemDetails` (`detail`, `title`), and `{code, msg}` of the samples.
 #[derive(Deserialize, Default)]
 struct RawProblem {
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::whole_text")]
     detail: Option<String>,
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::whole_text")]
     title: Option<String>,
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::whole_text")]
     msg: Option<String>,
     #[serde(default, deserialize_with = "lenient::int")]
     code: Option<i64>,

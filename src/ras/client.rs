@@ -116,7 +116,8 @@ impl fmt::Debug for Client {
 /// Whether a success has a body worth reading.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expect {
-    Body,
+    List,
+    Object,
     Nothing,
 }
 
@@ -156,7 +157,7 @@ impl Client {
     pub async fn logon(&self, credentials: &Credentials) -> Result<Answer<Session>, Error> {
         let call = request::logon(credentials);
         let scrubber = call.scrubber(&request::secrets_of(None, Some(credentials)));
-        let received = self.send(&call, None, Expect::Body, &scrubber).await?;
+        let received = self.send(&call, None, Expect::Object, &scrubber).await?;
         let Answer { value, date } = read(Route::Logon, received, answer::session)?;
         let session = Session { token: value.token.given_to(credentials), ..value };
         Ok(Answer { value: session, date })
@@ -280,7 +281,8 @@ impl Client {
         parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Result<Answer<T>, Error> {
         let scrubber = call.scrubber(&request::secrets_of(Some(token), None));
-        let received = self.send(&call, Some(token), Expect::Body, &scrubber).await?;
+        let expect = if call.route.is_list() { Expect::List } else { Expect::Object };
+        let received = self.send(&call, Some(token), expect, &scrubber).await?;
         read(call.route, received, parse)
     }
 
@@ -345,7 +347,8 @@ impl Client {
         }
         let received = match expect {
             Expect::Nothing => receive::command(response, words_time).await,
-            Expect::Body => receive::whole(response).await,
+            Expect::Object => receive::object(response).await,
+            Expect::List => receive::list(response).await,
         };
         received.map_err(|error| match error {
             ReadError::TooLarge { limit } => Error::new(call.route, ErrorKind::TooLarge { limit }),

@@ -6,9 +6,9 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-/// The longest text that is taken, in bytes: of one longer no object's status could tell, for the API server would
-/// refuse it.
-const MAX_TEXT: usize = 64 << 10;
+/// How many characters of a text are kept. No spec can ask for as long a one, so that what is cut differs from it as the
+/// whole does; and all that an object's status may quote of a farm is far below what the API server takes.
+const MAX_TEXT: usize = 2_048;
 
 /// A scalar of whatever type was sent.
 enum Scalar {
@@ -89,15 +89,24 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     }
 }
 
-/// A string, also written as a number or a boolean.
+/// The beginning of a string, also written as a number or a boolean.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match deserializer.deserialize_any(ScalarVisitor)? {
-        Scalar::Null => Ok(None),
-        Scalar::Bool(value) => Ok(Some(value.to_string())),
-        Scalar::Int(value) => Ok(Some(value.to_string())),
-        Scalar::Text(text) if text.len() > MAX_TEXT => Err(wrong("a text of at most 64 KiB")),
-        Scalar::Text(text) => Ok(Some(text)),
-    }
+    let whole = whole_text(deserializer)?;
+    // Not cut in place, which would keep the room that the rest took.
+    Ok(whole.map(|text| match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }))
+}
+
+/// The same whole: a token is of no use otherwise, and a secret that is cut is not recognised.
+pub(super) fn whole_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match deserializer.deserialize_any(ScalarVisitor)? {
+        Scalar::Null => None,
+        Scalar::Bool(value) => Some(value.to_string()),
+        Scalar::Int(value) => Some(value.to_string()),
+        Scalar::Text(text) => Some(text),
+    })
 }
 
 /// An enumeration: a number, `"7"`, the reference's `"7 = Name"`, or the bare name, which is looked up.

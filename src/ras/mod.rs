@@ -31,7 +31,7 @@ pub use model::{Agent, AgentState, Broker, Site};
 pub use paths::{ApiCall, ApiMethod, ApiPaths};
 pub use promotion_settings::PromotionSettings;
 pub use request::{BrokerChange, Call, Move, NewBroker, Removal, Route};
-pub use secret::{AuthToken, Credentials, MyAccount};
+pub use secret::{AuthToken, Credentials, MAX_CREDENTIAL, MyAccount};
 pub use session::{LogonFailures, LogonLimit, LogonPermit, Session};
 pub use tls::TlsConfig;
 pub use transport::{Connector, https};

@@ -11,8 +11,10 @@ use super::answer;
 use super::error::{ErrorKind, Refusal};
 use super::secret::Scrubber;
 
-/// The largest answer that is read. A farm of 10,000 brokers answers in about 4 MiB.
-const MAX_BODY: usize = 16 << 20;
+/// The largest list that is read. A farm of 10,000 brokers answers in about 4 MiB.
+const MAX_LIST: usize = 16 << 20;
+/// The largest answer about one thing that is read: many of these may be on their way at a time.
+const MAX_OBJECT: usize = 256 << 10;
 /// The largest error answer that is read; more would only be thrown away.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// No farm makes us wait longer than this by `Retry-After`.
@@ -57,10 +59,19 @@ fn looks_like_a_page(body: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"<") || body.starts_with(b"\x1f\x8b")
 }
 
-/// A success with its body.
-pub(super) async fn whole(response: Response) -> Result<Received, ReadError> {
-    let date = date_of(response.headers());
-    Ok(Received { status: response.status().as_u16(), date, body: read_body(response, MAX_BODY).await? })
+/// A success with its body, which is a list.
+pub(super) async fn list(response: Response) -> Result<Received, ReadError> {
+    whole(response, MAX_LIST).await
+}
+
+/// A success with its body, which is about one thing.
+pub(super) async fn object(response: Response) -> Result<Received, ReadError> {
+    whole(response, MAX_OBJECT).await
+}
+
+async fn whole(response: Response, limit: usize) -> Result<Received, ReadError> {
+    let (status, date) = (response.status().as_u16(), date_of(response.headers()));
+    Ok(Received { status, date, body: read_body(response, limit).await? })
 }
 
 /// Anything but a success. The status alone decides; a body that cannot be read only leaves the refusal without words.

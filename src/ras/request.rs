@@ -70,6 +70,11 @@ impl Route {
         Self::PromoteBroker,
     ];
 
+    /// Whether the answer is as long as the farm is large.
+    pub(super) fn is_list(self) -> bool {
+        matches!(self, Self::ListBrokers | Self::ListSites | Self::ListAgents | Self::BrokerStatus)
+    }
+
     /// The path without its values. For a call whose path is set per farm it is the default: a label must not
     /// grow with what users write.
     pub const fn template(self) -> &'static str {

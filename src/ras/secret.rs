@@ -15,6 +15,10 @@ const WINDOW: usize = 12;
 /// The longest token that is taken: servers refuse longer headers.
 const MAX_TOKEN: usize = 8 << 10;
 
+/// The longest user name or password that is taken, in bytes. No account has one, and each error's text is searched for
+/// every part of it.
+pub const MAX_CREDENTIAL: usize = 1 << 10;
+
 /// A RAS account. `Debug` hides the password.
 #[derive(Clone, Debug)]
 pub struct Credentials {

@@ -202,3 +202,32 @@ fn what_is_seen_to_serve_more_counts_once_it_is_applied_and_is_not_taken_back_fr
     sites.nothing_written();
     assert_eq!(wait(&sites, &after, disable(1)), None, "no Apply is to come");
 }
+
+/// Where no Apply comes for long, what comes and goes takes no more room than one of it, and counts as one does.
+#[test]
+fn what_is_seen_or_made_any_number_of_times_before_an_apply_is_kept_once() {
+    let of = |service| list(&[(1, Service::Active), (2, service)]);
+    let (off, standby, on) = (of(Service::Off), of(Service::Standby), of(Service::Active));
+    let play = |times: usize| {
+        let mut sites = Sites::default();
+        for _ in 0..times {
+            sites.seen(&standby, &row(2, Service::Active));
+            sites.seen(&off, &row(2, Service::Active));
+            sites.begin(&key(2), &on, disable(2));
+            sites.end(&key(2), &disable(2), true);
+            sites.raised(&key(2), &off, &row(2, Service::Active));
+        }
+        sites
+    };
+    let (once, often) = (play(1), play(100));
+    assert_eq!(often.changes.written.len(), 3, "{:#?}", often.changes.written);
+    assert_eq!(often.changes.written[0].least, Service::Off, "the least of all counts");
+    assert!(wait(&once, &on, disable(1)).is_some());
+    for change in [disable(1), disable(2), delete(1)] {
+        assert_eq!(wait(&often, &on, change), wait(&once, &on, change), "{change:?}");
+    }
+    let mut often = often;
+    often.applied(Duration::ZERO, false, |_| false);
+    often.listed(Duration::ZERO);
+    assert_eq!(wait(&often, &on, disable(1)), None);
+}
