@@ -109,7 +109,8 @@ impl Executor<'_> {
         Ok(stands && self.may_act())
     }
 
-    /// Whether this replica leads still: whatever was waited for may have taken longer than its Lease is good for.
+    /// Whether this replica leads still, and is to go on: whatever was waited for may have taken longer than its Lease is
+    /// good for.
     fn may_act(&self) -> bool {
         self.farm.is_some_and(|farm| farm.may_act())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::limiter::Take;
 use super::state::FarmState;
@@ -33,6 +34,8 @@ pub struct Farm {
     pub(super) changed: Notify,
     pub(super) clock: Clock,
     authority: Authority,
+    /// Once it is cancelled nothing begins any more, and what is on its way finishes.
+    stop: CancellationToken,
 }
 
 impl Farm {
@@ -43,6 +46,7 @@ impl Farm {
         workers: Arc<Semaphore>,
         clock: Clock,
         authority: Authority,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             key: ObjectKey::of(object.as_ref()),
@@ -51,6 +55,7 @@ impl Farm {
             changed: Notify::new(),
             clock,
             authority,
+            stop,
         }
     }
 
@@ -115,9 +120,9 @@ impl Farm {
         self.apply_if(|state| state.ledger.found(broker, id));
     }
 
-    /// Whether this process may act, which a leader that lost its Lease may not.
+    /// Whether this process may act, which a leader that lost its Lease may not, nor one that is to stop.
     pub fn may_act(&self) -> bool {
-        self.authority.may_act()
+        self.authority.may_act() && !self.stop.is_cancelled()
     }
 
     /// A broker that has nothing to do any more gives up its place in the queue: a batch must not be opened for it.

@@ -84,9 +84,10 @@ impl Farms {
         drop(self.context.wake.send(broker));
     }
 
-    /// Whether this process may act: a standby may not yet, a leader that lost its Lease may not any more.
+    /// Whether this process may act: a standby may not yet; a leader that lost its Lease may not any more, nor one that is
+    /// to stop.
     pub fn may_act(&self) -> bool {
-        self.context.authority.may_act()
+        self.context.authority.may_act() && !self.stop.is_cancelled()
     }
 
     /// The farm with this key.
@@ -113,14 +114,15 @@ impl Farms {
     fn start(&self, object: Arc<RasFarm>) -> Running {
         warn_of_insecure_transport(&self.context.events, &object);
         let context = &self.context;
+        let stop = self.stop.child_token();
         let farm = Arc::new(Farm::new(
             object,
             context.unavailable_after,
             Arc::clone(&context.workers),
             context.clock,
             context.authority.clone(),
+            stop.clone(),
         ));
-        let stop = self.stop.child_token();
         let metrics = context.metrics.clone();
         let name = name_of(&farm.key);
         let actor = Actor {

@@ -111,7 +111,7 @@ pub struct Operator {
     authority: Authority,
     /// Ends reconciles.
     stop: CancellationToken,
-    /// Ends the farms' actors, after the last reconcile.
+    /// Ends the farms' actors, which wait for what reconciles have on its way.
     farms_stop: CancellationToken,
 }
 
@@ -123,7 +123,7 @@ impl Operator {
         let brokers = Arc::new(Brokers::default());
         let events = Events::new(kubernetes.clone(), identity, *clock);
         let authority = if args.leader_elect { Authority::default() } else { Authority::always() };
-        let farms_stop = CancellationToken::new();
+        let farms_stop = stop.child_token();
         let hosts =
             args.allowed_farm_hosts.as_ref().map(|hosts| hosts.as_slice().to_vec()).unwrap_or_default();
         let farms = FarmContext {

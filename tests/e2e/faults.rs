@@ -7,6 +7,7 @@ mod answers;
 mod apply;
 mod creation;
 mod deletion;
+mod ending;
 mod identity;
 pub(crate) mod invariants;
 mod memory;

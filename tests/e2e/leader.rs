@@ -29,7 +29,7 @@ async fn acquire(client: &Client, namespace: &str, identity: &str) -> Leadership
     timeout(SOON, acquired).await.expect("the lease in time").expect("no stop")
 }
 
-async fn lease(client: &Client, namespace: &str) -> Lease {
+pub(crate) async fn lease(client: &Client, namespace: &str) -> Lease {
     Api::namespaced(client.clone(), namespace).get(LEASE_NAME).await.expect("the lease")
 }
 

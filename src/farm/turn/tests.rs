@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use self::game::*;
 use super::*;
@@ -240,7 +241,14 @@ fn the_circuit_closes_when_its_probe_succeeds() {
 #[test]
 fn of_two_changes_that_lower_a_site_the_second_is_decided_anew() {
     let (clock, workers) = (crate::clock::Clock::MACHINE, Arc::new(tokio::sync::Semaphore::new(1)));
-    let farm = Arc::new(Farm::new(object("Auto", false, 25), ms(0), workers, clock, Authority::always()));
+    let farm = Arc::new(Farm::new(
+        object("Auto", false, 25),
+        ms(0),
+        workers,
+        clock,
+        Authority::always(),
+        CancellationToken::new(),
+    ));
     {
         let mut state = farm.state.lock();
         let now = clock.now();

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use ras_operator::simulator::{Effect, Fault, JournalEntry};
+use ras_operator::crd::annotation;
+use ras_operator::simulator::{Effect, FarmConfig, Fault, JournalEntry};
 use serde_json::json;
 
 use super::invariants::Watch;
 use super::{APPLY, BROKER, is_ready, late, ready, requested, requests, shown, world};
-use super::{LATER, kill};
+use super::{LATER, kill, posts, restart};
+use crate::farm_world::LIST;
 use crate::support::{eventually, stays};
-use crate::world::{FARM, World};
+use crate::world::{FARM, World, condition};
 
 fn on_put(effect: Effect) -> Fault {
     Fault::new(effect).on("PUT", BROKER)
@@ -157,4 +159,40 @@ async fn killed_with_a_broker_created_and_not_applied_it_becomes_ready_only_afte
     assert!(!world.farm().is_pending());
     ready(&world, "cb1").await;
     watch.settled(&world).await;
+}
+
+/// Only the farm's status tells the restarted one that its own work waits, and for whom.
+#[tokio::test]
+async fn killed_while_a_person_is_to_apply_the_restarted_one_waits_for_that_person_too() {
+    let manual = json!({"requestTimeout": "2s", "apply": {"mode": "Manual"}});
+    let mut world = World::with("killed-manual", FarmConfig::default(), manual).await;
+    let watch = Watch::over(&world);
+    world.create_broker("cb1", json!({"description": "kept"})).await;
+    world.broker_shows("cb1", "Ready", "False", "WaitingForApply").await;
+    restart(&mut world).await;
+    let lists = world.seen(LIST);
+    stays("it waits", Duration::from_secs(5), async || {
+        let broker = world.brokers().get("cb1").await.map_err(|error| error.to_string())?;
+        let shown = condition(&broker, "Ready").map(|(status, reason, _)| (status, reason));
+        let waits = shown == Some(("False".to_owned(), "WaitingForApply".to_owned()));
+        let applies = requests(&world, "POST", APPLY).len();
+        let is_pending = pending_apply(&world).await && world.farm().is_pending();
+        if waits && applies == 0 && is_pending {
+            Ok(())
+        } else {
+            Err(format!("{applies} Applies, {is_pending}, {:#?}", broker.status))
+        }
+    })
+    .await;
+    assert!(world.seen(LIST) >= lists + 2, "it has looked at the farm");
+
+    world.annotate_farm(annotation::APPLY_REQUESTED_AT, "now").await;
+    ready(&world, "cb1").await;
+    assert!(!world.farm().is_pending());
+    eventually("nothing is to be applied", LATER, async || {
+        if pending_apply(&world).await { Err("pendingApply") } else { Ok(()) }
+    })
+    .await;
+    watch.settled(&world).await;
+    assert_eq!((requests(&world, "POST", APPLY).len(), posts(&world, "cb1").len()), (1, 1));
 }
