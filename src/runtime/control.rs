@@ -50,7 +50,7 @@ pub struct Signals {
 }
 
 /// Reconciles until stopped, and lets what is under way finish.
-pub(super) async fn control<K: Namespaced + Send + Sync + 'static>(work: Work<K>) {
+pub async fn control<K: Namespaced + Send + Sync + 'static>(work: Work<K>) {
     let Work { triggers, store, woken, reconcile, concurrency, signals: Signals { begun, stop } } = work;
     let config = controller::Config::default().concurrency(concurrency).debounce(DEBOUNCE);
     let woken = futures::stream::unfold(woken, |mut woken| async move {

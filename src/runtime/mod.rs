@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::brokers::brokers;
-use self::control::control;
-pub use self::control::{Reconcile, Signals, Work};
+pub use self::control::{Reconcile, Signals, Work, control};
 use self::promotions::promotions;
 use self::sources::watch_farms;
 use crate::admin::{BindError, Listeners, Liveness, Probes};

@@ -31,11 +31,15 @@ const TWICE: [[Strike; 2]; 7] = [
 ];
 /// How many pairs of them are tried where not all are.
 const PAIRS: usize = 160;
+/// How many of those whose second strike meets what only a run that was struck does; in full, and else.
+const RECOVERIES: [usize; 2] = [10_000, 100];
 const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
 
 /// Something that users or persons want done, from a world at rest to a world at rest.
 struct Workflow {
     name: &'static str,
+    /// The object that it is about.
+    object: &'static str,
     before: Vec<Step>,
     steps: Vec<Step>,
 }
@@ -57,11 +61,20 @@ fn brokers() -> Vec<Planned> {
     ]
 }
 
+fn object_of(workflow: &str) -> &'static str {
+    match workflow {
+        "adopt" => "old-0",
+        "install" => "pushed",
+        "promote" => "second",
+        _ => "new",
+    }
+}
+
 fn workflows() -> Vec<Workflow> {
     let made = || vec![Step::Create(0)];
     let edited =
         ras_operator::simulator::Edit { description: Some("by hand".to_owned()), ..Default::default() };
-    let workflow = |name, before, steps| Workflow { name, before, steps };
+    let workflow = |name, before, steps| Workflow { name, object: object_of(name), before, steps };
     vec![
         workflow("create", vec![], made()),
         workflow("update", made(), vec![Step::Edit(0, json!({"description": "two"}))]),
@@ -172,6 +185,23 @@ fn killed_or_asleep_at_any_moment_of_a_workflow_it_ends_as_it_should() {
     sweep(&workflows, &jobs);
 }
 
+/// Without a crash: the process knows what it has done.
+#[test]
+fn tampered_with_at_any_moment_of_a_workflow_its_object_ends_as_it_should() {
+    let workflows = workflows();
+    let mut jobs: Vec<Job> = Vec::new();
+    for (workflow, points) in points(&workflows).iter().enumerate() {
+        let name = workflows[workflow].object;
+        for point in points {
+            for strike in [Strike::Strip(name), Strike::ForgeId(name), Strike::LoseStatus(name)] {
+                jobs.push((workflow, [(*point, strike)].into()));
+            }
+        }
+    }
+    println!("{} runs in which somebody tampers", jobs.len());
+    sweep(&workflows, &jobs);
+}
+
 #[test]
 fn killed_or_asleep_twice_at_any_moments_of_a_workflow_it_ends_as_it_should() {
     let workflows = workflows();
@@ -196,6 +226,38 @@ fn killed_or_asleep_twice_at_any_moments_of_a_workflow_it_ends_as_it_should() {
         println!("{PAIRS} of {all} pairs of strikes, chosen by RAS_OPERATOR_SEED_BASE={base}");
     }
     sweep(&workflows, &jobs);
+}
+
+/// What a process does that takes over is longer than what the one before it left undone.
+#[test]
+fn killed_or_asleep_again_in_what_follows_the_first_time_it_ends_as_it_should() {
+    let workflows = workflows();
+    let points = points(&workflows);
+    let mut random = fastrand::Rng::with_seed(base());
+    let jobs: Vec<(usize, Point, [Strike; 2], u64)> = (0..RECOVERIES[usize::from(!is_full())])
+        .map(|_| {
+            let workflow = random.usize(..workflows.len());
+            let first = points[workflow][random.usize(..points[workflow].len())];
+            (workflow, first, TWICE[random.usize(..TWICE.len())], random.u64(..))
+        })
+        .collect();
+    let second = |(workflow, first, [one, two], draw): &(usize, Point, [Strike; 2], u64)| {
+        let last = points[*workflow].last()?.0;
+        let (_, mut later) = play(&workflows[*workflow], [(*first, *one)].into());
+        later.retain(|point| point.0 > last);
+        let index = fastrand::Rng::with_seed(*draw).usize(..later.len().max(1));
+        Some((*workflow, [(*first, *one), (*later.get(index)?, *two)].into()))
+    };
+    let found = Mutex::new(BTreeMap::new());
+    let numbered: Vec<_> = jobs.iter().enumerate().collect();
+    in_parallel(&numbered, |(number, job)| {
+        found.lock().extend(second(job).map(|job| (*number, job)));
+        true
+    });
+    let struck: Vec<Job> = found.into_inner().into_values().collect();
+    println!("{} of {} second strikes meet what the first one led to", struck.len(), jobs.len());
+    assert!(struck.len() * 2 > jobs.len());
+    sweep(&workflows, &struck);
 }
 
 #[test]

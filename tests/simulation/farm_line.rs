@@ -40,10 +40,11 @@ async fn call(
     let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
     let call = Call { farm: Some(farm), method: parts.method.to_string(), path: shown(&parts) };
     let is_post = call.method == "POST" && call.path.split('?').next() == Some("/api/Broker");
-    let server = serde_json::from_slice::<Value>(&body).unwrap_or_default()["server"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let sent = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let token = parts.headers.get("auth_token").and_then(|token| token.to_str().ok());
+    let password = sent["password"].as_str().filter(|_| call.path.ends_with("/logon"));
+    world.check_secrets(farm, token, password);
+    let server = sent["server"].as_str().unwrap_or_default().to_owned();
     let maker = if is_post && line.is_open() {
         world.oracle.lock().sending(line.namespace, farm, &server)
     } else {
@@ -64,6 +65,9 @@ async fn call(
             let post = post.as_ref().map(|(server, maker)| (server.as_str(), maker.as_str()));
             world.before_call(farm, &seen, post);
             let outcome = handle.exchange(endpoint, &parts, body).await;
+            if let Outcome::Answer(reply) = &outcome {
+                world.gave_token(farm, reply);
+            }
             world.after_call(farm, left);
             match outcome {
                 Outcome::Answer(reply) if matches!(fate, Fate::Shortened) => {

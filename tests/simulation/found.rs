@@ -360,6 +360,38 @@ fn a_broker_that_a_farm_creates_later_than_is_waited_for_is_applied_as_well() {
     }
 }
 
+/// No list shows the row yet when another POST is sent, which the farm refuses for the sake of that very row.
+#[test]
+fn a_row_of_a_lost_post_that_keeps_off_the_next_one_is_ours() {
+    let mut refused = 0;
+    for seconds in 14..30 {
+        in_runtime(async {
+            let (mut run, mut stage) = begin();
+            let timeout = Setting::PLAIN.timeout;
+            let lag = Duration::from_secs(12);
+            run.world.network.set_weather(Weather { lag, timeout, ..Weather::default() });
+            run.rest(Duration::from_secs(20)).await;
+            let late = Effect::Delay { millis: seconds * 1_000 };
+            run.world.farms[0].fault(Fault::new(late).on("POST", "/api/Broker"));
+            stage.play(&mut run, &Step::Create(0)).await;
+            leaves(&mut run, "POST /api/Broker?").await;
+            stage.play(&mut run, &Step::Crash).await;
+            run.rest(Duration::from_mins(3)).await;
+            assert!(
+                is_true(&run.world.brokers()[0], "Ready"),
+                "{seconds} s late: {}",
+                run.world.brokers()[0]
+            );
+            assert_eq!(settle(&mut run).await, Vec::<String>::new(), "{seconds} s late");
+            let journal = run.world.farms[0].journal();
+            let posts = journal.iter().filter(|entry| entry.method == "POST" && entry.route == "/api/Broker");
+            refused += posts.filter(|entry| entry.status == Some(409)).count();
+            assert_eq!(run.end(Vec::new()).wrong, Vec::<String>::new(), "{seconds} s late");
+        });
+    }
+    assert!(refused > 0, "no POST met the row");
+}
+
 #[test]
 fn what_may_be_pending_beside_a_broker_that_came_too_late_is_left_to_a_person() {
     in_runtime(async {

@@ -77,6 +77,12 @@ pub enum Strike {
     SweepAway(&'static str),
     /// The same, and another object comes under its name.
     Replace(&'static str),
+    /// Somebody replaces this object by what it was without the operator.
+    Strip(&'static str),
+    /// Somebody writes the id of the farm's first broker into its status.
+    ForgeId(&'static str),
+    /// Its status is lost.
+    LoseStatus(&'static str),
 }
 
 /// A point of a run: the so-manieth call, and a moment of it.

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::clock;
 use crate::life::{Leave, Life, ON_ITS_WAY, matches, may};
 use crate::objects::{
-    FORCE_ORPHAN, INTENT, annotation, farm_of, has_finalizer, is_current, is_going, is_observer,
-    is_suspended, is_true, name, owned_id, summary, takes_broker_along, text, uid,
+    FORCE_ORPHAN, INTENT, annotation, condition, farm_of, has_finalizer, is_current, is_going, is_observer,
+    is_true, name, owned_id, summary, takes_broker_along, text, uid,
 };
 use crate::world::{CLUSTERS, home, is_operators};
 
@@ -182,11 +182,11 @@ impl Oracle {
     }
 
     fn check_ready(&mut self, object: &Value) {
-        if !is_true(object, "Ready") || !is_true(object, "Synced") || !is_current(object) || is_going(object)
-        {
+        if !is_true(object, "Ready") || !is_current(object) || is_going(object) {
             return;
         }
-        if is_suspended(object) || is_observer(object) {
+        // What is suspended is called ready, and says that nothing is done.
+        if condition(object, "Ready") == Some(("True", "Suspended")) || is_observer(object) {
             return;
         }
         let farm = farm_of(object);

@@ -1,4 +1,5 @@
-//! The operator's processes: the product as it is, but for its controllers, which do not replay.
+//! The operator's processes: the product as it is, but for its controllers, which do not replay and are left out where a
+//! run is to.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use ras_operator::admin::Probes;
 use ras_operator::cli::{Cli, Command, RunArgs};
 use ras_operator::clock::Clock;
 use ras_operator::metrics::Metrics;
-use ras_operator::runtime::{Operator, Outside, RunError};
+use ras_operator::runtime::{self, Operator, Outside, RunError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +39,14 @@ impl Process {
             identity,
         };
         let (stopped, elects) = (stop.clone(), world.setting.elects);
+        let runs_kubes_controllers = world.setting.runs_kubes_controllers;
         let task = tokio::spawn(async move {
             let args = RunArgs { leader_elect: elects, ..arguments(CLUSTERS[cluster].0) };
             let operator = Operator::new(outside, &args, Metrics::new("0", "0"), stopped);
             let probes = Probes::default();
+            if runs_kubes_controllers {
+                return operator.run(&args, &probes, runtime::control, runtime::control).await;
+            }
             operator.run(&args, &probes, queue::control, queue::control).await
         });
         Self { line, cluster, stop, task }

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ras_operator::runtime::RunError;
 use ras_operator::simulator::FarmHandle;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::network::{Network, Point, Strike};
+use crate::panics;
 use crate::process::Process;
 use crate::seeds::Outcome;
-use crate::users::{delete, replace, sweep_away};
+use crate::users::{delete, forge_id, lose_status, replace, strip, sweep_away};
 use crate::world::{Setting, World, home};
 
 /// A world and the processes that work on it.
@@ -26,6 +28,7 @@ impl Run {
     /// Begins.
     pub fn begin(setting: Setting, random: fastrand::Rng, strikes: BTreeMap<Point, Strike>) -> Self {
         clock::start();
+        panics::watch();
         fastrand::seed(random.clone().u64(..));
         let world = World::new(setting, Network::new(random, strikes));
         let started = world.setting.replicas * world.setting.clusters;
@@ -45,8 +48,11 @@ impl Run {
                 biased;
                 () = network.struck.notified() => self.strike().await,
                 (ended, index, _) = futures::future::select_all(tasks) => {
-                    let ended = ended.map(|ended| ended.map_err(|error| error.to_string()));
-                    network.say(&format!("a process ended: {ended:?}"));
+                    let told = ended.map(|ended| ended.map_err(|error| error.to_string()));
+                    network.say(&format!("a process ended: {told:?}"));
+                    if !matches!(told, Ok(Err(ref why)) if *why == RunError::LeadershipLost.to_string()) {
+                        self.world.oracle.lock().accuse(&format!("a process ended: {told:?}"));
+                    }
                     self.restart(index, Duration::from_millis(network.below(3_000))).await;
                 }
                 () = tokio::time::sleep_until(until) => return,
@@ -62,6 +68,7 @@ impl Run {
             oracle.rest();
         }
         wrong.append(&mut oracle.wrong);
+        wrong.extend(panics::seen());
         let calls = self.world.network.calls();
         self.world.network.with_trace(|trace| Outcome {
             wrong,
@@ -84,6 +91,9 @@ impl Run {
                 Strike::Delete(name) => delete(&self.world, name),
                 Strike::SweepAway(name) => sweep_away(&self.world, name),
                 Strike::Replace(name) => replace(&self.world, name),
+                Strike::Strip(name) => strip(&self.world, name),
+                Strike::ForgeId(name) => forge_id(&self.world, name, 1),
+                Strike::LoseStatus(name) => lose_status(&self.world, name),
             }
         }
     }

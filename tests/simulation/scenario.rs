@@ -43,6 +43,7 @@ impl Scenario {
             threshold: random.u64(0..4),
             elects: replicas > 1,
             replicas,
+            runs_kubes_controllers: false,
         };
         let mix = Mix::of(&setting, random);
         // Few brokers get many accidents each, many show what they do to one another.

@@ -16,6 +16,8 @@ use crate::step::Stage;
 
 /// Seeds of a usual test run.
 const USUAL: u64 = 300;
+/// One seed in so many is played under kube's own controllers as well.
+const WITH_KUBES_CONTROLLERS: usize = 5;
 /// How often a long run says how far it is.
 const BETWEEN_WORDS: Duration = Duration::from_mins(1);
 
@@ -32,6 +34,18 @@ pub struct Outcome {
 pub fn play(seed: u64) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     let scenario = Scenario::of(&mut random);
+    play_out(scenario, random)
+}
+
+/// The same with kube's controllers, in whatever order these do things.
+fn play_with_kubes_controllers(seed: u64) -> Outcome {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut scenario = Scenario::of(&mut random);
+    scenario.setting.runs_kubes_controllers = true;
+    play_out(scenario, random)
+}
+
+fn play_out(scenario: Scenario, random: fastrand::Rng) -> Outcome {
     in_runtime(async move {
         let mut run = Run::begin(scenario.setting, random, BTreeMap::new());
         let mut stage = Stage::new(scenario.brokers, &run.world);
@@ -167,6 +181,30 @@ fn whatever_happens_the_invariants_hold_and_everything_settles() {
     if seeds.len() as u64 >= USUAL {
         assert_eq!(missing(&faults), Vec::<&str>::new(), "accidents that no seed had");
     }
+}
+
+/// What a seed does here it does once: kube's controllers do not replay.
+#[test]
+fn whatever_happens_under_kubes_own_controllers_everything_settles() {
+    let seeds: Vec<u64> = seeds().into_iter().rev().step_by(WITH_KUBES_CONTROLLERS).collect();
+    let failures = Mutex::new(Vec::new());
+    in_parallel(&seeds, |seed| {
+        let outcome = play_with_kubes_controllers(*seed);
+        let is_well = outcome.wrong.is_empty();
+        if !is_well {
+            failures.lock().push(failed(*seed, &outcome.wrong, &outcome.lines));
+        }
+        is_well
+    });
+    let failures = failures.into_inner();
+    println!("{} seeds under kube's own controllers", seeds.len());
+    assert!(
+        failures.is_empty(),
+        "{} of {} seeds failed:\n{}",
+        failures.len(),
+        seeds.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]

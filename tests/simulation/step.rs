@@ -17,7 +17,7 @@ use crate::fate::Weather;
 use crate::objects::{name, uid};
 use crate::run::Run;
 use crate::users;
-use crate::world::{CLUSTERS, NAMESPACE, PASSWORD, World, home};
+use crate::world::{CLUSTERS, NAMESPACE, World, home, password_of};
 
 /// One thing that happens. Brokers are named by their number in the scenario.
 #[derive(Clone, Debug)]
@@ -247,18 +247,11 @@ impl Stage {
             Step::Hold(number) => users::hold(world, &self.brokers[*number].name),
             Step::Strip(number) => users::strip(world, &self.brokers[*number].name),
             Step::ForgeId(number) => {
-                let status = json!({"id": 1 + i64::try_from(*number).unwrap_or_default() % 3});
-                let name = &self.brokers[*number].name;
-                users::forge(world, name, &status);
-                let lags = !world.network.weather().lag.is_zero();
-                if let Some(object) = world.api.get("RasBroker", home(name), name).filter(|_| lags) {
-                    world.oracle.lock().forged(uid(&object));
-                }
+                let id = 1 + i64::try_from(*number).unwrap_or_default() % 3;
+                users::forge_id(world, &self.brokers[*number].name, id);
             }
             Step::LoseStatus(number) => {
-                let status = json!({"id": null, "origin": null, "siteId": null, "farmGUID": null, "observed": null,
-                    "conditions": null, "role": null, "agent": null});
-                users::forge(world, &self.brokers[*number].name, &status);
+                users::lose_status(world, &self.brokers[*number].name);
             }
             Step::OtherVersion(number) => users::as_of_another_version(world, &self.brokers[*number].name),
             Step::SweepAway(number) | Step::Replace(number) => {
@@ -275,7 +268,7 @@ impl Stage {
 
     fn rotate(&mut self, world: &World, farm: usize) {
         self.passwords += 1;
-        let password = format!("{PASSWORD} {}", self.passwords);
+        let password = password_of(farm, self.passwords);
         for cluster in world.clusters() {
             world.farms[farm].set_account(account(cluster.1, &password));
             world.set_secret(*cluster, farm, Some(&password));

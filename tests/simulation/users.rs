@@ -58,6 +58,22 @@ pub fn forge(world: &World, name: &str, status: &Value) {
     world.person("forge", world.api.patch_status("RasBroker", home(name), name, status));
 }
 
+/// Writes another id into it.
+pub fn forge_id(world: &World, name: &str, id: i64) {
+    forge(world, name, &json!({"id": id}));
+    let lags = !world.network.weather().lag.is_zero();
+    if let Some(object) = world.api.get("RasBroker", home(name), name).filter(|_| lags) {
+        world.oracle.lock().forged(uid(&object));
+    }
+}
+
+/// Empties it, as a restore of the object alone does.
+pub fn lose_status(world: &World, name: &str) {
+    let status = json!({"id": null, "origin": null, "siteId": null, "farmGUID": null, "observed": null,
+        "conditions": null, "role": null, "agent": null});
+    forge(world, name, &status);
+}
+
 /// Takes everything off it that the operator has put on.
 pub fn strip(world: &World, name: &str) {
     world.person("strip", world.api.strip("RasBroker", home(name), name));

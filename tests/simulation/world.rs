@@ -1,5 +1,6 @@
 //! The world of one run: an API server, farms, the network between them and the operator, and an oracle that sees all.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -36,6 +37,12 @@ pub fn is_operators(account: &str) -> bool {
 }
 
 pub const PASSWORD: &str = "correct horse battery";
+
+/// A password of this farm's account, which no other farm's has.
+pub fn password_of(place: usize, number: u32) -> String {
+    format!("{PASSWORD} of farm-{place}, {number}")
+}
+
 /// What every password of a run begins with, wherever and however it may turn up.
 pub static CANARIES: LazyLock<Canaries> = LazyLock::new(|| {
     let mut canaries = Canaries::default();
@@ -66,6 +73,8 @@ pub struct Setting {
     pub elects: bool,
     /// How many processes there are at a time.
     pub replicas: usize,
+    /// Whether the processes have kube's controllers, so that the run does not replay.
+    pub runs_kubes_controllers: bool,
 }
 
 /// Other readings of the reference than the usual ones.
@@ -86,6 +95,7 @@ impl Setting {
         threshold: 2,
         elects: false,
         replicas: 1,
+        runs_kubes_controllers: false,
     };
     /// The same with a row that a person made, whose unapplied work is to be left alone.
     pub const SHARED: Self = Self { mode: "Guarded", old: 1, ..Self::PLAIN };
@@ -98,6 +108,8 @@ pub struct World {
     pub network: Arc<Network>,
     pub oracle: Mutex<Oracle>,
     lags: Mutex<Vec<Lag>>,
+    /// The tokens that each farm has given.
+    tokens: Mutex<BTreeSet<(usize, String)>>,
     /// Whose the Lease is, and since when it stands as it is.
     lease: Mutex<(String, Duration)>,
     pub setting: Setting,
@@ -110,8 +122,16 @@ impl World {
         let farms = (0..setting.farms).map(|place| farm(&setting, place)).collect();
         let oracle = Mutex::new(Oracle::new(setting.farms, setting.period, setting.timeout));
         let lags = Mutex::new((0..setting.farms).map(|_| Lag::default()).collect());
-        let world =
-            Self { api, farms, network: Arc::new(network), oracle, lags, lease: Mutex::default(), setting };
+        let world = Self {
+            api,
+            farms,
+            network: Arc::new(network),
+            oracle,
+            lags,
+            tokens: Mutex::default(),
+            lease: Mutex::default(),
+            setting,
+        };
         if world.setting.clusters > 1 {
             world.network.fault("a second cluster", "all farms");
         }
@@ -130,7 +150,9 @@ impl World {
     pub fn furnish(&self) {
         for cluster in self.clusters() {
             for place in 0..self.setting.farms {
-                for object in [secret(*cluster, place, PASSWORD), self.farm_object(cluster.0, place)] {
+                for object in
+                    [secret(*cluster, place, &password_of(place, 0)), self.farm_object(cluster.0, place)]
+                {
                     // What is there already stays.
                     drop(self.api.create(object));
                 }
@@ -208,6 +230,25 @@ impl World {
             return reply;
         }
         self.lags.lock()[place].delay(reply, self.network.weather().lag)
+    }
+
+    /// A farm gets to see no password and no token but its own.
+    pub fn check_secrets(&self, place: usize, token: Option<&str>, password: Option<&str>) {
+        let own = format!("{PASSWORD} of farm-{place},");
+        if password.is_some_and(|password| password.starts_with(PASSWORD) && !password.starts_with(&own)) {
+            self.oracle.lock().accuse(&format!("farm {place} got to see the password of another one"));
+        }
+        if token.is_some_and(|token| !self.tokens.lock().contains(&(place, token.to_owned()))) {
+            self.oracle.lock().accuse(&format!("farm {place} got to see a token that it did not give"));
+        }
+    }
+
+    /// A farm opens a session.
+    pub fn gave_token(&self, place: usize, reply: &Reply) {
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if let Some(token) = body["authToken"].as_str() {
+            self.tokens.lock().insert((place, token.to_owned()));
+        }
     }
 
     /// A call is about to reach a farm.
@@ -325,7 +366,7 @@ fn farm(setting: &Setting, place: usize) -> FarmHandle {
         name: format!("Farm {place}"),
         accounts: [account("administrator", "unused")]
             .into_iter()
-            .chain(CLUSTERS.map(|(_, name)| account(name, PASSWORD)))
+            .chain(CLUSTERS.map(|(_, name)| account(name, &password_of(place, 0))))
             .collect(),
         sites: [SiteConfig { id: 1, name: "Site".to_owned(), brokers }]
             .into_iter()
