@@ -5,6 +5,8 @@
 //! `RAS_OPERATOR_EXPLORE=full` makes 10,000 operations of 2,000, `RAS_OPERATOR_SEED` draws others.
 
 mod catalogue;
+mod deck;
+mod done;
 mod expected;
 mod user;
 
@@ -18,6 +20,7 @@ use ras_operator::crd::{RasBroker, RasFarm};
 use ras_operator::simulator::{BrokerConfig, FarmConfig, Row, Simulator, SimulatorConfig, SiteConfig};
 use serde_json::{Value, json};
 
+use self::done::Done;
 use self::expected::{Expected, Shows};
 use self::user::{Deed, User};
 use crate::support::control_plane::ControlPlane;
@@ -129,6 +132,7 @@ impl Fleet {
                     specs.push(self.patched(&name, &patch).await);
                 }
             }
+            Deed::Pair(patch) => specs.push(self.patched(&name, &patch).await),
             Deed::Refused(patches) => {
                 for patch in patches {
                     let body = Patch::Merge(json!({"spec": patch}));
@@ -252,21 +256,6 @@ fn is_at_rest(subject: &Subject, found: Option<&RasBroker>) -> bool {
     }
 }
 
-/// What was done, by kind.
-type Counts = BTreeMap<&'static str, usize>;
-
-fn count(counts: &mut Counts, deed: &Deed) {
-    let (kind, number) = match deed {
-        Deed::Change(patches) if patches.len() == user::SEQUENCE => ("in sequences of eight", patches.len()),
-        Deed::Change(patches) => ("changes", patches.len()),
-        Deed::Refused(patches) => ("refused", patches.len()),
-        Deed::Delete => ("deletions", 1),
-        Deed::Create(_) => ("creations", 1),
-        Deed::Rollback => ("rollbacks", 1),
-    };
-    *counts.entry(kind).or_default() += number;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_schema_allows_the_farm_holds_what_the_spec_says() {
     let full = std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full");
@@ -276,39 +265,21 @@ async fn whatever_the_schema_allows_the_farm_holds_what_the_spec_says() {
     let fleet = Fleet::new().await;
     let foreign: Vec<Vec<Row>> = (0..FARMS).map(|farm| fleet.simulator.farm(farm).brokers()).collect();
     let mut user = User::new(seed);
-    let mut subjects: Vec<Subject> = (0..FARMS)
-        .flat_map(|farm| (1..=SITES).map(move |site| (farm, site)))
-        .map(|(farm, site)| Subject {
-            farm,
-            site,
-            spec: None,
-            earlier: None,
-            expected: Expected::default(),
-            shows: None,
-        })
-        .collect();
-    let mut counts = Counts::new();
+    let mut subjects = subjects();
+    let mut done = Done::default();
     let mut rounds = 0;
-    while counts.values().sum::<usize>() < wanted {
+    while done.total() < wanted {
         let suspended = rounds % FARMS;
         fleet.suspend(suspended, true).await;
-        *counts.entry("farms suspended and resumed").or_default() += 1;
-        round(&fleet, &mut user, &mut subjects, suspended, &mut counts).await;
+        done.count("farms suspended and resumed", 1);
+        round(&fleet, &mut user, &mut subjects, suspended, &mut done).await;
         fleet.suspend(suspended, false).await;
         resume(&fleet, &mut subjects, suspended).await;
         rounds += 1;
     }
-    let (valid, refused) = user.choices();
-    println!(
-        "{} operations in {rounds} rounds on {} objects ({counts:?}): each of {valid} valid and {refused} refused \
-         values at least once: {}; {} pairs of fields",
-        counts.values().sum::<usize>(),
-        subjects.len(),
-        user.is_through(),
-        user.pairs.len(),
-    );
-    assert!(user.is_through(), "some values were never drawn");
-    assert!(!user.pairs.is_empty(), "no two fields were changed at once");
+    let (total, line) = (done.total(), done.line(&user));
+    println!("{total} operations in {rounds} rounds on {} objects {line}", subjects.len());
+    done.leaves_nothing_out(&user, full);
     for (farm, before) in foreign.iter().enumerate() {
         let now = fleet.simulator.farm(farm).brokers();
         let others: Vec<&Row> = now.iter().filter(|row| row.is_primary()).collect();
@@ -317,13 +288,20 @@ async fn whatever_the_schema_allows_the_farm_holds_what_the_spec_says() {
     }
 }
 
-async fn round(
-    fleet: &Fleet,
-    user: &mut User,
-    subjects: &mut [Subject],
-    suspended: usize,
-    counts: &mut Counts,
-) {
+fn subjects() -> Vec<Subject> {
+    let places = (0..FARMS).flat_map(|farm| (1..=SITES).map(move |site| (farm, site)));
+    let subject = |(farm, site)| Subject {
+        farm,
+        site,
+        spec: None,
+        earlier: None,
+        expected: Expected::default(),
+        shows: None,
+    };
+    places.map(subject).collect()
+}
+
+async fn round(fleet: &Fleet, user: &mut User, subjects: &mut [Subject], suspended: usize, done: &mut Done) {
     let deeds: Vec<Deed> = subjects
         .iter()
         .map(|subject| match &subject.spec {
@@ -336,7 +314,7 @@ async fn round(
         })
         .collect();
     for deed in &deeds {
-        count(counts, deed);
+        done.deed(deed);
     }
     let calls = subjects.iter().zip(deeds.clone()).map(|(subject, deed)| fleet.carry_out(subject, deed));
     let specs: Vec<Vec<Value>> = futures::stream::iter(calls).buffered(AT_ONCE).collect().await;
