@@ -15,6 +15,8 @@ pub(crate) const FARM_PASSWORD: &str = "Kanari/9+%41 \"voegel\\pfeifen&laut=ü";
 pub(crate) const AGENT_PASSWORD: &str = "Zeisig 7/ä?+%2F\"schlaegt&im=Busch\\";
 /// The one to remove agents with.
 pub(crate) const REMOVAL_PASSWORD: &str = "Stieglitz'8;%2B~ruft#im`Ahorn/ö+\\\"";
+/// The one of the account under which the licence is registered; each promotion sends it.
+pub(crate) const LICENCE_PASSWORD: &str = "Gimpel=3 %2F'trillert&im/Wald+ö\"\\;";
 /// One that is shorter than what is looked for of the others.
 pub(crate) const SHORT_PASSWORD: &str = "Pf9!x";
 
@@ -33,6 +35,7 @@ impl Aviary {
         canaries.add("the farm's password", FARM_PASSWORD);
         canaries.add("the password to install agents", AGENT_PASSWORD);
         canaries.add("the password to remove agents", REMOVAL_PASSWORD);
+        canaries.add("the licence account's password", LICENCE_PASSWORD);
         canaries.add("the short password", SHORT_PASSWORD);
         canaries.add("the authority's key", secret_part(&authority_key));
         Self { canaries, authority_key }
@@ -94,7 +97,7 @@ impl Aviary {
         for session in 1..=i64::try_from(logons).expect("a number") {
             self.canaries.add("a session's token", &token(&world.farm().guid(), session));
         }
-        let kinds = "events,events.events.k8s.io,rasfarms,rasbrokers,leases,configmaps";
+        let kinds = "events,events.events.k8s.io,rasfarms,rasbrokers,rasbrokerpromotions,leases,configmaps";
         let objects = kubectl(world.plane, &["get", kinds, "-n", &world.namespace, "-o", "json"]).await;
         for text in texts.iter().chain([&objects]) {
             if let Some(found) = self.canaries.find(text) {

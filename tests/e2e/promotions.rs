@@ -18,14 +18,14 @@ use crate::support::eventually;
 use crate::world::{World, merge, server};
 
 /// The route of a promotion.
-const PROMOTE: (&str, &str) = ("POST", "/api/Broker/{id}/promote");
+pub(crate) const PROMOTE: (&str, &str) = ("POST", "/api/Broker/{id}/promote");
 /// Longer than the quarantine of a farm with a request timeout of two seconds.
 const LATER: Duration = Duration::from_mins(1);
-const EMAIL: &str = "licences@corp.example";
+pub(crate) const EMAIL: &str = "licences@corp.example";
 const PASSWORD: &str = "My-Account 1";
 
 /// A site of three brokers, of which the second has a RAS Web Administration Service of its own.
-fn farm() -> FarmConfig {
+pub(crate) fn farm() -> FarmConfig {
     let brokers = ["cb1", "cb2", "cb3"].map(|name| BrokerConfig::new(&server(name))).into();
     FarmConfig {
         sites: vec![SiteConfig { id: 1, name: "Site".into(), brokers }],
@@ -67,7 +67,7 @@ async fn quiet(world: &World) {
         .await;
 }
 
-async fn account(world: &World, password: &str) {
+pub(crate) async fn account(world: &World, password: &str) {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "my-account"},
         "stringData": {"email": EMAIL, "password": password},
@@ -76,7 +76,7 @@ async fn account(world: &World, password: &str) {
 }
 
 /// A request to make `broker` the primary in place of `cb1`; `spec` is laid over it.
-async fn promote(world: &World, name: &str, broker: &str, spec: Value) {
+pub(crate) async fn promote(world: &World, name: &str, broker: &str, spec: Value) {
     let mut manifest = json!({
         "apiVersion": "ras-operator.dev/v1alpha1",
         "kind": "RasBrokerPromotion",
@@ -101,14 +101,19 @@ fn phase(promotion: &RasBrokerPromotion) -> Option<PromotionPhase> {
 }
 
 /// Status, reason and message of a condition.
-fn condition(promotion: &RasBrokerPromotion, type_: &str) -> Option<(String, String, String)> {
+pub(crate) fn condition(promotion: &RasBrokerPromotion, type_: &str) -> Option<(String, String, String)> {
     let mut conditions = promotion.status.iter().flat_map(|status| &status.conditions);
     let found = conditions.find(|condition| condition.type_ == type_)?;
     Some((found.status.clone(), found.reason.clone(), found.message.clone()))
 }
 
 /// Waits until the request is in this phase, for this reason.
-async fn shows(world: &World, name: &str, wanted: PromotionPhase, reason: &str) -> RasBrokerPromotion {
+pub(crate) async fn shows(
+    world: &World,
+    name: &str,
+    wanted: PromotionPhase,
+    reason: &str,
+) -> RasBrokerPromotion {
     let api = promotions(world);
     eventually(&format!("promotion {name} is {wanted:?}/{reason}"), LATER, async || {
         let promotion = api.get(name).await.map_err(|error| error.to_string())?;

@@ -1,12 +1,19 @@
 //! Passwords, keys and session tokens are looked for in everything that the operator puts out, in every usual encoding.
 
-use ras_operator::simulator::{Effect, Fault};
+use ras_operator::crd::PromotionPhase;
+use ras_operator::simulator::{Effect, FarmConfig, Fault, MyAccount};
 use serde_json::{Value, json};
 
 use super::{APPLY, BROKER, BROKERS, gone, ready, requested};
-use crate::canaries::{AGENT_PASSWORD, Aviary, FARM_PASSWORD, REMOVAL_PASSWORD, SHORT_PASSWORD};
+use crate::canaries::{
+    AGENT_PASSWORD, Aviary, FARM_PASSWORD, LICENCE_PASSWORD, REMOVAL_PASSWORD, SHORT_PASSWORD,
+};
+use crate::promotions::{self, PROMOTE, promote, shows};
 use crate::support::canary::{Canaries, base64};
 use crate::world::{World, merge};
+
+/// Everything is logged, the causes of what fails among it.
+const TALKATIVE: [&str; 3] = ["RUST_LOG=trace", "RUST_BACKTRACE=full", "--leader-elect"];
 
 /// An answer of the farm that echoes the secret which it was sent.
 fn echoing(status: u16, secret: &str) -> Effect {
@@ -19,14 +26,48 @@ async fn no_password_and_no_token_is_in_anything_that_the_operator_puts_out() {
     let mut aviary = Aviary::new();
     let mut world = World::idle("canary", Aviary::farm()).await;
     aviary.create_farm(&world, json!({})).await;
-    world.start_operator(&["RUST_LOG=trace", "RUST_BACKTRACE=full", "--leader-elect"]).await;
+    world.start_operator(&TALKATIVE).await;
 
     live_through_every_refusal(&world).await;
+    aviary.nothing_is_put_out(&world, &put_out(&world).await).await;
+}
+
+/// It goes out in a body, unlike those for agents, and farms quote bodies that they do not take.
+#[tokio::test]
+async fn the_password_of_the_licence_account_is_in_nothing_that_promotions_leave_behind() {
+    let account = MyAccount { email: promotions::EMAIL.into(), password: LICENCE_PASSWORD.into() };
+    let FarmConfig { accounts, .. } = Aviary::farm();
+    let farm = FarmConfig { accounts, my_account: Some(account), ..promotions::farm() };
+    let mut aviary = Aviary::new();
+    let mut world = World::idle("canary-promotion", farm).await;
+    let fallback = world.farm().secondary_endpoint(0).expect("an endpoint");
+    aviary.create_farm(&world, json!({"fallbackEndpoints": [fallback]})).await;
+    promotions::account(&world, LICENCE_PASSWORD).await;
+    for name in ["cb1", "cb2"] {
+        world.create_broker(name, json!({"adoptionPolicy": "Required"})).await;
+    }
+    world.start_operator(&TALKATIVE).await;
+    world.ready("cb2").await;
+
+    let on_promotion = |effect| Fault::new(effect).on(PROMOTE.0, PROMOTE.1);
+    world.farm().fault(on_promotion(echoing(400, LICENCE_PASSWORD)));
+    promote(&world, "quoted", "cb2", json!({})).await;
+    let failed = shows(&world, "quoted", PromotionPhase::Failed, "Refused").await;
+    let (.., said) = promotions::condition(&failed, "Failed").expect("Failed");
+    assert!(said.contains("bad password [redacted]"), "the farm's words were to come through: {said}");
+    world.farm().fault(on_promotion(Effect::Reset).after_commit());
+    promote(&world, "go", "cb2", json!({})).await;
+    shows(&world, "go", PromotionPhase::Succeeded, "Promoted").await;
+    aviary.nothing_is_put_out(&world, &put_out(&world).await).await;
+}
+
+/// Log, metrics and events.
+async fn put_out(world: &World) -> [String; 3] {
     let operator = world.operator.as_ref().expect("an operator");
     let put_out = [operator.logs(), operator.metrics().await.expect("metrics"), world.events().await];
     assert!(put_out[0].contains(" TRACE "), "the log was to hold everything");
     assert!(put_out[2].contains("kind: Event"), "{}", put_out[2]);
-    aviary.nothing_is_put_out(&world, &put_out).await;
+    put_out
 }
 
 /// Refusals at every call that carries a password, or whose answer may hold one.
