@@ -180,6 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn one_address_may_be_one_machine_whoever_gives_it_and_in_whatever_spelling() {
+        let mut own = object("own", 1, false, None);
+        own.spec.ip = Some("10.0.0.1".into());
+        let mut other = object("other", 2, false, None);
+        for (server, ip, is_rival) in [
+            ("cb2.corp.example", Some("::ffff:10.0.0.1"), true),
+            ("10.0.0.1", None, true),
+            ("cb2.corp.example", Some("10.0.0.2"), false),
+            ("10.0.0.2", None, false),
+        ] {
+            (other.spec.server, other.spec.ip) = (server.into(), ip.map(str::to_owned));
+            for (one, two) in [(&own, &other), (&other, &own)] {
+                let rival = rival(one, two, &facts());
+                assert_eq!(rival.map(|rival| rival.same_key), is_rival.then_some(false), "{server} {ip:?}");
+            }
+        }
+    }
+
+    #[test]
     fn one_site_is_the_same_in_every_spelling_of_it() {
         let mut facts = facts();
         let mut broker = object("own", 1, false, None);

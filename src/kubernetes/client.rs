@@ -107,6 +107,12 @@ fn outcome_of(status: Option<u16>) -> WriteOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Output;
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -134,5 +140,60 @@ mod tests {
         let mut service = Guarded(Metrics::new("0", "0")).layer(silent);
         let call = service.call(Request::new(Body::empty()));
         assert!(tokio::time::timeout(HEAD_LIMIT * 2, call).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    #[ignore = "the next one runs it, with a cluster of its own"]
+    async fn a_call_is_made() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = connect(Metrics::new("0", "0")).await.unwrap();
+        let call = client.request_text(Request::get("/version").body(Vec::new()).unwrap());
+        let answer = tokio::time::timeout(Duration::from_secs(1), call).await;
+        assert!(!matches!(answer, Ok(Ok(_))), "{answer:?}");
+    }
+
+    /// The library repeats by itself what such a server refuses, unless it is told not to.
+    #[tokio::test]
+    async fn what_is_refused_for_now_is_not_repeated() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        let cluster = json!({"server": format!("http://{}", server.local_addr().unwrap())});
+        let config = json!({
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {}}],
+        });
+        std::fs::write(&kubeconfig, config.to_string()).unwrap();
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "--ignored", "kubernetes::client::tests::a_call_is_made"]);
+        child.env("KUBECONFIG", kubeconfig).env_remove("HTTPS_PROXY").env_remove("https_proxy");
+        let output = child.output();
+        let (calls, output) = refused_meanwhile(&server, output).await;
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(calls, 1);
+    }
+
+    /// Refuses every call until `child` has ended; answers how many there were.
+    async fn refused_meanwhile(
+        server: &TcpListener,
+        child: impl Future<Output = std::io::Result<Output>>,
+    ) -> (usize, Output) {
+        const REFUSAL: &[u8] =
+            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        let mut child = std::pin::pin!(child);
+        let mut calls = 0;
+        loop {
+            tokio::select! {
+                output = &mut child => return (calls, output.unwrap()),
+                stream = server.accept() => {
+                    let (mut stream, _) = stream.unwrap();
+                    calls += 1;
+                    assert!(stream.read(&mut [0; 1 << 12]).await.unwrap() > 0);
+                    stream.write_all(REFUSAL).await.unwrap();
+                }
+            }
+        }
     }
 }

@@ -185,6 +185,8 @@ struct ServerState {
     lease: Option<Lease>,
     version: u64,
     hangs: bool,
+    /// How long each answer takes.
+    delay: Duration,
     failure: Option<StatusCode>,
     requests: Vec<Method>,
 }
@@ -208,6 +210,7 @@ impl Server {
                 // Kept, so that the caller sees silence and not a closed connection.
                 std::mem::forget(respond);
             } else {
+                sleep(self.with(|state| state.delay)).await;
                 respond.send_response(self.answer(&head.method, head.uri.path(), &body));
             }
         }
@@ -400,6 +403,18 @@ async fn a_server_that_hangs_costs_the_lease_at_the_renew_deadline() {
     server.with(|state| state.hangs = false);
     sleep(seconds(30)).await;
     assert!(!leadership.is_held());
+}
+
+/// Others count from when it was stored, which may be long before its answer.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_counts_from_when_it_was_sent_however_long_its_answer_takes() {
+    let (server, client) = Server::start();
+    server.with(|state| state.delay = seconds(2));
+    let leadership = win(client).await;
+    let answered = Instant::now();
+    server.with(|state| state.hangs = true);
+    leadership.lost().await;
+    assert_eq!(answered.elapsed().as_secs(), RENEW_DEADLINE.as_secs() - 2);
 }
 
 #[tokio::test(start_paused = true)]

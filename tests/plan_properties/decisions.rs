@@ -179,6 +179,28 @@ fn an_id_from_another_farm_is_void() {
 }
 
 #[test]
+fn a_row_that_may_be_the_same_machine_in_another_spelling_keeps_us_from_making_another() {
+    let rows = [
+        (true, "CB1", "", 1),
+        (true, "other.corp.example", "10.0.0.2", 1),
+        (true, "10.0.0.2", "", 1),
+        (false, "CB1", "", 2),
+        (false, "cb11.corp.example", "10.0.0.3", 1),
+    ];
+    for (is_similar, server, ip, site_id) in rows {
+        let (server, ip) = (server.into(), Some(ip.into()));
+        let row = ras::Broker { id: 9, server, ip, site_id, ..ras::Broker::default() };
+        let (observed, now) = seen(&json!({"ip": "10.0.0.2"}), vec![row.clone()]);
+        let plan = plan(&observed, now);
+        if is_similar {
+            assert_waits(&plan, ConditionType::Stalled, Reason::ResourceConflict);
+        } else {
+            assert!(matches!(plan.step, Some(Step::Create { .. })), "{row:?}: {plan:#?}");
+        }
+    }
+}
+
+#[test]
 fn what_a_farm_keeps_back_is_shown_and_nothing_is_created_meanwhile() {
     let (mut observed, now) = seen(&json!({}), Vec::new());
     facts(&mut observed, |facts| facts.terminating = true);

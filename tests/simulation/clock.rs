@@ -16,6 +16,8 @@ thread_local! {
     static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     /// How far the operator's wall clock is off.
     static WALL_OFF: Cell<SignedDuration> = const { Cell::new(SignedDuration::ZERO) };
+    /// How many readings from now the machine falls asleep, and for how long.
+    static ASLEEP_AT: Cell<Option<(usize, Duration)>> = const { Cell::new(None) };
 }
 
 /// A run begins on this thread.
@@ -23,6 +25,7 @@ pub fn start() {
     ORIGIN.set(Some(Instant::now()));
     SLEPT.set(Duration::ZERO);
     WALL_OFF.set(SignedDuration::ZERO);
+    ASLEEP_AT.set(None);
 }
 
 /// Since the start of the run.
@@ -43,12 +46,22 @@ pub fn world() -> Timestamp {
 
 /// The operator's clocks.
 pub fn operators() -> Now {
+    match ASLEEP_AT.take() {
+        Some((0, span)) => sleep_machine(span),
+        Some((left, span)) => ASLEEP_AT.set(Some((left - 1, span))),
+        None => {}
+    }
     Now { wall: world() + WALL_OFF.get(), boot: Duration::from_secs(1_000) + elapsed() }
 }
 
 /// The machine slept for so long.
 pub fn sleep_machine(span: Duration) {
     SLEPT.set(SLEPT.get() + span);
+}
+
+/// The machine will sleep for so long right before its clock is read once more after so many readings.
+pub fn sleep_after_readings(count: usize, span: Duration) {
+    ASLEEP_AT.set(Some((count, span)));
 }
 
 /// Somebody set the machine's wall clock.

@@ -33,6 +33,8 @@ const TWICE: [[Strike; 2]; 7] = [
 const PAIRS: usize = 160;
 /// How many of those whose second strike meets what only a run that was struck does; in full, and else.
 const RECOVERIES: [usize; 2] = [10_000, 100];
+/// More readings of the clock than there are between an answer and the call that follows.
+const READINGS: usize = 6;
 const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
 
 /// Something that users or persons want done, from a world at rest to a world at rest.
@@ -258,6 +260,33 @@ fn killed_or_asleep_again_in_what_follows_the_first_time_it_ends_as_it_should() 
     println!("{} of {} second strikes meet what the first one led to", struck.len(), jobs.len());
     assert!(struck.len() * 2 > jobs.len());
     sweep(&workflows, &struck);
+}
+
+/// The number of the first call with this text.
+fn call_with(lines: &[String], text: &str) -> Option<usize> {
+    let line = lines.iter().find(|line| line.contains(text))?;
+    line.split('#').nth(1)?.split(' ').next()?.parse().ok()
+}
+
+/// Asleep between the answer to what was written down and the reading of the clock before the call, it does not call.
+/// Asleep after that, the call leaves late: nothing can be done about it.
+#[test]
+fn what_was_written_down_is_not_sent_where_the_machine_slept_in_between() {
+    for (name, sent) in [("create", "POST /api/Broker?"), ("promote", "/promote")] {
+        let workflows = workflows();
+        let workflow = workflows.iter().find(|workflow| workflow.name == name).unwrap();
+        let (undisturbed, _) = play(workflow, BTreeMap::new());
+        let call = call_with(&undisturbed.lines, sent).unwrap();
+        let is_unsent = |readings: &usize| {
+            let strike = ((call - 1, Moment::AfterAnswer), Strike::Blink(*readings));
+            let (outcome, _) = play(workflow, [strike].into());
+            assert!(outcome.wrong.is_empty(), "{name}, {readings}: {:?}", outcome.wrong);
+            call_with(&outcome.lines, sent) != Some(call)
+        };
+        let unsent: Vec<usize> = (0..READINGS).filter(is_unsent).collect();
+        assert!(!unsent.is_empty(), "{name} is sent however late\n{}", undisturbed.lines.join("\n"));
+        println!("{name}: not sent where the machine slept before reading {unsent:?}");
+    }
 }
 
 #[test]

@@ -40,11 +40,7 @@ async fn call(
     let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
     let call = Call { farm: Some(farm), method: parts.method.to_string(), path: shown(&parts) };
     let is_post = call.method == "POST" && call.path.split('?').next() == Some("/api/Broker");
-    let sent = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-    let token = parts.headers.get("auth_token").and_then(|token| token.to_str().ok());
-    let password = sent["password"].as_str().filter(|_| call.path.ends_with("/logon"));
-    world.check_secrets(farm, token, password);
-    let server = sent["server"].as_str().unwrap_or_default().to_owned();
+    let server = server_of(&world, &parts, &call, &body);
     let maker = if is_post && line.is_open() {
         world.oracle.lock().sending(line.namespace, farm, &server)
     } else {
@@ -95,6 +91,15 @@ async fn call(
         Passage::Broken => Err(interrupted().await),
         Passage::NotConnected(barrier) => Err(not_connected(barrier).await),
     }
+}
+
+/// The server that a body names. What is secret beside it is for this farm alone.
+fn server_of(world: &World, parts: &Parts, call: &Call, body: &[u8]) -> String {
+    let sent = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let token = parts.headers.get("auth_token").and_then(|token| token.to_str().ok());
+    let password = sent["password"].as_str().filter(|_| call.path.ends_with("/logon"));
+    world.check_secrets(call.farm.unwrap_or_default(), token, password);
+    sent["server"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The oracle learns what the sender of a POST knows of it.

@@ -10,9 +10,13 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use crate::clock;
 use crate::fate::{Barrier, Fate, Weather};
 use crate::order::Order;
 use crate::trace::Trace;
+
+/// Longer than what was written down may be sent, and shorter than a Lease and a quarantine.
+const BLINK: Duration = Duration::from_secs(6);
 
 /// What is sent, as far as faults and oracles look at it.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ pub enum Strike {
     Sleep(Duration),
     /// The same, and what is on its way arrives once it is awake.
     Freeze(Duration),
+    /// The machine sleeps for a moment, right before its clock is read once more after so many readings.
+    Blink(usize),
     /// A user deletes this object.
     Delete(&'static str),
     /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
@@ -245,6 +251,9 @@ impl Network {
         let mut inner = self.inner.lock();
         let strike = inner.strikes.remove(&point)?;
         inner.trace.say(&format!("  {strike:?} at call {} {:?}", point.0, point.1));
+        if let Strike::Blink(readings) = strike {
+            clock::sleep_after_readings(readings, BLINK);
+        }
         inner.due.push(strike);
         drop(inner);
         self.struck.notify_one();

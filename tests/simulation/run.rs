@@ -88,6 +88,8 @@ impl Run {
                 }
                 Strike::Sleep(span) => self.sleep(span).await,
                 Strike::Freeze(span) => self.freeze(span),
+                // The clock sees to it.
+                Strike::Blink(_) => {}
                 Strike::Delete(name) => delete(&self.world, name),
                 Strike::SweepAway(name) => sweep_away(&self.world, name),
                 Strike::Replace(name) => replace(&self.world, name),
