@@ -1,11 +1,12 @@
 //! A farm whose secrets are easy to recognise, and the search for them in everything that an operator puts out.
 
-use ras_operator::simulator::{Account, FarmConfig};
+use ras_operator::simulator::{Account, FarmConfig, FarmHandle};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use crate::farm_world::LOGON;
 use crate::support::canary::{Canaries, secret_part};
+use crate::support::control_plane::ControlPlane;
 use crate::support::{kubectl, objects};
 use crate::world::{FARM, World, merge};
 
@@ -92,20 +93,36 @@ impl Aviary {
     /// # Panics
     /// Where one is, with what stands around it.
     pub(crate) async fn nothing_is_put_out(&mut self, world: &World, texts: &[String]) {
-        let logons = world.seen(LOGON);
+        self.learn_tokens(world.farm());
+        self.nothing_is_in(texts);
+        self.nothing_is_in(&[objects_of(world.plane, &world.namespace).await]);
+    }
+
+    /// Also looks for the token of each session that this farm has given out.
+    pub(crate) fn learn_tokens(&mut self, farm: &FarmHandle) {
+        let logons = farm.counters().requests(LOGON.0, LOGON.1);
         assert!(logons > 0, "nobody has logged on");
         for session in 1..=i64::try_from(logons).expect("a number") {
-            self.canaries.add("a session's token", &token(&world.farm().guid(), session));
+            self.canaries.add("a session's token", &token(&farm.guid(), session));
         }
-        let kinds = "events,events.events.k8s.io,rasfarms,rasbrokers,rasbrokerpromotions,leases,configmaps";
-        let objects = kubectl(world.plane, &["get", kinds, "-n", &world.namespace, "-o", "json"]).await;
-        for text in texts.iter().chain([&objects]) {
+    }
+
+    /// # Panics
+    /// Where a secret is in one of these texts, or a panic.
+    pub(crate) fn nothing_is_in(&self, texts: &[String]) {
+        for text in texts {
             if let Some(found) = self.canaries.find(text) {
                 panic!("a secret was put out: {found}");
             }
             assert!(!text.contains("because of a panic"), "an operator panicked");
         }
     }
+}
+
+/// Every object of the namespace in which an operator may write something.
+pub(crate) async fn objects_of(plane: &ControlPlane, namespace: &str) -> String {
+    let kinds = "events,events.events.k8s.io,rasfarms,rasbrokers,rasbrokerpromotions,leases,configmaps";
+    kubectl(plane, &["get", kinds, "-n", namespace, "-o", "json"]).await
 }
 
 fn agent(secret: &str) -> Value {

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use self::done::Done;
 use self::expected::{Expected, Shows};
 use self::user::{Deed, User};
+use crate::canaries::{AGENT_PASSWORD, Aviary, FARM_PASSWORD, objects_of};
 use crate::support::control_plane::ControlPlane;
 use crate::support::{Operator, control_plane, eventually, objects};
 use crate::world::merge;
@@ -72,7 +73,7 @@ struct Fleet {
     plane: &'static ControlPlane,
     namespace: String,
     simulator: Simulator,
-    _operator: Operator,
+    operator: Operator,
 }
 
 impl Fleet {
@@ -82,10 +83,10 @@ impl Fleet {
         let farms = (0..FARMS).map(farm_config).collect();
         let simulator = Simulator::start(SimulatorConfig { farms, ..SimulatorConfig::default() }).await;
         let simulator = simulator.expect("the simulator starts");
-        let mut manifests = vec![objects::secret(catalogue::AGENT_ACCOUNT, "installer", "simulator")];
+        let mut manifests = vec![objects::secret(catalogue::AGENT_ACCOUNT, "CORP\\setup", AGENT_PASSWORD)];
         for farm in 0..FARMS {
             let name = farm_name(farm);
-            manifests.push(objects::secret(&objects::credentials_name(&name), "administrator", "simulator"));
+            manifests.push(objects::secret(&objects::credentials_name(&name), "svc-ras", FARM_PASSWORD));
             let mut object = objects::farm(&name, &simulator.farm(farm).endpoint(), simulator.ca_pem());
             let settings = json!({
                 "rateLimit": {"requests": 10_000, "window": "1s"},
@@ -99,8 +100,8 @@ impl Fleet {
         }
         let all = crate::support::deploy::list(&manifests);
         plane.cluster().apply(&all).await.expect("farms and Secrets are applied");
-        let operator = Operator::start(plane, &namespace, &[]).await;
-        Self { plane, namespace, simulator, _operator: operator }
+        let operator = Operator::start(plane, &namespace, &["RUST_LOG=trace"]).await;
+        Self { plane, namespace, simulator, operator }
     }
 
     fn brokers(&self) -> Api<RasBroker> {
@@ -164,6 +165,19 @@ impl Fleet {
         spec_of(&answer.unwrap_or_else(|error| panic!("{name} must take {patch}: {error}")))
     }
 
+    /// No password and no token is in what the operator logged and wrote.
+    async fn kept_its_secrets(&self) {
+        let mut aviary = Aviary::new();
+        for farm in 0..FARMS {
+            aviary.learn_tokens(self.simulator.farm(farm));
+        }
+        let log = self.operator.logs();
+        println!("{} MB of log", log.len() >> 20);
+        assert!(log.contains(" TRACE "), "the log was to hold everything");
+        let metrics = self.operator.metrics().await.expect("metrics");
+        aviary.nothing_is_in(&[log, metrics, objects_of(self.plane, &self.namespace).await]);
+    }
+
     fn row(&self, subject: &Subject) -> Option<Row> {
         let rows = self.simulator.farm(subject.farm).brokers();
         rows.into_iter().find(|row| row.server == subject.server())
@@ -207,7 +221,7 @@ fn farm_config(farm: usize) -> FarmConfig {
         name: farm_name(farm),
         rate_limit: None,
         sites: (1..=SITES).map(site).collect(),
-        ..FarmConfig::default()
+        ..Aviary::farm()
     }
 }
 
@@ -286,6 +300,7 @@ async fn whatever_the_schema_allows_the_farm_holds_what_the_spec_says() {
         assert_eq!(others, before.iter().collect::<Vec<_>>(), "a primary was touched");
         assert!(!fleet.simulator.farm(farm).is_pending(), "something waits for an Apply");
     }
+    fleet.kept_its_secrets().await;
 }
 
 fn subjects() -> Vec<Subject> {
