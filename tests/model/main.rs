@@ -18,6 +18,7 @@
     reason = "the interpreter is one table from calls and answers to what follows"
 )]
 
+mod ends;
 mod explore;
 mod facts;
 mod faults;

@@ -2,19 +2,17 @@
 //! number of steps, and rest on something that is an end. What was shown of a state is remembered, so that the
 //! schedule is followed only up to a state that is known.
 
-use ras_operator::crd::condition::Reason;
-
+use crate::ends::{Past, is_end};
 use crate::explore::{Action, Exploration, rest};
 use crate::memo::{Memo, fingerprint};
-use crate::scenario::Scenario;
-use crate::world::{Fault, Row, SLOTS, World};
+use crate::world::{Fault, SLOTS, World};
 
 /// The property's name.
 pub const NAME: &str = "settles once faults stop";
 /// More steps than any schedule needs; the longest that was met is printed.
 pub const MOST: u16 = 250;
 
-/// Steps to rest, by the fingerprints of scenario and world.
+/// Steps to rest, by the fingerprints of scenario, past and world.
 static KNOWN: Memo<u64, u16> = Memo::new();
 pub static LONGEST: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
 
@@ -24,11 +22,11 @@ pub fn settles(model: &Exploration, world: &World) -> bool {
 }
 
 fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
-    let scenario = model.scenario;
+    let (scenario, past) = (model.scenario, Past::of(model, world));
     let mut world = World { budget: [0; Fault::COUNT], edits: 0, ghost: Default::default(), ..world.clone() };
     let mut path = Vec::new();
     let rest = loop {
-        let print = fingerprint(&(scenario, may_be_edited(model), &world));
+        let print = fingerprint(&(scenario, past, &world));
         if let Some(known) = KNOWN.get(&print) {
             break Some(known);
         }
@@ -38,7 +36,7 @@ fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
         path.push(print);
         match next(model, &world) {
             Some(after) => world = after,
-            None => break is_end(model, &world).then_some(0),
+            None => break is_end(scenario, past, &world).then_some(0),
         }
     }?;
     let mut steps = rest;
@@ -88,41 +86,6 @@ fn rank(world: &World, action: &Action) -> u8 {
         }
         _ => 9,
     }
-}
-
-/// A person's edit between a PUT and the list after its Apply is taken for what the farm made of it.
-fn may_be_edited(model: &Exploration) -> bool {
-    model.budget[Fault::PersonEdits as usize] > 0
-}
-
-/// Whether all that is left waits for nothing but a person.
-fn is_end(model: &Exploration, world: &World) -> bool {
-    let scenario = model.scenario;
-    (0..SLOTS).all(|slot| {
-        let Some(decision) = rest(scenario, world, slot) else { return true };
-        let ends = match decision.rests_on {
-            None => true,
-            Some(reason) => {
-                matches!(
-                    reason,
-                    Reason::AlreadyExists
-                        | Reason::ResourceConflict
-                        | Reason::ExternallyDeleted
-                        | Reason::MassDeletionBreaker
-                ) || is_last(scenario, world, slot, reason)
-                    || (may_be_edited(model) && reason == Reason::ReconcileError)
-            }
-        };
-        ends && decision.todo.is_none()
-    })
-}
-
-/// The last broker that serves its site waits for a person.
-fn is_last(scenario: Scenario, world: &World, slot: usize, reason: Reason) -> bool {
-    let serves = |row: &Row| row.enabled && !row.marked && row.server != scenario.servers[slot];
-    scenario.established
-        && matches!(reason, Reason::AvailabilityGuard | Reason::ReconcileError)
-        && !world.rows.iter().any(serves)
 }
 
 /// Prints where the schedule leads.
