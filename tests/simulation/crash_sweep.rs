@@ -33,6 +33,8 @@ const TWICE: [[Strike; 2]; 7] = [
 const PAIRS: usize = 160;
 /// How many of those whose second strike meets what only a run that was struck does; in full, and else.
 const RECOVERIES: [usize; 2] = [10_000, 100];
+/// How many runs somebody tampers with where not all are played.
+const TAMPERINGS: usize = 400;
 /// More readings of the clock than there are between an answer and the call that follows.
 const READINGS: usize = 6;
 const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
@@ -200,7 +202,12 @@ fn tampered_with_at_any_moment_of_a_workflow_its_object_ends_as_it_should() {
             }
         }
     }
-    println!("{} runs in which somebody tampers", jobs.len());
+    let all = jobs.len();
+    if !is_full() {
+        fastrand::Rng::with_seed(base()).shuffle(&mut jobs);
+        jobs.truncate(TAMPERINGS);
+    }
+    println!("{} of {all} runs in which somebody tampers", jobs.len());
     sweep(&workflows, &jobs);
 }
 
