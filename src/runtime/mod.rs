@@ -187,7 +187,7 @@ impl Operator {
                 }
             }
         };
-        // Reconciles are done, or given up; now the sessions are given back, and then the Lease.
+        // Reconciles are done, or given up; the sessions are given back, and then the Lease.
         farms_stop.cancel();
         drop(tokio::time::timeout(DRAIN_LIMIT, farms.drained()).await);
         if let Some(Some(leadership)) = leadership {
