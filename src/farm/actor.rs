@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio_util::sync::CancellationToken;
 
 use super::handle::{Farm, Wake};
 use super::registry::version;
@@ -38,13 +37,12 @@ pub(super) struct Actor {
     pub(super) events: Events,
     pub(super) metrics: Metrics,
     pub(super) wake: Wake,
-    pub(super) stop: CancellationToken,
 }
 
 impl Actor {
     /// Runs until stopped; then logs off.
     pub(super) async fn run(self) {
-        while !self.stop.is_cancelled() && self.farm.may_act() {
+        while self.farm.may_act() {
             let now = self.farm.clock.now();
             let (called, news, task) = {
                 let mut state = self.farm.state.lock();
@@ -84,7 +82,7 @@ impl Actor {
         tokio::select! {
             biased;
             () = self.farm.changed.notified() => {}
-            () = self.stop.cancelled() => {}
+            () = self.farm.stop.cancelled() => {}
             () = tokio::time::sleep(rest) => {}
         }
     }
@@ -115,7 +113,7 @@ impl Actor {
     pub(super) async fn turn(&self) -> bool {
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => false,
+            () = self.farm.stop.cancelled() => false,
             () = self.farm.turn() => true,
         }
     }
@@ -128,14 +126,14 @@ impl Actor {
         tokio::select! {
             biased;
             answer = call => Some(answer),
-            () = self.stop.cancelled() => None,
+            () = self.farm.stop.cancelled() => None,
         }
     }
 
     /// Ends a session: each one is visible to the farm's administrators, and may count towards a limit.
     pub(super) async fn give_back(&self, client: &ras::Client, token: &ras::AuthToken) {
         self.metrics.session_closed(&self.name());
-        let limit = if self.stop.is_cancelled() { LAST_LOGOFF_LIMIT } else { LOGOFF_LIMIT };
+        let limit = if self.farm.stop.is_cancelled() { LAST_LOGOFF_LIMIT } else { LOGOFF_LIMIT };
         // Not held back by the limit when the process ends; otherwise it counts as any other call.
         self.turn().await;
         match tokio::time::timeout(limit, client.logoff(token)).await {

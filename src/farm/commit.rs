@@ -220,7 +220,7 @@ impl Actor {
         if self.list().await && deletes {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.farm.stop.cancelled() => return,
                 () = tokio::time::sleep(CONFIRMATION) => {}
             }
             self.list().await;
@@ -255,7 +255,7 @@ impl Actor {
         if works == Some(false) && first_time {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.farm.stop.cancelled() => return,
                 () = tokio::time::sleep(AFTER_APPLY) => {}
             }
             works = self.shows_nothing_pending().await;

@@ -35,7 +35,7 @@ pub struct Farm {
     pub(super) clock: Clock,
     authority: Authority,
     /// Once it is cancelled nothing begins any more, and what is on its way finishes.
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl Farm {

@@ -140,7 +140,7 @@ impl Actor {
         let answer = tokio::select! {
             biased;
             answer = call => answer,
-            () = self.stop.cancelled() => return false,
+            () = self.farm.stop.cancelled() => return false,
         };
         let now = self.farm.clock.now();
         match answer {

@@ -129,7 +129,7 @@ impl Actor {
         // Not cut short by a broker that queues: each would be another try.
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => {}
+            () = self.farm.stop.cancelled() => {}
             () = tokio::time::sleep(KUBERNETES_PAUSE) => {}
         }
     }
@@ -144,7 +144,7 @@ impl Actor {
     /// Begins where the process before it ended. What a status carries on may have been watched long ago, by a standby,
     /// and the first list of a watch is from a cache that may lag.
     pub(super) async fn take_over(&self) {
-        while !self.stop.is_cancelled() && self.farm.may_act() {
+        while self.farm.may_act() {
             let before = self.object();
             match kubernetes::get::<RasFarm>(&self.kubernetes, &self.farm.key).await {
                 Ok(Some(object)) if object.uid().as_deref() == Some(&self.farm.uid) => {

@@ -54,15 +54,9 @@ pub struct FarmContext {
 #[allow(missing_debug_implementations, reason = "kube's Client has none")]
 pub struct Farms {
     context: FarmContext,
-    running: Arc<Mutex<BTreeMap<ObjectKey, Running>>>,
+    running: Arc<Mutex<BTreeMap<ObjectKey, Arc<Farm>>>>,
     tasks: TaskTracker,
     begun: CancellationToken,
-    stop: CancellationToken,
-}
-
-#[derive(Debug)]
-struct Running {
-    farm: Arc<Farm>,
     stop: CancellationToken,
 }
 
@@ -92,16 +86,16 @@ impl Farms {
 
     /// The farm with this key.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<Farm>> {
-        self.running.lock().get(key).map(|running| Arc::clone(&running.farm))
+        self.running.lock().get(key).map(Arc::clone)
     }
 
     /// Takes over a watched version of a farm.
     pub fn put(&self, object: Arc<RasFarm>) {
         let key = ObjectKey::of(object.as_ref());
         let mut running = self.running.lock();
-        let same = running.get(&key).filter(|known| Some(&known.farm.uid) == object.uid().as_ref());
+        let same = running.get(&key).filter(|known| Some(&known.uid) == object.uid().as_ref());
         if let Some(known) = same {
-            known.farm.take(object, &self.context.events);
+            known.take(object, &self.context.events);
             return;
         }
         // A new object under an old name is another farm.
@@ -111,17 +105,16 @@ impl Farms {
         running.insert(key, self.start(object));
     }
 
-    fn start(&self, object: Arc<RasFarm>) -> Running {
+    fn start(&self, object: Arc<RasFarm>) -> Arc<Farm> {
         warn_of_insecure_transport(&self.context.events, &object);
         let context = &self.context;
-        let stop = self.stop.child_token();
         let farm = Arc::new(Farm::new(
             object,
             context.unavailable_after,
             Arc::clone(&context.workers),
             context.clock,
             context.authority.clone(),
-            stop.clone(),
+            self.stop.child_token(),
         ));
         let metrics = context.metrics.clone();
         let name = name_of(&farm.key);
@@ -135,13 +128,12 @@ impl Farms {
             events: context.events.clone(),
             metrics: context.metrics.clone(),
             wake: context.wake.clone(),
-            stop: stop.clone(),
         };
         let begun = self.begun.clone();
         let (running, metrics, key) = (Arc::clone(&self.running), context.metrics.clone(), farm.key.clone());
         self.tasks.spawn(async move {
             // Stopped before it began: there is no session to give back.
-            if actor.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
+            if actor.farm.stop.clone().run_until_cancelled(begun.cancelled()).await.is_some() {
                 actor.take_over().await;
                 actor.run().await;
             }
@@ -150,7 +142,7 @@ impl Farms {
                 metrics.forget(&name_of(&key));
             }
         });
-        Running { farm, stop }
+        farm
     }
 
     /// A list has this version. Where a newer one is known, either the list was on its way when that was answered, or the
@@ -171,13 +163,10 @@ impl Farms {
 
     /// Ends the farms whose object `is_gone`, by key and uid; answers which.
     pub fn remove(&self, is_gone: impl Fn(&ObjectKey, &str) -> bool) -> Vec<ObjectKey> {
-        let ended = self
-            .running
-            .lock()
-            .extract_if(.., |key, running| is_gone(key, &running.farm.uid))
-            .collect::<Vec<_>>();
-        for (_, running) in &ended {
-            running.stop.cancel();
+        let ended =
+            self.running.lock().extract_if(.., |key, farm| is_gone(key, &farm.uid)).collect::<Vec<_>>();
+        for (_, farm) in &ended {
+            farm.stop.cancel();
         }
         ended.into_iter().map(|(key, _)| key).collect()
     }

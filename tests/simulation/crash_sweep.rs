@@ -13,6 +13,7 @@ use crate::run::Run;
 use crate::seeds::{Outcome, in_parallel, in_runtime, is_full};
 use crate::settling::{clean, settle};
 use crate::step::{Planned, Stage, Step};
+use crate::trace::call_with;
 use crate::world::Setting;
 
 /// Longer than a quarantine (17 s here) and a Lease.
@@ -37,7 +38,6 @@ const RECOVERIES: [usize; 2] = [10_000, 100];
 const TAMPERINGS: usize = 400;
 /// More readings of the clock than there are between an answer and the call that follows.
 const READINGS: usize = 6;
-const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
 
 /// Something that users or persons want done, from a world at rest to a world at rest.
 struct Workflow {
@@ -65,40 +65,33 @@ fn brokers() -> Vec<Planned> {
     ]
 }
 
-fn object_of(workflow: &str) -> &'static str {
-    match workflow {
-        "adopt" => "old-0",
-        "install" => "pushed",
-        "promote" => "second",
-        _ => "new",
-    }
-}
-
 fn workflows() -> Vec<Workflow> {
     let made = || vec![Step::Create(0)];
     let edited =
         ras_operator::simulator::Edit { description: Some("by hand".to_owned()), ..Default::default() };
-    let workflow = |name, before, steps| Workflow { name, object: object_of(name), before, steps };
+    let workflow = |name, object, before, steps| Workflow { name, object, before, steps };
     vec![
-        workflow("create", vec![], made()),
-        workflow("update", made(), vec![Step::Edit(0, json!({"description": "two"}))]),
-        workflow("delete", made(), vec![Step::Delete(0)]),
-        workflow("adopt", vec![], vec![Step::Create(1)]),
-        workflow("drift", made(), vec![Step::PersonEdits(0, edited), Step::PersonApplies(0)]),
+        workflow("create", "new", vec![], made()),
+        workflow("update", "new", made(), vec![Step::Edit(0, json!({"description": "two"}))]),
+        workflow("delete", "new", made(), vec![Step::Delete(0)]),
+        workflow("adopt", "old-0", vec![], vec![Step::Create(1)]),
+        workflow("drift", "new", made(), vec![Step::PersonEdits(0, edited), Step::PersonApplies(0)]),
         workflow(
             "rotation",
+            "new",
             made(),
             vec![Step::RotateSecret(0), Step::Edit(0, json!({"description": "two"}))],
         ),
-        workflow("conflict", vec![], vec![Step::Create(0), Step::Twin(0, "twin")]),
-        workflow("re-create", made(), vec![Step::PersonDeletes(0)]),
-        workflow("install", vec![], vec![Step::Create(4)]),
+        workflow("conflict", "new", vec![], vec![Step::Create(0), Step::Twin(0, "twin")]),
+        workflow("re-create", "new", made(), vec![Step::PersonDeletes(0)]),
+        workflow("install", "pushed", vec![], vec![Step::Create(4)]),
         workflow(
             "order",
+            "new",
             vec![Step::Create(0), Step::Create(3)],
             vec![Step::Edit(0, json!({"priority": 2})), Step::Edit(3, json!({"priority": 1}))],
         ),
-        workflow("promote", vec![Step::Create(2)], vec![Step::Promote(2)]),
+        workflow("promote", "second", vec![Step::Create(2)], vec![Step::Promote(2)]),
     ]
 }
 
@@ -133,7 +126,7 @@ fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, Vec<
 
 /// Where a call can be struck. Before a read is answered nobody has learnt or changed anything since the call before.
 fn moments(network: &Network, call: usize) -> Vec<Point> {
-    let moments = if network.is_command(call) { &MOMENTS[..] } else { &[Moment::AfterAnswer] };
+    let moments = if network.is_command(call) { &Moment::ALL[..] } else { &[Moment::AfterAnswer] };
     moments.iter().map(|moment| (call, *moment)).collect()
 }
 
@@ -267,12 +260,6 @@ fn killed_or_asleep_again_in_what_follows_the_first_time_it_ends_as_it_should() 
     println!("{} of {} second strikes meet what the first one led to", struck.len(), jobs.len());
     assert!(struck.len() * 2 > jobs.len());
     sweep(&workflows, &struck);
-}
-
-/// The number of the first call with this text.
-fn call_with(lines: &[String], text: &str) -> Option<usize> {
-    let line = lines.iter().find(|line| line.contains(text))?;
-    line.split('#').nth(1)?.split(' ').next()?.parse().ok()
 }
 
 /// Asleep between the answer to what was written down and the reading of the clock before the call, it does not call.

@@ -14,10 +14,10 @@ use crate::run::Run;
 use crate::seeds::{Outcome, in_parallel, in_runtime, is_full, number};
 use crate::settling::{clean, settle};
 use crate::step::{Planned, Stage, Step};
+use crate::trace::call_with;
 use crate::world::Setting;
 
 const NAME: &str = "new";
-const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
 /// How many of the runs with a crash as well are played where not all are.
 const CRASHES: usize = 240;
 
@@ -64,7 +64,7 @@ fn undisturbed(replicas: usize) -> (std::ops::Range<usize>, Vec<String>) {
 }
 
 fn points(calls: std::ops::Range<usize>) -> Vec<Point> {
-    calls.flat_map(|call| MOMENTS.map(|moment| (call, moment))).collect()
+    calls.flat_map(|call| Moment::ALL.map(|moment| (call, moment))).collect()
 }
 
 fn sweep(jobs: &[(usize, Strikes)]) {
@@ -132,18 +132,10 @@ fn deleted_and_killed_at_any_moments_of_its_creation_it_leaves_no_row() {
     sweep(&jobs);
 }
 
-/// The number of the first call with this text, from a line such as `#12 api: PATCH ...`.
-fn call_with(lines: &[String], text: &str) -> usize {
-    let line =
-        lines.iter().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text} in {lines:#?}"));
-    let number = line.split('#').nth(1).and_then(|rest| rest.split(' ').next());
-    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("a number in {line}"))
-}
-
 /// From the moment in which the finalizer stands the API server may take the object away under it.
 fn past_the_finalizer(strike: Strike) {
     let (calls, lines) = undisturbed(1);
-    let intent = (call_with(&lines, "PATCH namespaces/farms/rasbrokers/new"), Moment::AfterCommit);
+    let intent = (call_with(&lines, "PATCH namespaces/farms/rasbrokers/new").unwrap(), Moment::AfterCommit);
     let points = points(calls).into_iter().filter(|point| *point >= intent);
     let jobs: Vec<_> = points.map(|point| (1, [(point, strike)].into())).collect();
     println!("{} times {strike:?}", jobs.len());
@@ -165,7 +157,7 @@ fn replaced_past_its_finalizer_at_any_moment_it_leaves_the_next_one_nothing() {
 #[test]
 fn swept_away_and_its_deletion_refused_or_lost_at_first_it_leaves_no_row() {
     let (_, lines) = undisturbed(1);
-    let creation = call_with(&lines, "POST /api/Broker?");
+    let creation = call_with(&lines, "POST /api/Broker?").unwrap();
     let faults = [
         Fault::status(503),
         Fault::status(409).times(3),
@@ -191,7 +183,7 @@ fn swept_away_and_its_deletion_refused_or_lost_at_first_it_leaves_no_row() {
 fn a_deletion_that_was_answered_and_not_done_is_sent_again_until_the_row_is_gone() {
     let fault = Fault::status(204).times(2).on("DELETE", "/api/Broker/{id}");
     let (_, lines) = undisturbed(1);
-    let applied = (call_with(&lines, "POST /api/Settings/apply"), Moment::AfterAnswer);
+    let applied = (call_with(&lines, "POST /api/Settings/apply").unwrap(), Moment::AfterAnswer);
     let strikes = [(applied, Strike::Delete(NAME))].into();
     let (outcome, _) = play_in(Setting { threshold: 1, ..setting(1) }, &strikes, &[fault]);
     assert!(outcome.wrong.is_empty(), "{:?}\n{}", outcome.wrong, outcome.lines.join("\n"));

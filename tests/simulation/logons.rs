@@ -12,7 +12,6 @@ use crate::seeds::{in_parallel, in_runtime};
 use crate::step::{Stage, Step};
 use crate::world::Setting;
 
-const MOMENTS: [Moment; 3] = [Moment::BeforeSend, Moment::AfterCommit, Moment::AfterAnswer];
 /// Refused logons with one password that are free.
 const FREE: usize = 2;
 
@@ -43,7 +42,7 @@ fn play(strikes: BTreeMap<Point, Strike>) -> (usize, Vec<String>, std::ops::Rang
 fn whenever_a_process_ends_its_refused_logons_count_for_the_next_one() {
     let (refused, wrong, calls) = play(BTreeMap::new());
     assert_eq!((refused, wrong), (FREE, Vec::new()), "in a quarter of an hour, with four processes");
-    let points: Vec<Point> = calls.flat_map(|call| MOMENTS.map(|moment| (call, moment))).collect();
+    let points: Vec<Point> = calls.flat_map(|call| Moment::ALL.map(|moment| (call, moment))).collect();
     let failures = Mutex::new(Vec::new());
     in_parallel(&points, |point| {
         let (refused, wrong, _) = play([(*point, Strike::Crash)].into());

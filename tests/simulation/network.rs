@@ -66,6 +66,11 @@ pub enum Moment {
     AfterAnswer,
 }
 
+impl Moment {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::BeforeSend, Self::AfterCommit, Self::AfterAnswer];
+}
+
 /// What is to happen at a point of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strike {

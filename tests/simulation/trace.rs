@@ -42,3 +42,9 @@ impl Trace {
         hasher.finish()
     }
 }
+
+/// The number of the first call with this text, from a line such as `#12 api: PATCH ...`.
+pub fn call_with(lines: &[String], text: &str) -> Option<usize> {
+    let line = lines.iter().find(|line| line.contains(text))?;
+    line.split('#').nth(1)?.split(' ').next()?.parse().ok()
+}
