@@ -204,7 +204,7 @@ pub(crate) fn credentials(name: &str, secret: &Secret) -> Result<Account, Hold> 
         if text.len() > ras::MAX_CREDENTIAL {
             let most = ras::MAX_CREDENTIAL;
             return Err(secret_hold(format!(
-                "Secret {name:?}: the key {key:?} is longer than {most} bytes."
+                "Secret {name:?}: the key {key:?} is longer than {most} bytes: let it hold the account's {key} alone."
             )));
         }
         Ok(text.to_owned())
