@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::site_settings::AutoPromotion;
 use super::state::{Applied, FarmState, LastApply, Row, Site};
 use super::switches::{
-    AlternativeIpsForm, ApplyTiming, CreateOverMarked, DeleteMarked, DeletedRow, PromotionTiming,
+    AlternativeIpsForm, ApplyTiming, CreateOverMarked, CreateTwin, DeleteMarked, DeletedRow, PromotionTiming,
     ServerSpelling, SettingsId, UpdateMarked,
 };
 
@@ -91,10 +91,11 @@ impl FarmState {
             return Err(Refusal::UnknownSite);
         }
         let same = |row: &&Row| row.site_id == site_id && row.server.eq_ignore_ascii_case(server);
-        if self.rows.iter().filter(same).any(|row| !row.marked_for_deletion) {
+        let takes_twins = self.switches.create_twin == CreateTwin::SecondRow;
+        if !takes_twins && self.rows.iter().filter(same).any(|row| !row.marked_for_deletion) {
             return Err(Refusal::BrokerExists);
         }
-        let marked = self.rows.iter().find(same).map(|row| row.id);
+        let marked = self.rows.iter().filter(same).find(|row| row.marked_for_deletion).map(|row| row.id);
         match (marked, self.switches.create_over_marked) {
             (Some(_), CreateOverMarked::Conflict) => Err(Refusal::BrokerExists),
             (Some(id), CreateOverMarked::Revives) => self.revive(id, author),

@@ -157,6 +157,13 @@ switches! {
         /// 201 with a new row; the old one goes with the next Apply.
         NewRow,
     }
+    /// What a POST with the key of another broker does.
+    create_twin: CreateTwin {
+        /// 409.
+        Conflict,
+        /// 201 with a second row.
+        SecondRow,
+    }
     /// What a list gives when nothing matches.
     empty_list: EmptyList {
         /// 200 with `[]`.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use ras_operator::simulator::{
     AdminSpelling, AgentFields, AgentId, AlternativeIpsForm, ApplyAnswer, ApplyPath, ApplySettingsEnabled,
-    ApplyTiming, CreateOverMarked, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText, ErrorBody,
-    GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer, LogonUserForm,
-    MediaTypeRefusal, PrimaryRefusal, PriorityForm, PromotionSession, PromotionSettings, PromotionTiming,
-    PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus, SecondaryWrites, ServerFilter,
-    ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields, UnknownSite, UpdateMarked,
-    WrongPassword,
+    ApplyTiming, CreateOverMarked, CreateTwin, CreatedBody, DeleteMarked, DeletedRow, EmptyList, EmptyText,
+    ErrorBody, GetDeleted, GetMarked, InferredCalls, InstallTiming, Integers, LockedStatus, LogonAnswer,
+    LogonUserForm, MediaTypeRefusal, PrimaryRefusal, PriorityForm, PromotionSession, PromotionSettings,
+    PromotionTiming, PutEmpty, PutNull, RateLimit, RateLimitRetryAfter, RateLimitStatus, SecondaryWrites,
+    ServerFilter, ServerSpelling, SettingsId, Switch, Switches, TimeForm, UnknownFields, UnknownSite,
+    UpdateMarked, WrongPassword,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -99,6 +99,17 @@ async fn create_over_marked() {
     world.apply().await;
     let ids: Vec<i64> = world.farm().brokers().iter().map(|row| row.id).collect();
     assert_eq!(ids, [1, 3]);
+}
+
+#[tokio::test]
+async fn create_twin() {
+    let server = crate::world::SECONDARY;
+    let world = World::with(Switch::CreateTwin(CreateTwin::Conflict)).await;
+    assert_eq!(world.create(server).await.status, 409);
+    let world = World::with(Switch::CreateTwin(CreateTwin::SecondRow)).await;
+    let twin = world.create(server).await;
+    assert_eq!((twin.status, &twin.json()["id"]), (201, &json!(3)));
+    assert_eq!(world.farm().brokers().len(), 3);
 }
 
 #[tokio::test]
