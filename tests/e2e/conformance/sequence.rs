@@ -15,6 +15,7 @@ pub(super) struct Kind {
 
 pub(super) const BROKER: Kind = custom("rasbrokers", "RasBroker");
 const FARM: Kind = custom("rasfarms", "RasFarm");
+const PROMOTION: Kind = custom("rasbrokerpromotions", "RasBrokerPromotion");
 const LEASE: Kind = Kind {
     prefix: "/apis/coordination.k8s.io/v1",
     api_version: "coordination.k8s.io/v1",
@@ -106,7 +107,8 @@ pub(super) const LAST: &str = "last";
 /// The requests of a seed.
 pub(super) fn sequence(seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed);
-    let kind = random.weighted(&[(12, BROKER), (4, FARM), (2, LEASE), (1, CONFIG_MAP), (1, SECRET)]);
+    let kind =
+        random.weighted(&[(12, BROKER), (4, FARM), (2, PROMOTION), (2, LEASE), (1, CONFIG_MAP), (1, SECRET)]);
     let length = 10 + random.below(11);
     let body = if random.once_in(6) { manifest(kind, &mut random) } else { valid(kind) };
     let create = Call::Create { body };
@@ -120,7 +122,7 @@ pub(super) fn sequence(seed: u64) -> Vec<Step> {
 }
 
 fn call(kind: Kind, random: &mut Random) -> Call {
-    let is_custom = kind == BROKER || kind == FARM;
+    let is_custom = [BROKER, FARM, PROMOTION].contains(&kind);
     let weights: &[(usize, u8)] = &[
         (2, 0),
         (1, 1),
@@ -224,6 +226,13 @@ fn manifest(kind: Kind, random: &mut Random) -> Value {
             json!({"endpoint": "ftp://a.example", "credentialsSecretRef": {"name": "c"}}),
             json!({"endpoint": "https://a.example:20443", "credentialsSecretRef": {"name": "c"}, "resyncPeriod": "5x"}),
         ])}),
+        "RasBrokerPromotion" => json!({"spec": random.of(&[
+            promotion("a.corp.example", "2026-03-01T18:00:00Z"),
+            promotion("b.corp.example", "2026-03-01T18:00:00Z"),
+            promotion("", "2026-03-01T18:00:00Z"),
+            promotion("a.corp.example", "tomorrow"),
+            json!({"brokerRef": {"name": "a"}}),
+        ])}),
         "Lease" => json!({"spec": lease(random)}),
         "Secret" => {
             random.of(&[json!({"stringData": {"a": "b"}}), json!({"data": {"a": "Yg=="}}), json!({})])
@@ -240,8 +249,16 @@ fn valid(kind: Kind) -> Value {
         "RasFarm" => {
             json!({"spec": {"endpoint": "https://a.example", "credentialsSecretRef": {"name": "c"}}})
         }
+        "RasBrokerPromotion" => json!({"spec": promotion("a.corp.example", "2026-03-01T18:00:00Z")}),
         _ => json!({}),
     }
+}
+
+fn promotion(expected: &str, not_after: &str) -> Value {
+    json!({
+        "brokerRef": {"name": "a"}, "accountSecretRef": {"name": "c"},
+        "expectedPrimary": expected, "notAfter": not_after,
+    })
 }
 
 fn change(kind: Kind, random: &mut Random) -> Value {
@@ -280,6 +297,11 @@ fn change(kind: Kind, random: &mut Random) -> Value {
             json!({"apply": null}), json!({"deletionProtection": {"threshold": 0}}), json!({"rateLimit": {"requests": 0}}),
             json!({"endpoint": "https://b.example:20443"}), json!({"endpoint": "no address"}), json!({"suspend": true}),
             json!({"tls": {"serverName": "a.example"}}), json!({"tls": null}), json!({"fallbackEndpoints": []}),
+        ])}),
+        "RasBrokerPromotion" => json!({"spec": random.of(&[
+            json!({"expectedPrimary": "a.corp.example"}), json!({"expectedPrimary": "b.corp.example"}),
+            json!({"expectedPrimary": null}), json!({"notAfter": "2027-03-01T18:00:00Z"}),
+            json!({"brokerRef": {"name": "b"}}), json!({"brokerRef": {"name": "Not a name"}}), json!({"unknown": 1}),
         ])}),
         "Lease" => json!({"spec": lease(random)}),
         "Secret" => random.of(&[
@@ -345,6 +367,18 @@ fn status_part(kind: Kind, random: &mut Random) -> Value {
             json!({"drift": [drift("ip"), drift("enabled")]}),
             json!({"drift": []}),
             json!({"observed": {"server": "a", "siteId": 1, "alternativeIPs": ["1", "2"]}}),
+        ],
+        "RasBrokerPromotion" => [
+            json!({"phase": "Pending"}),
+            json!({"phase": "Promoting", "startTime": "2026-01-01T00:00:00Z"}),
+            json!({"phase": "Succeeded", "completionTime": "2026-01-01T00:00:00Z"}),
+            json!({"phase": "Perhaps"}),
+            json!({"startTime": "yesterday"}),
+            json!({"previousPrimary": "a.corp.example"}),
+            json!({"newPrimary": "b.corp.example"}),
+            json!({"attempt": {}}),
+            json!({"phase": null}),
+            json!({"observedGeneration": -1}),
         ],
         _ => [
             json!({"brokers": {"total": 1, "managed": 1, "ready": 0, "drifted": 0}}),

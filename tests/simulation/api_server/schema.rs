@@ -134,11 +134,12 @@ impl Schema {
 
     /// What is wrong with the value, each with its path.
     pub(super) fn check(&self, path: &str, value: &Value, faults: &mut Vec<Fault>) {
-        if !self.has_type(value) {
-            return faults.push(Fault::new(path, "FieldValueTypeInvalid", "Invalid value: of another type"));
-        }
+        // Of an enum both is said of what has not even its type.
         if !self.one_of.is_empty() && !self.one_of.contains(value) {
             faults.push(Fault::new(path, "FieldValueNotSupported", format!("Unsupported value: {value}")));
+        }
+        if !self.has_type(value) {
+            return faults.push(Fault::new(path, "FieldValueTypeInvalid", "Invalid value: of another type"));
         }
         match value {
             Value::Object(fields) => self.check_fields(path, fields, faults),
