@@ -12,7 +12,6 @@ use kube::{Client, Resource, ResourceExt};
 use thiserror::Error;
 
 use super::cache::Brokers;
-use super::canonical::ServerName;
 use super::intent::{Intent, is_in_time};
 use super::observe::{Memory, ObjectFacts, Observed, observed_row};
 use super::plan::{Released, Step};
@@ -29,6 +28,7 @@ use crate::farm::queue::Need;
 use crate::farm::view::{FarmView, Hold};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::ras::{self, Credentials, Outcome};
+use crate::telemetry;
 
 /// What one PUT needs.
 const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false, pace: Pace::Ordinary };
@@ -166,6 +166,7 @@ impl Executor<'_> {
                     }
                     Err(error) => return Err(error),
                 };
+                let object = self.settle_intent(&object, intent, row.id).await?;
                 // What was sent to a row before this one says nothing about it.
                 memory.update = None;
                 let note = format!("Created Connection Broker {:?} (id {}).", row.server, row.id);
@@ -214,6 +215,29 @@ impl Executor<'_> {
     ) -> Result<(), StepError> {
         let refused = Intent { refused: Some(why.chars().take(200).collect()), ..intent.clone() };
         self.write_intent(object, &refused).await.map(drop)
+    }
+
+    /// A farm may give the id of a row that vanished to the one in its place. Then the id tells nobody that the attempt
+    /// brought one: the intent does.
+    async fn settle_intent(
+        &self,
+        object: &Arc<RasBroker>,
+        intent: &Intent,
+        id: i64,
+    ) -> Result<Arc<RasBroker>, StepError> {
+        let mut object = Arc::clone(object);
+        if intent.replaces != Some(id) {
+            return Ok(object);
+        }
+        let settled = Intent { replaces: None, ..intent.clone() };
+        loop {
+            match self.write_intent(&object, &settled).await {
+                Err(StepError::Kubernetes(error)) if error.is_conflict() => {
+                    object = self.again(&object, error).await?;
+                }
+                written => return written,
+            }
+        }
     }
 
     /// The id goes to status before anything else.
@@ -284,7 +308,10 @@ impl Executor<'_> {
         origin: Origin,
         memory: &mut Memory,
     ) -> Result<Progress, StepError> {
-        let object = self.write_identity(self.broker, row, origin).await?;
+        let mut object = self.write_identity(self.broker, row, origin).await?;
+        if let Some(intent) = self.observed.object.intent.as_ref().filter(|_| origin == Origin::Created) {
+            object = self.settle_intent(&object, intent, row.id).await?;
+        }
         memory.update = None;
         if let Some(farm) = self.farm.filter(|_| origin == Origin::Created) {
             farm.found(self.key, row.id);
@@ -301,9 +328,8 @@ impl Executor<'_> {
             return Ok(Progress::Queued);
         };
         let found = permit.get(id).await?;
-        let name = ServerName::new(&self.broker.spec.server);
-        let is_other = found.is_none_or(|row| ServerName::new(&row.server) != name);
-        memory.confirmed_gone = is_other.then_some(id);
+        let is_its = found.is_some_and(|row| self.observed.object.means(&row));
+        memory.confirmed_gone = (!is_its).then_some(id);
         Ok(Progress::Done)
     }
 
@@ -385,6 +411,15 @@ impl StepError {
     /// What to show of it, with the reason of the work it belongs to; `None` for what is nobody's business but the log's.
     pub fn hold(&self, object: &ObjectFacts) -> Option<Hold> {
         match self {
+            Self::Kubernetes(error) if error.is_denied() => Some(Hold::new(
+                working(object),
+                format!(
+                    "The API server refuses what is needed for this object: {}. Give the operator's account the \
+                     rights of its ClusterRole, and let admission policies and webhooks pass finalizers and \
+                     annotations of ras-operator.dev. It is tried again with growing pauses.",
+                    telemetry::chain(error)
+                ),
+            )),
             Self::Kubernetes(_) | Self::TooLate => None,
             Self::Credentials(hold) => Some(Hold::new(working(object), hold.message.clone())),
             Self::Farm(error) if error.is_unauthorized() || error.is_rate_limited() => None,

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
+use crate::crd::RasFarmSpec;
 use crate::ras;
 
 /// How long after the answer to the intent's write the POST may still be sent.
@@ -62,9 +63,10 @@ impl Intent {
         self.refused.is_none() || self.lost_since.is_some()
     }
 
-    /// How long a POST may still be on its way after this intent was first seen.
+    /// How long a POST may still be on its way after this intent was first seen: as was written down, and no longer than
+    /// any call may take. Whoever may edit the object can write anything there.
     pub fn quarantine(&self) -> Duration {
-        Duration::from_secs(self.quarantine_seconds)
+        Duration::from_secs(self.quarantine_seconds).min(quarantine_of(RasFarmSpec::LONGEST_INSTALLATION))
     }
 
     /// The next attempt's `lost_since`: an attempt that was not refused and left no id was lost.
@@ -207,6 +209,13 @@ mod tests {
         assert!(intent().marks(&row("svc-ras", "03/05/2019 05:30"), None), "no offset proves nothing");
         let later = Intent { lost_since: Some("2026-01-01T10:00:00Z".parse().unwrap()), ..intent() };
         assert!(later.marks(&row("svc-ras", "2026-01-01T10:00:10Z"), None));
+    }
+
+    #[test]
+    fn nobody_can_write_down_a_quarantine_without_an_end() {
+        let longest = Intent { quarantine_seconds: u64::MAX, ..intent() };
+        assert_eq!(longest.quarantine(), Duration::from_secs(2 * 60 * 60 + 15));
+        assert_eq!(intent().quarantine(), Duration::from_secs(45));
     }
 
     #[test]

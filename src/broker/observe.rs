@@ -182,6 +182,8 @@ pub struct Failure {
     pub retry_at: Duration,
     /// How often it failed in a row.
     pub count: u32,
+    /// Whether it was the API server that refused: then no other step is tried meanwhile.
+    pub is_denial: bool,
 }
 
 impl ObjectFacts {
@@ -209,6 +211,12 @@ impl ObjectFacts {
     /// The site that was resolved before, if one was.
     pub fn recorded_site(&self) -> Option<i64> {
         self.status.site_id.or_else(|| self.intent.as_ref().map(|intent| intent.site_id))
+    }
+
+    /// Whether a row is for the server of this object, in the site that was recorded.
+    pub fn means(&self, row: &ras::Broker) -> bool {
+        let is_elsewhere = self.recorded_site().is_some_and(|site| site != row.site_id);
+        ServerName::new(&row.server) == self.desired.name && !is_elsewhere
     }
 
     /// The intent of a POST that may have created something which no status names yet.
@@ -280,6 +288,11 @@ impl Memory {
         }
     }
 
+    /// Whether the last step for this generation failed.
+    pub fn has_failed(&self, generation: i64) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.generation == generation)
+    }
+
     /// A request that was not seen before voids what is remembered of earlier tries.
     fn note_request(&mut self, object: &ObjectFacts, now: Now) {
         let Some(asked) = object.desired.requests.reconcile.as_deref() else { return };
@@ -295,7 +308,7 @@ impl Memory {
     fn settle(&mut self, object: &ObjectFacts, view: &FarmView, now: Now) {
         let FarmView::Up(facts) = view else { return };
         // Another server under the recorded id is not what was sent to, nor what was to be gone.
-        let is_same = |row: &&Arc<ras::Broker>| ServerName::new(&row.server) == object.desired.name;
+        let is_same = |row: &&Arc<ras::Broker>| object.means(row);
         let row = object.status.id.and_then(|id| facts.snapshot.row(id)).filter(is_same);
         if row.is_none() {
             // What was sent went with its row: one that is created in its place knows nothing of it.
@@ -322,6 +335,7 @@ impl Memory {
                 hold: Hold::new(Reason::Deleting, text),
                 retry_at: now.boot + DELETE_PAUSE,
                 count: 1,
+                is_denial: false,
             });
         }
         if row.is_some() {

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::cache::{Brokers, farm_of};
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival};
-use super::plan::{Plan, own_row, plan};
+use super::plan::{Plan, Step, own_row, plan};
 use super::rivals::{rival, site_of, takes_part};
 use crate::clock::Clock;
 use crate::crd::condition::ConditionType;
@@ -33,6 +33,11 @@ use crate::telemetry::{self, Trouble};
 const MOST_STEPS: usize = 12;
 /// How long it then waits: others take their turn, and the Apply of what it has written does not go out meanwhile.
 const BREATH: Duration = Duration::from_millis(100);
+/// How long a step rests that was done some times in a row, and is to be done again as if it had not been: an API server
+/// or a farm that takes something and shows it otherwise would be asked without a pause.
+const FRUITLESS: Duration = Duration::from_secs(10);
+/// How often it is done until then: what was read may have been of before.
+const MOST_FRUITLESS: u32 = 3;
 /// How often an object that is stalled for want of a farm is looked at.
 const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
@@ -119,6 +124,7 @@ impl Context {
     }
 
     async fn work_on(&self, key: &ObjectKey) -> Result<Again, ReconcileError> {
+        let mut steps = Repetition::default();
         for _ in 0..MOST_STEPS {
             if !self.farms.may_act() {
                 return Ok(None);
@@ -149,17 +155,25 @@ impl Context {
                 }
                 return Ok(rest(&plan, period));
             };
+            if steps.is_fruitless(step, &broker) {
+                tracing::debug!(broker = %key, "a step is done and to be done again, and nothing comes of it");
+                return Ok(Some(FRUITLESS));
+            }
             let mut memory = observed.memory.clone();
             let executor = self.executor(key, &broker, &observed, farm.as_ref());
             let progress = executor.execute(step, &mut memory).await;
-            self.remember(&observed.object, &mut memory, &progress);
+            let is_known = self.remember(&observed.object, &mut memory, &progress);
             match progress {
                 Ok(Progress::Done) => self.move_sites(&broker),
                 Ok(Progress::Queued) => return Ok(rest(&plan, period)),
-                Err(StepError::Kubernetes(error)) => return self.refresh(key, &broker, error).await,
+                Err(StepError::Kubernetes(error)) if !error.is_denied() => {
+                    return self.refresh(key, &broker, error).await;
+                }
                 Err(error) if error.hold(&observed.object).is_some() => {
                     self.move_sites(&broker);
-                    tracing::warn!(broker = %key, error = telemetry::chain(&error), "a step failed");
+                    if !is_known {
+                        tracing::warn!(broker = %key, error = telemetry::chain(&error), "a step failed, trying again");
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -254,8 +268,15 @@ impl Context {
         }
     }
 
-    fn remember(&self, object: &ObjectFacts, memory: &mut Memory, progress: &Result<Progress, StepError>) {
+    /// Answers whether the step failed as it did the last time.
+    fn remember(
+        &self,
+        object: &ObjectFacts,
+        memory: &mut Memory,
+        progress: &Result<Progress, StepError>,
+    ) -> bool {
         let now = self.clock.now();
+        let last = memory.failure.as_ref().map(|failure| failure.hold.clone());
         memory.failure = match progress {
             Ok(Progress::Done) => None,
             // Nothing was tried: the next failure is one more in the row.
@@ -263,10 +284,12 @@ impl Context {
             Err(error) => error.hold(object).map(|hold| {
                 let count = memory.failure.as_ref().map_or(0, |failure| failure.count) + 1;
                 let retry_at = now.boot + error.pause(count);
-                Failure { generation: object.generation, hold, retry_at, count }
+                let is_denial = matches!(error, StepError::Kubernetes(_));
+                Failure { generation: object.generation, hold, retry_at, count, is_denial }
             }),
         };
         self.memories.lock().insert(object.uid.clone(), memory.clone());
+        memory.failure.as_ref().is_some_and(|failure| last.as_ref() == Some(&failure.hold))
     }
 
     /// Deletion marks that still need a DELETE, and how many brokers vanished; looked at only where it matters.
@@ -372,6 +395,24 @@ impl Context {
                 self.refresh(&key, broker, error).await.map(|_| None)
             }
         }
+    }
+}
+
+/// How often the same step came up in a row for the same version of an object.
+#[derive(Default)]
+struct Repetition {
+    last: Option<(Step, Option<String>)>,
+    times: u32,
+}
+
+impl Repetition {
+    /// Whether the step came up so often that nothing comes of it. Moves go place by place, each like the one before.
+    fn is_fruitless(&mut self, step: &Step, broker: &RasBroker) -> bool {
+        let next = (step.clone(), broker.resource_version());
+        let is_again = self.last.as_ref() == Some(&next) && !matches!(step, Step::Move { .. });
+        self.times = if is_again { self.times + 1 } else { 0 };
+        self.last = Some(next);
+        self.times >= MOST_FRUITLESS
     }
 }
 

@@ -6,11 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, Duration, RasFarmStatus, SecretRef, SiteSettings, Tls, is_default, schema};
 
-/// The most that counts of `requestTimeout` and `installTimeout`: a call that is never answered keeps its connection, and
-/// what waits for it, as long.
-const LONGEST_REQUEST: std::time::Duration = std::time::Duration::from_mins(10);
-const LONGEST_INSTALLATION: std::time::Duration = std::time::Duration::from_hours(2);
-
 /// How one Parallels RAS farm is reached, and within which limits its brokers may be changed.
 #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[kube(
@@ -245,15 +240,20 @@ impl RasFarmSpec {
     pub const REQUEST_TIMEOUT: Duration = thirty_seconds();
     /// What `installTimeout` is where it is not given.
     pub const INSTALL_TIMEOUT: Duration = fifteen_minutes();
+    /// The most that counts of `requestTimeout`: a call that is never answered keeps its connection, and what waits for
+    /// it, as long.
+    pub const LONGEST_REQUEST: std::time::Duration = std::time::Duration::from_mins(10);
+    /// The same of `installTimeout`.
+    pub const LONGEST_INSTALLATION: std::time::Duration = std::time::Duration::from_hours(2);
 
     /// How long any other call may take.
     pub fn request_limit(&self) -> std::time::Duration {
-        self.request_timeout.get().min(LONGEST_REQUEST)
+        self.request_timeout.get().min(Self::LONGEST_REQUEST)
     }
 
     /// How long a call that installs or removes an agent may take.
     pub fn install_limit(&self) -> std::time::Duration {
-        self.install_timeout.get().min(LONGEST_INSTALLATION).max(self.request_limit())
+        self.install_timeout.get().min(Self::LONGEST_INSTALLATION).max(self.request_limit())
     }
 }
 

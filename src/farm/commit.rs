@@ -10,6 +10,7 @@ use super::batch::Pace;
 use super::connect::{self, NotConnected};
 use super::report;
 use super::state::FarmState;
+use crate::crd::condition::Reason;
 use crate::crd::{ApplyMode, Capability, PendingApply, finalizer};
 use crate::kubernetes::{self, CallError, MetadataChange};
 use crate::metrics::ApplyOutcome;
@@ -135,6 +136,16 @@ impl Actor {
         match connect::renew(self).await {
             Ok(()) => true,
             Err(NotConnected::Trouble(trouble)) => {
+                let mut state = self.farm.state.lock();
+                let is_spared =
+                    trouble.hold.reason == Reason::AuthenticationFailed && state.trouble.is_none();
+                if is_spared {
+                    // The session is good still: what is read goes on, and only writes wait for the account.
+                    state.unreported |= state.foreign.as_ref() != Some(&trouble.hold);
+                    state.foreign = Some(trouble.hold);
+                    return false;
+                }
+                drop(state);
                 self.troubled(trouble);
                 false
             }

@@ -42,14 +42,13 @@ fn settings_pause(object: &RasFarm) -> Duration {
 }
 
 /// Logs on, and reads the sites.
-pub(super) async fn connect(actor: &Actor) -> Result<(Link, Vec<ras::Site>), NotConnected> {
-    let object = actor.object();
+pub(super) async fn connect(actor: &Actor, object: &RasFarm) -> Result<(Link, Vec<ras::Site>), NotConnected> {
     let later = |hold: Hold| {
-        let retry_at = actor.farm.clock.now().boot + settings_pause(&object);
+        let retry_at = actor.farm.clock.now().boot + settings_pause(object);
         NotConnected::Trouble(Trouble { hold, retry_at })
     };
-    let clients = settings::clients(actor, &object).await.map_err(later)?;
-    let account = actor.account(&object).await.map_err(later)?;
+    let clients = settings::clients(actor, object).await.map_err(later)?;
+    let account = actor.account(object).await.map_err(later)?;
     let Found { client, session, identity } = first_primary(actor, clients, &account).await?;
     let sites = actor.sites(&client, &session.token).await.unwrap_or_default();
     let settings::Account { credentials, version } = account;

@@ -12,10 +12,12 @@ use super::handle::Farm;
 use super::moves::Moving;
 use super::queue::Need;
 use super::service::Change;
+use super::snapshot::RowKey;
 use super::state::FarmState;
 use super::view::Unapplied;
+use crate::broker::canonical::ServerName;
 use crate::kubernetes::ObjectKey;
-use crate::ras::{self, Answer, AuthToken, BrokerChange, Outcome};
+use crate::ras::{self, Answer, AuthToken, BrokerChange, ErrorKind, Malformed, Outcome, Route};
 
 impl Farm {
     /// A permit for one step, or a place in the queue: the broker is woken when its turn comes.
@@ -176,10 +178,16 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// POST of a broker.
+    /// POST of a broker. An answer about another one says nothing of this one: only a list can tell what was made.
     pub async fn create(&self, broker: &ras::NewBroker) -> Result<ras::Broker, ras::Error> {
         self.turn().await;
         let answer = self.client.create_broker(&self.token, broker).await;
+        let key = RowKey { site_id: broker.site_id, name: ServerName::new(&broker.server) };
+        let answer = answer.and_then(|answer| {
+            let is_its = RowKey::of(&answer.value) == key;
+            let other = || ErrorKind::Malformed(Malformed::OtherBroker);
+            if is_its { Ok(answer) } else { Err(ras::Error::new(Route::CreateBroker, other())) }
+        });
         let row = self.written(answer, Unapplied::Created)?;
         let mut state = self.farm.state.lock();
         let FarmState { service, snapshot, .. } = &mut *state;

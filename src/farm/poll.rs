@@ -18,14 +18,17 @@ use crate::events::{Event, Kind};
 use crate::ras::{self, AuthToken, Client, Outcome};
 
 impl Actor {
-    /// Logs on with what the object and its Secret say now, and takes the first list.
+    /// Logs on with what the object and its Secret say now, and takes the first list. What the object says otherwise by
+    /// then asks for another logon.
     pub(super) async fn connect(&self) {
-        match connect::connect(self).await {
+        let object = self.object();
+        match connect::connect(self, &object).await {
             Ok((link, sites)) => {
                 let has_other_sites = {
                     let mut state = self.farm.state.lock();
                     let has_others = state.sites != sites;
                     state.take_link(link, sites);
+                    state.compare_connection(&object);
                     has_others
                 };
                 self.list_all().await;
@@ -34,7 +37,10 @@ impl Actor {
                     self.wake_all();
                 }
             }
-            Err(NotConnected::Trouble(trouble)) => self.troubled(trouble),
+            Err(NotConnected::Trouble(trouble)) => {
+                self.troubled(trouble);
+                self.farm.state.lock().compare_connection(&object);
+            }
             Err(NotConnected::Stopped) => {}
         }
     }
@@ -115,7 +121,8 @@ impl Actor {
             state.polled_at = Some(now.boot);
             self.metrics.farm_succeeded(&self.name(), now.wall.as_second());
             let asked = state.reconcile_asked().map(str::to_owned);
-            state.site_settings.reread();
+            let wanted = state.wanted_settings();
+            state.site_settings.reread(&wanted);
             if asked.is_some() {
                 state.unreported = true;
                 state.site_settings.try_again();

@@ -111,7 +111,8 @@ fn counts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> BrokerCounts {
 }
 
 fn verdicts(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Vec<Verdict> {
-    let trouble = state.trouble.as_ref().map(|trouble| &trouble.hold);
+    let refused = state.foreign.as_ref().filter(|hold| hold.reason == Reason::AuthenticationFailed);
+    let trouble = state.trouble.as_ref().map(|trouble| &trouble.hold).or(refused);
     let mut verdicts = vec![reachable(state, trouble), authenticated(state, trouble)];
     let sites = site_report::findings(state);
     let stalled = trouble.filter(|hold| matches!(hold.reason, Reason::InvalidSpec | Reason::FarmMismatch));
@@ -234,7 +235,8 @@ fn reconciling(state: &FarmState, brokers: &[Arc<RasBroker>]) -> Option<Hold> {
     if state.object.metadata.deletion_timestamp.is_some() {
         return in_use(brokers);
     }
-    let of_farm = |hold: &Hold| !matches!(hold.reason, Reason::Suspended | Reason::WaitingForApply);
+    let told_elsewhere = [Reason::Suspended, Reason::WaitingForApply, Reason::AuthenticationFailed];
+    let of_farm = |hold: &Hold| !told_elsewhere.contains(&hold.reason);
     let hold = state.hold().filter(of_farm).or_else(|| state.apply_trouble.clone());
     match (hold, &state.asked_apply_refused) {
         (Some(hold), Some(refused)) => Some(Hold::new(hold.reason, format!("{} {refused}", hold.message))),

@@ -218,8 +218,13 @@ impl SiteSettings {
         Self { sites: known.collect() }
     }
 
-    /// All settings are to be read again.
-    pub(super) fn reread(&mut self) {
+    /// All settings are to be read again. What is neither kept nor on its way any more is forgotten: a farm may number its
+    /// sites anew as often as it likes.
+    pub(super) fn reread(&mut self, wanted: &Wanted) {
+        let is_on_its_way = |sent: &Sent| matches!(sent.phase, Phase::Written | Phase::Unanswered);
+        self.sites.retain(|site, known| {
+            wanted.of_site.contains_key(site) || known.sent.as_ref().is_some_and(is_on_its_way)
+        });
         for known in self.sites.values_mut() {
             known.is_read = false;
         }

@@ -25,6 +25,7 @@ use super::view::Hold;
 use crate::broker::canonical::ServerName;
 use crate::broker::observe::row_fields;
 use crate::clock::Now;
+use crate::crd::condition::Reason;
 use crate::crd::{Capability, FailedLogons, RasFarm, annotation};
 use crate::ras::{self, LogonLimit};
 
@@ -231,18 +232,18 @@ impl FarmState {
         self.unreported |= self.object.metadata.generation != object.metadata.generation
             || self.object.metadata.annotations != object.metadata.annotations
             || self.object.metadata.deletion_timestamp != object.metadata.deletion_timestamp;
-        let is_elsewhere = connection(&self.object) != connection(&object);
-        self.object = object;
+        let before = std::mem::replace(&mut self.object, object);
         self.doubted = false;
         let (requests, window) = rate_limit(&self.object);
         self.limiter.configure(requests, window);
-        if is_elsewhere {
-            self.start_over();
-        }
+        self.compare_connection(&before);
     }
 
-    /// What a session depends on has changed: another is opened at once, whatever the pauses were.
-    fn start_over(&mut self) {
+    /// Where what a session depends on has changed since, another is opened at once, whatever the pauses were.
+    pub(super) fn compare_connection(&mut self, before: &RasFarm) {
+        if connection(before) == connection(&self.object) {
+            return;
+        }
         self.session_expired = true;
         self.starting_over = true;
         self.try_lacks_again();
@@ -262,6 +263,9 @@ impl FarmState {
         self.sites = sites;
         self.unknown_sites.clear();
         self.capabilities.forget_lack(Capability::PromotionSettings);
+        // The account is taken again.
+        let spared = self.foreign.take_if(|hold| hold.reason == Reason::AuthenticationFailed);
+        self.unreported |= spared.is_some();
         self.replace_link(link);
     }
 

@@ -54,6 +54,9 @@ pub enum CallError {
     /// It did not answer in time; a write may have been done.
     #[error("unable to get an answer from the API server within {} s", CALL_LIMIT.as_secs())]
     TimedOut,
+    /// It took a write, and left out what was written.
+    #[error("failed to write finalizers and annotations: something in the cluster takes them out again")]
+    Altered,
     /// It refused, or could not be reached.
     #[error("failed to {verb} {what}")]
     Failed {
@@ -77,7 +80,7 @@ impl CallError {
                     None
                 }
             }
-            Self::TimedOut => None,
+            Self::TimedOut | Self::Altered => None,
         }
     }
 
@@ -94,6 +97,12 @@ impl CallError {
     /// The right to do this is missing.
     pub fn is_forbidden(&self) -> bool {
         self.status().is_some_and(|status| status.code == 403)
+    }
+
+    /// A right is missing, or something in the cluster does not let this write pass: it will not by itself.
+    pub fn is_denied(&self) -> bool {
+        let is_denial = |status: &kube::core::Status| matches!(status.code, 400 | 403 | 413 | 422);
+        matches!(self, Self::Altered) || self.status().is_some_and(is_denial)
     }
 
     /// Whether the write was certainly not done.
@@ -157,7 +166,18 @@ pub async fn patch_metadata<K: Namespaced>(
     let api = api_of(client, object);
     let patch = Patch::Merge(json!({ "metadata": metadata }));
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    limited("patch", K::kind(&()), api.patch(&object.name_any(), &params, &patch)).await
+    let answered: K = limited("patch", K::kind(&()), api.patch(&object.name_any(), &params, &patch)).await?;
+    if is_as_written(object, &answered, change) { Ok(answered) } else { Err(CallError::Altered) }
+}
+
+/// Whether the answer carries what was written: a webhook may have changed it on the way. Finalizers that were neither
+/// there before nor written are others'.
+fn is_as_written(before: &impl ResourceExt, answered: &impl ResourceExt, change: &MetadataChange) -> bool {
+    let is_annotated =
+        change.annotations.iter().all(|(key, value)| answered.annotations().get(*key) == Some(value));
+    let Some(written) = &change.finalizers else { return is_annotated };
+    let mut known = before.finalizers().iter().chain(written);
+    is_annotated && known.all(|name| answered.finalizers().contains(name) == written.contains(name))
 }
 
 /// Replaces the status, fenced: server-side apply drops what this manager set before and leaves out now. What somebody
@@ -237,5 +257,42 @@ pub async fn limited<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(CallError::Failed { verb, what: what.into(), source: Box::new(source) }),
         Err(_elapsed) => Err(CallError::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectMeta;
+
+    use super::*;
+    use crate::crd::{RasBroker, annotation, finalizer};
+
+    fn object(finalizers: &[&str], intent: Option<&str>) -> RasBroker {
+        let annotations = intent.map(|text| [(annotation::CREATE_INTENT.to_owned(), text.to_owned())].into());
+        let finalizers = Some(finalizers.iter().map(|name| (*name).to_owned()).collect());
+        let metadata = ObjectMeta { finalizers, annotations, ..ObjectMeta::default() };
+        let spec = json!({"farmRef": {"name": "north"}, "server": "cb1"});
+        RasBroker { metadata, spec: serde_json::from_value(spec).unwrap(), status: None }
+    }
+
+    /// A webhook may take out what is not to its taste, and answer with success.
+    #[test]
+    fn a_write_counts_only_if_its_answer_carries_what_was_written() {
+        let before = object(&["of.others"], None);
+        let intent = MetadataChange {
+            finalizers: finalizers_with(&before, finalizer::BROKER, true),
+            annotations: [(annotation::CREATE_INTENT, "{}".to_owned())].into(),
+        };
+        let all = ["of.others", finalizer::BROKER];
+        assert!(is_as_written(&before, &object(&all, Some("{}")), &intent));
+        assert!(is_as_written(&before, &object(&["added", all[1], all[0]], Some("{}")), &intent));
+        for (finalizers, text) in [(&all[..], None), (&all[..], Some("{ }")), (&all[..1], Some("{}"))] {
+            assert!(!is_as_written(&before, &object(finalizers, text), &intent), "{finalizers:?}, {text:?}");
+        }
+        let held = object(&all, Some("{}"));
+        let finalizers = finalizers_with(&held, finalizer::BROKER, false);
+        let release = MetadataChange { finalizers, ..MetadataChange::default() };
+        assert!(is_as_written(&held, &object(&["of.others"], Some("{}")), &release));
+        assert!(!is_as_written(&held, &held, &release));
     }
 }

@@ -123,6 +123,9 @@ pub enum Malformed {
     /// Two rows with one id.
     #[error("id {0} occurs twice")]
     DuplicateId(i64),
+    /// The row of another server or site than the one that a broker was to be made for.
+    #[error("it is about another server or site than the one that was asked for")]
+    OtherBroker,
     /// Another broker than the one asked for.
     #[error("it is about id {answered}, but {asked} was asked for")]
     OtherId {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ras_operator::simulator::{FarmConfig, Simulator, SimulatorConfig};
+use ras_operator::simulator::{Account, FarmConfig, Rights, Simulator, SimulatorConfig};
 use serde_json::{Value, json};
 
 use crate::farm_world::{LOGON, farm_condition, message};
 use crate::support::{objects, stays};
-use crate::world::{FARM, World};
+use crate::world::{FARM, World, server};
 
 /// base64 of a password that must never be seen anywhere.
 const CANARY: &str = "canary-s3cret";
@@ -51,6 +51,37 @@ async fn a_wrong_password_is_tried_twice_and_then_left_alone_also_by_the_next_pr
     assert_eq!(world.seen(LOGON), 3, "the corrected Secret is used at once");
     assert_eq!(farm.status.expect("a status").failed_logons, None);
     assert!(!world.running().logs().contains(CANARY) && !world.events().await.contains(CANARY));
+}
+
+/// A password is changed in the directory first, and in the Secret later: the session lives on meanwhile.
+#[tokio::test]
+async fn an_account_that_is_refused_while_its_session_is_good_is_told_without_going_back_and_forth() {
+    let mut world = World::new("refused-renewal").await;
+    world.create_broker("cb1", json!({"description": "one"})).await;
+    world.ready("cb1").await;
+    let account = Account {
+        username: "administrator".into(),
+        password: "of the directory".into(),
+        rights: Rights::Root,
+    };
+    world.farm().set_account(account);
+    let before = world.seen(LOGON);
+    world.edit_broker("cb1", json!({"description": "two"})).await;
+    world.farm_says("Authenticated", "False", "AuthenticationFailed").await;
+    stays("it is told with each logon, and no more often", Duration::from_secs(45), async || {
+        let log = world.operator.as_ref().expect("an operator").logs();
+        let told = log.lines().filter(|line| line.contains("the farm cannot be used")).count();
+        if told <= 2 { Ok(()) } else { Err(told) }
+    })
+    .await;
+    assert_eq!(world.seen(LOGON) - before, 2, "twice in vain");
+    world.farm_says("Authenticated", "False", "AuthenticationFailed").await;
+    let row = || world.farm().broker_named(&server("cb1")).expect("a row");
+    assert_eq!(row().description, "one");
+    world.set_password("of the directory").await;
+    world.ready("cb1").await;
+    assert_eq!(row().description, "two");
+    assert!(!world.running().logs().contains("of the directory"));
 }
 
 #[tokio::test]

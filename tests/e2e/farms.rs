@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kube::api::DeleteParams;
 use ras_operator::simulator::{
-    BrokerConfig, FarmConfig, Fault, LogonAnswer, SecondaryEndpoint, Simulator, SimulatorConfig, SiteConfig,
-    Switches,
+    BrokerConfig, Effect, FarmConfig, Fault, LogonAnswer, SecondaryEndpoint, Simulator, SimulatorConfig,
+    SiteConfig, Switches,
 };
 use serde_json::{Value, json};
 
@@ -34,6 +34,25 @@ async fn at(stem: &str, endpoints: impl Fn(&World) -> Value) -> World {
 
 fn secondary(world: &World) -> String {
     world.farm().secondary_endpoint(0).expect("a secondary")
+}
+
+/// The session that is being opened is one of before: another follows.
+#[tokio::test]
+async fn what_changes_in_the_spec_while_a_logon_is_on_its_way_counts() {
+    let world = World::new("meanwhile").await;
+    world.create_broker("cb1", json!({"description": "one"})).await;
+    world.ready("cb1").await;
+    world.farm().fault(Fault::new(Effect::Delay { millis: 2_000 }).on(LOGON.0, LOGON.1));
+    let before = world.seen(LOGON);
+    world.patch_farm(json!({"spec": {"api": {"apply": {"path": "/api/Elsewhere"}}}})).await;
+    eventually("a logon is on its way", SOON, async || {
+        if world.seen(LOGON) > before { Ok(()) } else { Err(world.seen(LOGON)) }
+    })
+    .await;
+    world.patch_farm(json!({"spec": {"api": null}})).await;
+    world.edit_broker("cb1", json!({"description": "two"})).await;
+    world.ready("cb1").await;
+    assert_eq!(world.farm().broker_named(&server("cb1")).expect("a row").description, "two");
 }
 
 async fn nothing_is_written(world: &World) {

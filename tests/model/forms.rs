@@ -190,6 +190,7 @@ pub fn memory(known: &Remembered, current: i64) -> Memory {
             hold: Hold::new(Reason::WaitingForFarm, "It failed."),
             retry_at: now().boot + TICK * u32::from(left),
             count: 1,
+            is_denial: false,
         }),
         unapplied: None,
         asked: None,

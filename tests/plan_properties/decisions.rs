@@ -273,6 +273,124 @@ fn of_two_requests_the_later_one_counts() {
     }
 }
 
+/// The same server under the same id, and the site is another one by now: that is nobody else's, and nothing that is gone.
+#[test]
+fn a_broker_that_is_in_another_site_by_now_is_neither_changed_nor_made_again() {
+    let (mut observed, now) = owning(&json!({"description": "changed"}));
+    let moved = ras::Broker { site_id: 2, ..ours() };
+    facts(&mut observed, |facts| {
+        let once = facts.snapshot.next(vec![primary(), moved.clone()], now.boot, None);
+        facts.snapshot = once.next(vec![primary(), moved.clone()], now.boot, None).into();
+    });
+    observed.memory.confirmed_gone = Some(7);
+    assert_waits(&plan(&observed, now), ConditionType::Stalled, Reason::ResourceConflict);
+    observed.object.deleted = Some(start());
+    let held = plan(&observed, now);
+    assert_eq!(held.step, None, "its finalizer stays");
+    let told = held.status.expect("a status").conditions;
+    assert!(told.iter().any(|condition| condition.message.contains("in site 2")), "{told:#?}");
+    assert!(!observed.object.means(&moved) && observed.object.means(&ours()));
+}
+
+/// A farm may write a server's name in another way than it was given.
+#[test]
+fn a_broker_that_vanished_is_not_made_again_beside_what_may_be_the_same_machine() {
+    let (mut observed, now) = vanished();
+    let other = ras::Broker { id: 9, server: "CB1".into(), ..ours() };
+    facts(&mut observed, |facts| {
+        let once = facts.snapshot.next(vec![primary(), other.clone()], now.boot, None);
+        facts.snapshot = once.next(vec![primary(), other.clone()], now.boot, None).into();
+    });
+    assert_waits(&plan(&observed, now), ConditionType::Stalled, Reason::ResourceConflict);
+}
+
+/// Whoever may edit an object can write anything there.
+#[test]
+fn an_intent_with_the_largest_numbers_there_are_is_waited_for_and_no_longer_than_any_call_may_take() {
+    let (mut observed, now) = seen(&json!({}), Vec::new());
+    let intent = Intent { attempt: u32::MAX, quarantine_seconds: u64::MAX, ..lost_intent() };
+    observed.memory.intent_seen = Some((u32::MAX, now.boot));
+    observed.object.intent = Some(intent);
+    assert_waits(&plan(&observed, now), ConditionType::Reconciling, Reason::Quarantine);
+    let later = Now { boot: now.boot + Duration::from_hours(3), ..now };
+    listed_again(&mut observed, later);
+    listed_again(&mut observed, later);
+    let step = plan(&observed, later).step;
+    assert!(matches!(step, Some(Step::Create { intent }) if intent.attempt == u32::MAX));
+}
+
+#[test]
+fn a_deletion_that_keeps_failing_is_told_once_and_so_is_its_failure() {
+    let (mut observed, mut now) = deleting();
+    let mut told = Vec::new();
+    for count in 1..=5 {
+        for has_failed in [false, true] {
+            let plan = plan(&observed, now);
+            if let Some(status) = plan.status.filter(|status| *status != observed.object.status) {
+                observed.object.status = status;
+                told.push((count, has_failed));
+            }
+            match plan.step {
+                Some(Step::Delete { .. }) if !has_failed => {
+                    observed.memory.failure = Some(Failure {
+                        generation: observed.object.generation,
+                        hold: Hold::new(Reason::Updating, "No."),
+                        retry_at: now.boot + Duration::from_secs(2),
+                        count,
+                        is_denial: false,
+                    });
+                }
+                step => assert_eq!((step, has_failed), (None, true), "it rests after a try"),
+            }
+        }
+        now.boot += Duration::from_secs(3);
+    }
+    assert_eq!(told, [(1, false), (1, true)]);
+}
+
+/// What the API server does not take it is not asked for again at once, whatever the step was.
+#[test]
+fn while_the_api_server_refuses_what_is_needed_no_step_is_taken() {
+    let stripped = |(mut observed, now): (Observed, Now)| {
+        observed.object.finalizer = false;
+        (observed, now)
+    };
+    let marked = |(mut observed, now): (Observed, Now)| {
+        observed.object.intent = Some(lost_intent());
+        (observed, now)
+    };
+    let let_go = |(mut observed, now): (Observed, Now)| {
+        observed.object.desired.requests.force_orphan = true;
+        (observed, now)
+    };
+    let all = [
+        seen(&json!({}), Vec::new()),
+        stripped(owning(&json!({}))),
+        marked(seen(&json!({}), vec![ours()])),
+        owning(&json!({"description": "changed"})),
+        vanished(),
+        deleting(),
+        let_go(deleting()),
+    ];
+    for (mut observed, now) in all {
+        let step = plan(&observed, now).step;
+        assert!(step.is_some(), "{observed:#?}");
+        observed.memory.failure = Some(Failure {
+            generation: observed.object.generation,
+            hold: Hold::new(Reason::Updating, "It may not."),
+            retry_at: now.boot + Duration::from_secs(2),
+            count: 1,
+            is_denial: true,
+        });
+        let waits = plan(&observed, now);
+        assert_eq!((&waits.step, waits.requeue), (&None, Some(Duration::from_secs(2))), "before {step:?}");
+        let told = waits.status.expect("a status").conditions;
+        assert!(told.iter().any(|condition| condition.message.contains("It may not.")), "{told:#?}");
+        let later = Now { boot: now.boot + Duration::from_secs(3), ..now };
+        assert_eq!(plan(&observed, later).step, step);
+    }
+}
+
 #[test]
 fn an_installation_that_keeps_failing_is_told_once_and_so_is_its_failure() {
     let (mut observed, mut now) = seen(&json!({"install": {"agent": true}}), Vec::new());
@@ -290,7 +408,8 @@ fn an_installation_that_keeps_failing_is_told_once_and_so_is_its_failure() {
                     let (hold, retry_at) =
                         (Hold::new(Reason::Creating, "No."), now.boot + Duration::from_secs(2));
                     let generation = observed.object.generation;
-                    observed.memory.failure = Some(Failure { generation, hold, retry_at, count });
+                    observed.memory.failure =
+                        Some(Failure { generation, hold, retry_at, count, is_denial: false });
                 }
                 step => assert_eq!((step, has_failed), (None, true), "it rests after a try"),
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ras_operator::broker::canonical::ServerName;
 use ras_operator::broker::desired::{Field, Fields, Value};
 use ras_operator::broker::intent::Intent;
 use ras_operator::broker::observe::{
@@ -208,8 +207,7 @@ impl World {
             Step::Delete { row } => self.delete(row.id),
             Step::ConfirmGone { id } => {
                 let found = self.rows.iter().find(|row| row.id == *id && !self.is_hidden(row));
-                let is_other =
-                    found.is_none_or(|row| ServerName::new(&row.server) != observed.object.desired.name);
+                let is_other = found.is_none_or(|row| !observed.object.means(row));
                 if found.is_none() {
                     self.snapshot.remove(*id);
                 }

@@ -312,6 +312,7 @@ impl Farm {
                     hold: Hold::new(Reason::Updating, "It was refused."),
                     retry_at: self.boot + Duration::from_mins(2),
                     count: 1,
+                    is_denial: false,
                 });
             }
             Luck::Silent => {

@@ -129,10 +129,13 @@ impl Executor<'_> {
         permit: &Permit,
         row: &ras::Broker,
     ) -> Result<Option<ras::Broker>, StepError> {
+        // What one of the two does not tell contradicts nothing.
         let is_same = |found: &ras::Broker| {
+            let is_primary = found.priority.or(row.priority) == Some(0);
+            let mut times = found.time_create.iter().zip(&row.time_create);
             RowKey::of(found) == RowKey::of(row)
-                && found.time_create == row.time_create
-                && (found.priority == Some(0)) == (row.priority == Some(0))
+                && times.all(|(found, known)| found == known)
+                && is_primary == (row.priority == Some(0))
         };
         Ok(permit.get(row.id).await?.filter(is_same))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ownership::{Ownership, find};
+use super::ownership::{Ownership, elsewhere, find};
 use super::settled::waiting_failure;
 use super::{Draft, LISTED_WITHIN, Plan, Released, Step, availability, message};
 use crate::broker::desired::Desired;
@@ -155,6 +155,9 @@ fn after_quarantine(observed: &Observed, facts: &FarmFacts, now: Now, then: impl
 fn gone(observed: &Observed, facts: &FarmFacts, key: &RowKey, id: i64, now: Now) -> Plan {
     if !facts.snapshot.is_absent(key) {
         deleting(observed, facts, now).with_list()
+    } else if let Some(row) = elsewhere(facts, key, id) {
+        let why = message::elsewhere(row, key.site_id).message;
+        held(observed, message::deletion_waits(&observed.object, &why), now)
     } else if let Some(plan) = after_failure(observed, now) {
         plan
     } else if observed.memory.confirmed_gone == Some(id) {
@@ -185,6 +188,10 @@ fn remove(observed: &Observed, desired: &Desired, facts: &FarmFacts, row: &ras::
     }
     mass_hold(observed, desired, facts, now).unwrap_or_else(|| match wait {
         Some(wait) => behind_others(observed, wait, now),
+        // What is said of one that failed stands until it succeeds: the two would take turns for ever.
+        None if observed.object.shows_deletion() && observed.memory.has_failed(object.generation) => {
+            Plan::silent().then(Step::Delete { row: row.clone() })
+        }
         None => deleting(observed, facts, now).then(Step::Delete { row: row.clone() }),
     })
 }
@@ -194,7 +201,7 @@ fn behind_others(observed: &Observed, wait: Wait, now: Now) -> Plan {
 }
 
 /// A step that failed waits for its time to be tried again.
-fn after_failure(observed: &Observed, now: Now) -> Option<Plan> {
+pub(super) fn after_failure(observed: &Observed, now: Now) -> Option<Plan> {
     let (findings, left) = waiting_failure(&observed.object, &observed.memory, now)?;
     let why = findings.reconciling.or(findings.stalled).map(|hold| hold.message).unwrap_or_default();
     Some(held(observed, message::deletion_waits(&observed.object, &why), now).after(left))

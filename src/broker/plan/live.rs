@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ownership::{Ownership, find};
+use super::ownership::{Ownership, elsewhere, find};
 use super::settled::{ailing_agent, waiting_failure};
 use super::{Draft, Plan, Released, Step, is_fresh, message, settled, usable};
 use crate::broker::canonical::canonical_address;
@@ -65,6 +65,12 @@ fn let_go(observed: &Observed, now: Now) -> Plan {
         }
         None => Plan::silent().then(Step::Release { outcome: Released::Orphaned }),
     }
+}
+
+/// A step that failed waits for its time to be tried again.
+pub(super) fn after_failure(observed: &Observed, now: Now) -> Option<Plan> {
+    let (findings, left) = waiting_failure(&observed.object, &observed.memory, now)?;
+    Some(Draft::of(&observed.object).shows(findings, now).after(left))
 }
 
 /// The site is resolved once; what was recorded wins from then on.
@@ -185,7 +191,13 @@ impl Case<'_> {
         if !self.facts.snapshot.is_absent(&self.key) {
             return Plan::silent().with_list();
         }
-        if let Some(plan) = self.after_failure() {
+        if let Some(row) = elsewhere(self.facts, &self.key, id) {
+            return self.stalled(message::elsewhere(row, self.key.site_id));
+        }
+        if let Some(row) = self.similar_row() {
+            return self.stalled(message::similar_row(row, self.desired));
+        }
+        if let Some(plan) = after_failure(self.observed, self.now) {
             return plan;
         }
         if self.observed.memory.confirmed_gone != Some(id) {
@@ -240,14 +252,17 @@ impl Case<'_> {
         if self.desired.adoption == AdoptionPolicy::Required {
             return self.stalled(message::not_found(self.desired));
         }
-        let same_site = |row: &&std::sync::Arc<ras::Broker>| row.site_id == self.key.site_id;
-        let addresses = self.addresses();
-        let similar =
-            |row: &&std::sync::Arc<ras::Broker>| may_be_same_machine(row, &self.key.name, &addresses);
-        if let Some(row) = self.facts.snapshot.rows().filter(same_site).find(similar) {
+        if let Some(row) = self.similar_row() {
             return self.stalled(message::similar_row(row, self.desired));
         }
         self.create(None)
+    }
+
+    /// A row of the site that may be the same machine in another spelling.
+    fn similar_row(&self) -> Option<&std::sync::Arc<ras::Broker>> {
+        let addresses = self.addresses();
+        let mut of_site = self.facts.snapshot.rows().filter(|row| row.site_id == self.key.site_id);
+        of_site.find(|row| may_be_same_machine(row, &self.key.name, &addresses))
     }
 
     /// The address that the spec gives for this machine.
@@ -258,15 +273,9 @@ impl Case<'_> {
         }
     }
 
-    /// A step that failed waits for its time to be tried again.
-    fn after_failure(&self) -> Option<Plan> {
-        let (findings, left) = waiting_failure(&self.observed.object, &self.observed.memory, self.now)?;
-        Some(Draft::of(&self.observed.object).shows(findings, self.now).after(left))
-    }
-
     /// A POST; `replaces` is the id of the row that vanished, if there was one.
     fn create(&self, replaces: Option<i64>) -> Plan {
-        if let Some(plan) = self.after_failure() {
+        if let Some(plan) = after_failure(self.observed, self.now) {
             return plan;
         }
         self.unless_held(|| {
@@ -284,9 +293,7 @@ impl Case<'_> {
     /// and after it, the two would take turns for ever.
     fn was_refused(&self) -> bool {
         let Observed { object, memory, .. } = self.observed;
-        let is_of_this_spec =
-            memory.failure.as_ref().is_some_and(|failure| failure.generation == object.generation);
-        is_of_this_spec && object.unresolved_intent().is_none()
+        memory.has_failed(object.generation) && object.unresolved_intent().is_none()
     }
 
     fn next_intent(&self, replaces: Option<i64>) -> Intent {
@@ -294,7 +301,7 @@ impl Case<'_> {
         let owned = object.owned_id();
         let last = object.intent.as_ref().filter(|intent| owned.is_none() || owned == intent.replaces);
         let recreated = replaces.map(|_| self.facts.farm_time);
-        let attempt = object.intent.as_ref().map_or(0, |intent| intent.attempt) + 1;
+        let attempt = object.intent.as_ref().map_or(1, |intent| intent.attempt.saturating_add(1));
         Intent {
             uid: object.uid.clone(),
             attempt,

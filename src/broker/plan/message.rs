@@ -144,6 +144,18 @@ pub(super) fn similar_row(row: &ras::Broker, desired: &Desired) -> Hold {
     )
 }
 
+pub(super) fn elsewhere(row: &ras::Broker, recorded: i64) -> Hold {
+    Hold::new(
+        Reason::ResourceConflict,
+        format!(
+            "The farm shows Connection Broker {:?} (id {}) in site {}, and this object's is recorded in site {recorded}: \
+             nothing is created or changed. If it is to stay there, delete this object with spec.deletionPolicy Orphan, \
+             and create it anew with spec.siteId {} and spec.adoptionPolicy IfExists.",
+            row.server, row.id, row.site_id, row.site_id
+        ),
+    )
+}
+
 pub(super) fn not_found(desired: &Desired) -> Hold {
     Hold::new(
         Reason::NotFound,

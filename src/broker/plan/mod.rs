@@ -111,7 +111,13 @@ pub struct Plan {
 
 /// Decides what to do next for one broker.
 pub fn plan(observed: &Observed, now: Now) -> Plan {
-    if observed.object.deleted.is_some() { deletion::plan(observed, now) } else { live::plan(observed, now) }
+    let is_deleted = observed.object.deleted.is_some();
+    let plan = if is_deleted { deletion::plan(observed, now) } else { live::plan(observed, now) };
+    if plan.step.is_none() || !observed.memory.failure.as_ref().is_some_and(|failure| failure.is_denial) {
+        return plan;
+    }
+    let after_failure = if is_deleted { deletion::after_failure } else { live::after_failure };
+    after_failure(observed, now).unwrap_or(plan)
 }
 
 /// Shared by both halves: builds plans whose status starts from the last one.

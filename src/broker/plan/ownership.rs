@@ -44,6 +44,13 @@ pub(super) fn find(object: &ObjectFacts, facts: &FarmFacts, key: &RowKey) -> Own
     }
 }
 
+/// The row that the id of a broker which vanished from its site leads to, where that is its server in another site.
+pub(super) fn elsewhere<'a>(facts: &'a FarmFacts, key: &RowKey, id: i64) -> Option<&'a Arc<ras::Broker>> {
+    let is_it =
+        |row: &&Arc<ras::Broker>| ServerName::new(&row.server) == key.name && row.site_id != key.site_id;
+    facts.snapshot.row(id).filter(is_it)
+}
+
 /// The row that the status of `object` names, where it is still what was recorded.
 pub(crate) fn own_row(object: &ObjectFacts, facts: &FarmFacts) -> Option<Arc<ras::Broker>> {
     let key = RowKey { site_id: object.recorded_site()?, name: object.desired.name.clone() };

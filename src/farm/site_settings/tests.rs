@@ -103,7 +103,7 @@ proptest! {
             let expected = wanted.get(&setting).filter(|_| may_change).or_else(|| has.get(&setting));
             prop_assert_eq!(farm.has.get(&setting), expected);
         }
-        known.reread();
+        known.reread(&wanting(&wanted));
         prop_assert_eq!(settle(&mut known, &mut farm, &wanted), 0, "another look writes nothing");
     }
 
@@ -114,7 +114,7 @@ proptest! {
         let mut farm = Farm { has: wanted.clone(), ignores: Vec::new(), hides: Vec::new(), puts: 0 };
         settle(&mut known, &mut farm, &wanted);
         farm.has.extend(other.clone());
-        known.reread();
+        known.reread(&wanting(&wanted));
         let is_news = known.take_shown(SITE, &wanted, &farm.answer(), now(0).wall);
         let changed: Vec<&str> = wanted
             .iter()
@@ -126,6 +126,21 @@ proptest! {
         prop_assert_eq!(is_news, !changed.is_empty());
         prop_assert_eq!(settle(&mut known, &mut farm, &wanted), usize::from(!changed.is_empty()));
         prop_assert_eq!(known.drift(SITE, &wanted), []);
+    }
+
+    /// A farm numbers its sites anew as often as it likes, while a change of one may be on its way.
+    #[test]
+    fn of_sites_that_are_not_kept_nothing_is_remembered(sites in 1_i64..200, wanted in any_settings()) {
+        let mut known = SiteSettings::default();
+        for site in 3..3 + sites {
+            known.take_written(site, wanted.clone(), GENERATION);
+            known.applied();
+            known.reread(&wanting(&wanted));
+        }
+        known.take_unanswered(2 * SITE, wanted.clone(), refusal(), GENERATION, now(0));
+        known.take_shown(SITE, &wanted, &change(&wanted), now(0).wall);
+        known.reread(&wanting(&wanted));
+        prop_assert_eq!(known.sites.keys().copied().collect::<Vec<_>>(), vec![SITE, 2 * SITE]);
     }
 
     #[test]

@@ -45,6 +45,27 @@ async fn what_we_made_is_made_again_once_and_then_only_when_asked_for() {
     assert!(third.status.and_then(|status| status.last_handled_reconcile_at).is_some(), "answered");
 }
 
+/// A farm that was restored gives its ids again: the id alone does not tell that a broker is another one.
+#[tokio::test]
+async fn what_is_made_again_under_the_id_that_vanished_counts_as_made_again() {
+    let world = World::new("same-id").await;
+    let before = world.farm().backup();
+    world.create_broker("cb1", json!({})).await;
+    let id = id_of(&world.ready("cb1").await);
+    world.farm().restore(&before);
+    let is_settled = |broker: &ras_operator::crd::RasBroker| {
+        let intent = intent(broker);
+        intent["attempt"] == 2 && intent["replaces"].is_null()
+    };
+    object_is(&world, "cb1", "it is made again", is_settled).await;
+    let second = world.ready("cb1").await;
+    assert_eq!((id_of(&second), &intent(&second)["replaces"]), (id, &Value::Null));
+    removed_by(&world, "alice", &[id]);
+    world.broker_shows("cb1", "Stalled", "True", "ExternallyDeleted").await;
+    farm_is_left_alone(&world).await;
+    assert!(world.farm().broker_named(&server("cb1")).is_none());
+}
+
 /// What was listed is a period old by then: the row is asked for before it is changed.
 #[tokio::test]
 async fn a_change_is_not_sent_to_a_row_that_has_gone_since_the_last_list() {

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::scene::Scene;
 use crate::faults::invariants::Watch;
-use crate::faults::{BROKER, LATER, gone, posts, ready, requests};
+use crate::faults::{BROKER, LATER, gone, posts, ready, requests, shown};
 use crate::support::fault_proxy::{Fault, Rule};
 use crate::support::{eventually, stays};
-use crate::world::server;
+use crate::world::{condition, server};
 
 /// What a write may meet. The names are those of the brokers that meet it.
 const MET: [(&str, Fault); 9] = [
@@ -103,6 +103,33 @@ async fn a_farm_whose_writes_go_wrong_keeps_no_broker_from_being_created() {
     .await;
     ready(&scene, "cb1").await;
     scene.played().await;
+    assert_eq!(posts(&scene, "cb1").len(), 1);
+    scene.ends_well(&watch).await;
+}
+
+/// Something in the cluster does not let the operator's writes pass: the status, which it may write, says so.
+#[tokio::test]
+async fn a_write_that_is_denied_again_and_again_is_told_in_the_status_and_once_in_the_log() {
+    let scene = Scene::new("denied").await;
+    let watch = Watch::over(&scene);
+    scene.proxy.play(Rule::new(Fault::Refused(403)).on("patch", "rasbrokers").of("cb1").always());
+    scene.create_broker("cb1", json!({})).await;
+    shown(&scene, "cb1", LATER, |broker| {
+        let told = condition(broker, "Reconciling");
+        told.is_some_and(|(_, reason, message)| {
+            reason == "Creating" && message.contains("The API server refuses what is needed for this object")
+        })
+    })
+    .await;
+    eventually("it was tried three times", LATER, async || {
+        let tries = scene.proxy.requests("patch", "rasbrokers");
+        if tries.len() >= 3 { Ok(()) } else { Err(tries) }
+    })
+    .await;
+    assert_eq!(scene.alarms("a step failed"), 1);
+    assert!(posts(&scene, "cb1").is_empty());
+    scene.proxy.heal();
+    ready(&scene, "cb1").await;
     assert_eq!(posts(&scene, "cb1").len(), 1);
     scene.ends_well(&watch).await;
 }

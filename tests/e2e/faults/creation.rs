@@ -1,5 +1,6 @@
 //! The answer to a POST is lost, in every way and at every moment.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ras_operator::simulator::{CreatedBody, Effect, Fault, NewRow, Switch};
@@ -41,6 +42,27 @@ async fn a_created_row_without_an_id_in_the_answer_is_found_by_its_mark() {
         assert_eq!(posts(&world, "cb1").len(), 1);
         watch.settled(&world).await;
     }
+}
+
+/// What is recorded must be what was made: an answer about another server or site is none.
+#[tokio::test]
+async fn an_answer_about_another_broker_is_not_believed() {
+    let world = world("another-answer").await;
+    let watch = Watch::over(&world);
+    let names = ["cb1", "cb2"];
+    for (name, site) in [("elsewhere", 1), ("cb2", 2)] {
+        let body = json!({"id": 77, "server": server(name), "siteId": site}).to_string();
+        let answer = Effect::Answer { status: 201, headers: BTreeMap::new(), body };
+        world.farm().fault(on_post(answer).after_commit());
+    }
+    for name in names {
+        world.create_broker(name, json!({"description": "kept"})).await;
+        let found = ready(&world, name).await;
+        let row = world.farm().broker_named(&server(name)).expect("a row");
+        assert_eq!((found, row.description.as_str()), (row.id, "kept"));
+        assert_eq!(posts(&world, name).len(), 1);
+    }
+    watch.settled(&world).await;
 }
 
 #[tokio::test]

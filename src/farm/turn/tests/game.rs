@@ -218,7 +218,8 @@ impl Game {
             Task::Connect | Task::Poll => {
                 let was_down = self.state.trouble.is_some();
                 self.list();
-                self.state.site_settings.reread();
+                let wanted = self.state.wanted_settings();
+                self.state.site_settings.reread(&wanted);
                 self.state.polled_at = Some(self.now);
                 if was_down {
                     self.awake.extend(self.needs.keys().cloned());
