@@ -9,31 +9,33 @@ use crate::world::{Fault, Object, Row, SLOTS, World};
 /// What people have done by now that a world does not show any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Past {
-    removed: bool,
+    removals: u8,
     edited: bool,
 }
 
 impl Past {
     /// What of the budget is spent.
     pub fn of(model: &Exploration, world: &World) -> Self {
-        let has = |fault: Fault| world.budget[fault as usize] < model.budget[fault as usize];
+        let spent = |fault: Fault| model.budget[fault as usize] - world.budget[fault as usize];
         Self {
-            removed: has(Fault::PersonDeletes) || has(Fault::PersonReplaces),
-            edited: has(Fault::PersonEdits),
+            removals: spent(Fault::PersonDeletes) + spent(Fault::PersonReplaces),
+            edited: spent(Fault::PersonEdits) > 0,
         }
     }
 }
 
-/// Whether nothing is left to do, and each object waits for nothing, or for a person who has a reason to come.
+/// Whether nothing is left to do, everything is applied, and each object waits for nothing, or for a person who has a
+/// reason to come.
 pub fn is_end(scenario: Scenario, past: Past, world: &World) -> bool {
-    (0..SLOTS).all(|slot| match (&world.store[slot], rest(scenario, world, slot)) {
-        (None, None) => true,
-        (Some(object), Some(decision)) => {
-            let case = Case { scenario, past, world, slot, object };
-            decision.todo.is_none() && case.has_cause(decision.rests_on)
-        }
-        (Some(_), None) | (None, Some(_)) => false,
-    })
+    !world.pending
+        && (0..SLOTS).all(|slot| match (&world.store[slot], rest(scenario, world, slot)) {
+            (None, None) => true,
+            (Some(object), Some(decision)) => {
+                let case = Case { scenario, past, world, slot, object };
+                decision.todo.is_none() && case.has_cause(decision.rests_on)
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        })
 }
 
 /// One object that rests.
@@ -52,7 +54,7 @@ impl Case<'_> {
         match reason {
             Reason::AlreadyExists => own == 0 && others > 0,
             Reason::ResourceConflict => self.is_second() || own + others > 1,
-            Reason::ExternallyDeleted => self.past.removed && own + others == 0,
+            Reason::ExternallyDeleted => self.is_left_alone() && own + others == 0,
             Reason::MassDeletionBreaker => self.deletions() > usize::from(self.scenario.threshold),
             // A person's edit between a PUT and the list after its Apply is taken for what the farm made of it.
             Reason::ReconcileError if self.past.edited => true,
@@ -62,9 +64,17 @@ impl Case<'_> {
         }
     }
 
-    /// Its broker is there, and as it is to be.
+    /// What was removed once is made again, unless it was adopted.
+    fn is_left_alone(&self) -> bool {
+        let enough = if self.scenario.adopts { 1 } else { 2 };
+        self.past.removals >= enough
+    }
+
+    /// Its broker is there, and as it is to be; where it matters what the farm applied, that is this as well.
     fn is_well(&self) -> bool {
-        let is_right = |row: &Row| row.enabled != self.object.disabled && !row.marked;
+        let is_applied =
+            |row: &Row| !self.scenario.established || self.past.edited || row.serves == row.enabled;
+        let is_right = |row: &Row| row.enabled != self.object.disabled && !row.marked && is_applied(row);
         self.object.deleted.is_none() && self.rows(true).any(is_right)
     }
 

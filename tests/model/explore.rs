@@ -46,6 +46,8 @@ pub enum Action {
     /// A fault of one process, at one of its calls.
     Call_(Fault, usize, usize),
     OfProcess(Fault, usize),
+    /// A server's cache stays as it is.
+    KeepView,
     OfList(Fault, usize),
     OfApply(Fault, usize),
     OfRow(Fault, u8),
@@ -163,11 +165,11 @@ impl Exploration {
             Action::Read(p, slot) => self.read(world, p, slot),
             Action::List(p) => {
                 let listing = Listing::of(&world.rows);
-                world.take_list(p, listing);
+                world.take_list(scenario, p, listing);
             }
             Action::ReadList(p) => {
                 if let Some(listing) = world.process_at(p).listing.take() {
-                    world.take_list(p, listing);
+                    world.take_list(scenario, p, listing);
                 }
             }
             Action::Apply(p) => {
@@ -211,9 +213,13 @@ impl Exploration {
                 spend(world, fault);
                 of_process(world, fault, p);
             }
+            Action::KeepView => {
+                spend(world, Fault::Lag);
+                world.old_view = Some(world.view());
+            }
             Action::OfList(fault, p) => {
                 spend(world, fault);
-                of_list(world, fault, p);
+                of_list(world, scenario, fault, p);
             }
             Action::OfApply(fault, p) => {
                 spend(world, fault);
@@ -298,6 +304,7 @@ impl World {
             rows: Vec::new(),
             pending: false,
             processes: [None, None],
+            old_view: None,
             late: Vec::new(),
             budget,
             edits: scenario.edits,
@@ -315,7 +322,7 @@ impl World {
         if scenario.established {
             (0..scenario.objects).for_each(|slot| world.establish(scenario, slot));
         }
-        world.processes[0] = Some(Process::started(&world.store, false));
+        world.start_process(0);
         world
     }
 

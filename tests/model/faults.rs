@@ -1,14 +1,22 @@
 //! What may go wrong or be done by people, and what it does to the world.
 
 use crate::explore::{Action, Exploration, may_apply, may_list};
-use crate::world::{Call, Fault, Flow, Gathered, Late, LateCall, Listing, Object, Process, SLOTS, World};
+use crate::scenario::Scenario;
+use crate::world::{Call, Fault, Flow, Gathered, Late, LateCall, Listing, Object, SLOTS, World};
 
 impl Exploration {
     pub fn faults(&self, world: &World, actions: &mut Vec<Action>) {
         let left = |fault: Fault| world.budget[fault as usize] > 0;
+        if may_stay_behind(world) {
+            actions.push(Action::KeepView);
+        }
         for (p, process) in world.processes.iter().enumerate() {
             let Some(process) = process else { continue };
+            let alone = world.processes.iter().flatten().count() == 1;
             if process.stopped {
+                if process.may_act && alone && left(Fault::FailOver) {
+                    actions.push(Action::OfProcess(Fault::FailOver, p));
+                }
                 continue;
             }
             for slot in 0..SLOTS {
@@ -25,7 +33,6 @@ impl Exploration {
                     actions.extend(all.into_iter().filter(fits).map(|fault| Action::Call_(fault, p, slot)));
                 }
             }
-            let alone = world.processes.iter().flatten().count() == 1;
             let of_process = [
                 (Fault::Crash, process.may_act),
                 (Fault::FailOver, process.may_act && alone),
@@ -127,6 +134,12 @@ impl Exploration {
     }
 }
 
+/// A server's cache can stay behind, and another process is still to read it.
+fn may_stay_behind(world: &World) -> bool {
+    let left = |fault: Fault| world.budget[fault as usize] > 0;
+    left(Fault::Lag) && (left(Fault::Crash) || left(Fault::FailOver))
+}
+
 /// Which faults a call can meet.
 fn fits(fault: Fault, call: &Call) -> bool {
     let reads = matches!(call, Call::Read(..) | Call::Gone(_));
@@ -164,11 +177,11 @@ pub fn of_process(world: &mut World, fault: Fault, p: usize) {
     match fault {
         Fault::Crash => {
             world.end(p);
-            world.processes[p] = Some(Process::started(&world.store, world.pending));
+            world.start_process(p);
         }
         Fault::FailOver => {
             world.process_at(p).may_act = false;
-            world.processes[1 - p] = Some(Process::started(&world.store, world.pending));
+            world.start_process(1 - p);
         }
         Fault::Stop => world.process_at(p).stopped = true,
         Fault::Lag => world.process_at(p).lagging = true,
@@ -176,7 +189,7 @@ pub fn of_process(world: &mut World, fault: Fault, p: usize) {
     }
 }
 
-pub fn of_list(world: &mut World, fault: Fault, p: usize) {
+pub fn of_list(world: &mut World, scenario: Scenario, fault: Fault, p: usize) {
     match fault {
         Fault::LoseAnswer => {
             let process = world.process_at(p);
@@ -187,7 +200,7 @@ pub fn of_list(world: &mut World, fault: Fault, p: usize) {
         Fault::Slow => {
             world.process_at(p).listing = Some(Listing::of(&world.rows));
         }
-        Fault::ShortList => world.take_list(p, Listing::of(&[])),
+        Fault::ShortList => world.take_list(scenario, p, Listing::of(&[])),
         _ => unreachable!("{fault:?} does not happen to a list"),
     }
 }

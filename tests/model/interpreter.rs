@@ -198,16 +198,18 @@ impl World {
         for late in self.late.iter_mut().filter(|late| usize::from(late.slot) == slot) {
             late.current = false;
         }
+        if let Some(Some(known)) = self.old_view.as_mut().map(|view| view[slot].as_mut()) {
+            known.current = false;
+        }
         self.watch();
     }
 
     /// Watches show what is stored.
     pub fn watch(&mut self) {
-        let store = self.store.clone();
-        for process in
-            self.processes.iter_mut().flatten().filter(|process| !process.lagging && !process.stopped)
-        {
-            process.known = store.clone().map(|object| object.map(|object| Known { object, current: true }));
+        let view = self.view();
+        let in_step = |process: &&mut Process| !process.lagging && !process.stopped;
+        for process in self.processes.iter_mut().flatten().filter(in_step) {
+            process.known.clone_from(&view);
         }
     }
 
@@ -294,7 +296,7 @@ impl World {
             (Call::Read(wanted, change), Answer::Row(found)) => {
                 self.take_read(p, wanted.id, found.as_ref());
                 let is_same = |row: &Row| row.server == wanted.server && row.made == wanted.made;
-                if found.as_ref().is_some_and(is_same) {
+                if found.as_ref().is_some_and(is_same) && (may_act || scenario.breaks(Rule::SendDeadline)) {
                     self.make(scenario, p, slot, wanted, change);
                 } else {
                     self.process(p).change_is_over(slot, false);

@@ -84,6 +84,10 @@ impl World {
     /// What no decision looks at any more: how old an intent is that is settled, for how long an object is known that
     /// nobody lets go, which list was before the last where nothing is in doubt, whether a change that is settled was.
     fn forget_what_does_not_matter(&mut self) {
+        // Nobody is to start any more.
+        if [Fault::Crash, Fault::FailOver].iter().all(|fault| self.budget[*fault as usize] == 0) {
+            self.old_view = None;
+        }
         let may_be_orphaned = self.budget[Fault::Orphan as usize] > 0;
         let lets_go = may_be_orphaned || self.store.iter().flatten().any(|object| object.orphan);
         for process in self.processes.iter_mut().flatten() {
@@ -124,6 +128,9 @@ impl World {
         let older = |age: &mut u8, most: u8| *age = (*age + 1).min(most);
         for object in self.store.iter_mut().flatten() {
             object.deleted.iter_mut().for_each(|age| older(age, 2));
+        }
+        for known in self.old_view.iter_mut().flatten().flatten() {
+            known.object.deleted.iter_mut().for_each(|age| older(age, 2));
         }
         for late in &mut self.late {
             late.age += 1;

@@ -1,7 +1,8 @@
 //! What one process keeps of its farm: `FarmState`, `Sites` and the batch, as lists, writes and Applies change them.
 
+use crate::scenario::{Rule, Scenario};
 use crate::world::{
-    Call, Changed, Flow, Gathered, Inheritance, Known, Listed, Listing, Lowers, Object, Process, Row, SLOTS,
+    Call, Changed, Flow, Gathered, Inheritance, Known, Listed, Listing, Lowers, Process, Row, SLOTS, View,
     World, Written,
 };
 
@@ -9,13 +10,13 @@ use crate::world::{
 pub const QUARANTINE: u8 = 3;
 
 impl Process {
-    /// A process that has just started: its caches are in step, and it remembers nothing.
-    pub fn started(store: &[Option<Object>; SLOTS], pending: bool) -> Self {
+    /// A process that has just started, to which its watch shows this, and which remembers nothing.
+    fn started(known: View, pending: bool) -> Self {
         Self {
             may_act: true,
             stopped: false,
             lagging: false,
-            known: store.clone().map(|object| object.map(|object| Known { object, current: true })),
+            known,
             memory: Default::default(),
             listed: None,
             listing: None,
@@ -125,8 +126,21 @@ pub fn overlay(rows: &mut Vec<Row>, row: Row) {
 }
 
 impl World {
+    /// Another process begins: with the world as it is, or with an old view of it until its watch catches up.
+    pub fn start_process(&mut self, p: usize) {
+        let old_view = self.old_view.take();
+        let lagging = old_view.is_some();
+        let known = old_view.unwrap_or_else(|| self.view());
+        self.processes[p] = Some(Process { lagging, ..Process::started(known, self.pending) });
+    }
+
+    /// What a watch that is in step shows.
+    pub fn view(&self) -> View {
+        self.store.clone().map(|object| object.map(|object| Known { object, current: true }))
+    }
+
     /// `FarmState::take_list`, and what a first list sets going.
-    pub fn take_list(&mut self, p: usize, listing: Listing) {
+    pub fn take_list(&mut self, scenario: Scenario, p: usize, listing: Listing) {
         let pending = self.pending;
         let process = self.process(p);
         let Listing { rows, written, age, overtaken } = listing;
@@ -152,6 +166,7 @@ impl World {
         let previous_age = old.as_ref().map_or(0, |old| old.age);
         let lists = old.as_ref().map_or(1, |_| 2);
         if old.is_none()
+            && !scenario.breaks(Rule::ApplyAfterRestart)
             && (pending || process.inheritance != Inheritance::Nothing)
             && process.batch == Gathered::Closed
         {

@@ -4,7 +4,7 @@
 use stateright::Property;
 
 use crate::explore::Exploration;
-use crate::world::{Answer, Call, Fault, Flow, Made, Object, Process, SLOTS, World, Written};
+use crate::world::{Answer, Call, Fault, Flow, Made, Object, Process, World, Written};
 
 /// More ticks than any late call takes.
 const WAITED_OUT: u8 = 3;
@@ -29,17 +29,20 @@ pub fn reached(model: &Exploration) -> Vec<Property<Exploration>> {
                 world.budget.iter().all(|left| *left == 0)
             }),
         ),
+        (
+            may(Fault::Lag) && (may(Fault::Crash) || may(Fault::FailOver)),
+            Property::sometimes("a process may begin with an old view", may_begin_behind),
+        ),
         (creates && marks, Property::sometimes("a row is recognised by its mark", is_recognised)),
         (creates && repeats, Property::sometimes("a POST follows a lost one", is_repeated)),
         (
             creates && repeats,
             Property::sometimes("an object goes after its POST's quarantine", is_waited_out),
         ),
+        (loses, Property::sometimes("a deletion ends after a lost DELETE", is_over)),
         (
-            loses,
-            Property::sometimes("a deletion ends after a lost DELETE", |_, world: &World| {
-                world.ghost.lost_delete && world.store.iter().any(Option::is_none) && world.rows.len() < SLOTS
-            }),
+            !model.scenario.adopts && may(Fault::PersonDeletes),
+            Property::sometimes("a broker that was removed is created again", is_made_again),
         ),
         (
             creates && may(Fault::FailOver),
@@ -67,6 +70,11 @@ fn is_last(_: &Exploration, world: &World) -> bool {
         && world.processes.iter().flatten().all(idle)
 }
 
+/// Whoever starts now acts on what is not stored any more.
+fn may_begin_behind(_: &Exploration, world: &World) -> bool {
+    world.old_view.as_ref().is_some_and(|view| *view != world.view())
+}
+
 /// Any call that is on its way.
 fn on_its_way(world: &World, is_it: impl Fn(usize, &Process, &Flow) -> bool) -> bool {
     world.processes.iter().flatten().any(|process| {
@@ -83,6 +91,17 @@ fn is_recognised(_: &Exploration, world: &World) -> bool {
         let from_post = process.unapplied[slot] == Some(Written::Created) && !process.unsure[slot];
         matches!(flow.call, Call::Identity(_, Made::Created)) && !from_post
     })
+}
+
+/// The object is not there any more, nor any row of one that is not there.
+fn is_over(model: &Exploration, world: &World) -> bool {
+    let is_there = |uid: u8| world.store.iter().flatten().any(|object| object.uid == uid);
+    let ended = world.store[..model.scenario.objects].iter().any(Option::is_none);
+    world.ghost.lost_delete && ended && world.rows.iter().filter_map(|row| row.owner).all(is_there)
+}
+
+fn is_made_again(_: &Exploration, world: &World) -> bool {
+    on_its_way(world, |_, _, flow| matches!(&flow.call, Call::Post(intent) if intent.replaces.is_some()))
 }
 
 fn is_repeated(_: &Exploration, world: &World) -> bool {

@@ -78,6 +78,8 @@ pub enum Rule {
     Served,
     /// Writes to the API server are fenced by the resource version.
     Fence,
-    /// A POST is sent only by who may act, and in time.
+    /// What was decided is sent only by who may act still, a POST in time.
     SendDeadline,
+    /// What an earlier process has written, and not applied, is applied first.
+    ApplyAfterRestart,
 }

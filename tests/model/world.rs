@@ -84,6 +84,9 @@ pub struct Known {
     pub current: bool,
 }
 
+/// What a watch has shown of each object.
+pub type View = [Option<Known>; SLOTS];
+
 /// `Memory` of one uid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Remembered {
@@ -279,7 +282,7 @@ pub struct Process {
     pub may_act: bool,
     pub stopped: bool,
     pub lagging: bool,
-    pub known: [Option<Known>; SLOTS],
+    pub known: View,
     pub memory: [Remembered; SLOTS],
     pub listed: Option<Listed>,
     pub listing: Option<Listing>,
@@ -313,6 +316,8 @@ pub struct World {
     /// `RasFarm.status.pendingApply`.
     pub pending: bool,
     pub processes: [Option<Process>; 2],
+    /// What a server's cache that is behind shows to the next process that starts.
+    pub old_view: Option<View>,
     pub late: Vec<Late>,
     /// How often each fault may still happen.
     pub budget: [u8; Fault::COUNT],
@@ -362,7 +367,7 @@ pub enum Fault {
     FailOver,
     /// The process is stopped for any time, and resumed.
     Stop,
-    /// The watch is silent for any time.
+    /// The watch is silent for any time, or begins with what once was.
     Lag,
     /// A list lacks our rows.
     ShortList,
