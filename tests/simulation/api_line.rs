@@ -19,7 +19,7 @@ use tower::{BoxError, Service, ServiceExt};
 
 use crate::api_server::ApiServer;
 use crate::network::{Call, Line, Passage, Reached};
-use crate::world::{CANARIES, World};
+use crate::world::World;
 
 /// A client whose calls go over `line`.
 pub fn client(world: &Arc<World>, line: &Arc<Line>) -> Client {
@@ -44,7 +44,7 @@ async fn call(
     {
         world.oracle.lock().accuse(&format!("{wrong}: {}", call.line()));
     }
-    if let Some(secret) = CANARIES.find(&String::from_utf8_lossy(&body)) {
+    if let Some(secret) = world.secret_in(&String::from_utf8_lossy(&body)) {
         world.oracle.lock().accuse(&format!("a secret in a write, {secret}: {}", call.line()));
     }
     let seen = call.clone();

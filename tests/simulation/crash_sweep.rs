@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use ras_operator::simulator::{CreateTwin, Switch};
 use serde_json::{Value, json};
 
 use crate::network::{Moment, Network, Point, Strike};
+use crate::objects::{is_true, summary, words};
 use crate::run::Run;
 use crate::seeds::{Outcome, in_parallel, in_runtime, is_full};
 use crate::settling::{clean, settle};
@@ -30,22 +32,52 @@ const TWICE: [[Strike; 2]; 7] = [
     [SLEEP, Strike::Crash],
     [FREEZE, Strike::Crash],
 ];
-/// How many pairs of them are tried where not all are.
-const PAIRS: usize = 160;
-/// How many of those whose second strike meets what only a run that was struck does; in full, and else.
-const RECOVERIES: [usize; 2] = [10_000, 100];
-/// How many runs somebody tampers with where not all are played.
-const TAMPERINGS: usize = 400;
+/// How many runs are played: in full, and else.
+type Most = [usize; 2];
+
+/// Pairs of them.
+const PAIRS: Most = [usize::MAX, 160];
+/// Pairs of which one is somebody who tampers.
+const TAMPERED_PAIRS: Most = [3_000, 60];
+/// Those whose second strike meets what only a run that was struck does.
+const RECOVERIES: Most = [5_000, 100];
+/// Runs that somebody tampers with.
+const TAMPERINGS: Most = [usize::MAX, 300];
+/// Runs in which the API server is restored.
+const RESTORES: Most = [usize::MAX, 150];
 /// More readings of the clock than there are between an answer and the call that follows.
 const READINGS: usize = 6;
 
 /// Something that users or persons want done, from a world at rest to a world at rest.
 struct Workflow {
     name: &'static str,
+    setting: Setting,
     /// The object that it is about.
     object: &'static str,
     before: Vec<Step>,
     steps: Vec<Step>,
+    end: End,
+}
+
+/// What a workflow leads to, whenever its process is killed or its machine sleeps.
+#[derive(Clone, Copy)]
+enum End {
+    /// All objects are ready.
+    Ready,
+    /// One of two is, and the other waits for it.
+    OneReady,
+    Gone,
+}
+
+impl End {
+    fn is_reached(self, objects: &[Value]) -> bool {
+        let ready = objects.iter().filter(|object| is_true(object, "Ready")).count();
+        match self {
+            Self::Ready => !objects.is_empty() && ready == objects.len(),
+            Self::OneReady => objects.len() == 2 && ready == 1,
+            Self::Gone => objects.is_empty(),
+        }
+    }
 }
 
 fn planned(server: &str, spec: Value) -> Planned {
@@ -69,7 +101,19 @@ fn workflows() -> Vec<Workflow> {
     let made = || vec![Step::Create(0)];
     let edited =
         ras_operator::simulator::Edit { description: Some("by hand".to_owned()), ..Default::default() };
-    let workflow = |name, object, before, steps| Workflow { name, object, before, steps };
+    // Nothing but the protocol keeps a second row from such a farm.
+    let mut readings = Setting::SHARED.readings;
+    readings[0] = Some(Switch::CreateTwin(CreateTwin::SecondRow));
+    let takes_twins = Setting { readings, ..Setting::SHARED };
+    let on = |setting: Setting, name: &'static str, object, before, steps| {
+        let end = match name {
+            "delete" => End::Gone,
+            "conflict" => End::OneReady,
+            _ => End::Ready,
+        };
+        Workflow { name, setting, object, before, steps, end }
+    };
+    let workflow = |name, object, before, steps| on(Setting::SHARED, name, object, before, steps);
     vec![
         workflow("create", "new", vec![], made()),
         workflow("update", "new", made(), vec![Step::Edit(0, json!({"description": "two"}))]),
@@ -84,6 +128,8 @@ fn workflows() -> Vec<Workflow> {
         ),
         workflow("conflict", "new", vec![], vec![Step::Create(0), Step::Twin(0, "twin")]),
         workflow("re-create", "new", made(), vec![Step::PersonDeletes(0)]),
+        on(takes_twins.clone(), "create where twins are taken", "new", vec![], made()),
+        on(takes_twins, "re-create where twins are taken", "new", made(), vec![Step::PersonDeletes(0)]),
         workflow("install", "pushed", vec![], vec![Step::Create(4)]),
         workflow(
             "order",
@@ -102,13 +148,20 @@ fn base() -> u64 {
 
 /// Runs a workflow with these strikes; answers what came of it, and the points that its steps have.
 fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, Vec<Point>) {
+    let of_process = |strike: &Strike| {
+        matches!(strike, Strike::Crash | Strike::Sleep(_) | Strike::Freeze(_) | Strike::Blink(_))
+    };
+    let is_of_processes = strikes.values().all(of_process);
+    let is_restored = strikes.values().any(|strike| matches!(strike, Strike::Restore | Strike::RestoreAll));
+    let is_all_restored = strikes.values().any(|strike| *strike == Strike::RestoreAll);
     in_runtime(async {
-        let mut run = Run::begin(Setting::SHARED, fastrand::Rng::with_seed(base()), strikes);
+        let mut run = Run::begin(workflow.setting.clone(), fastrand::Rng::with_seed(base()), strikes);
         let mut stage = Stage::new(brokers(), &run.world);
         for step in &workflow.before {
             stage.play(&mut run, step).await;
         }
         run.rest(Duration::from_secs(20)).await;
+        stage.play(&mut run, &Step::Backup).await;
         let first = run.world.network.calls() + 1;
         for step in &workflow.steps {
             stage.play(&mut run, step).await;
@@ -116,7 +169,23 @@ fn play(workflow: &Workflow, strikes: BTreeMap<Point, Strike>) -> (Outcome, Vec<
         run.rest(Duration::from_secs(25)).await;
         let points =
             (first..=run.world.network.calls()).flat_map(|call| moments(&run.world.network, call)).collect();
+        if is_restored {
+            // So is the Secret, perhaps to a password of before.
+            stage.play(&mut run, &Step::RotateSecret(0)).await;
+        }
+        if is_all_restored {
+            // What was written and not applied nobody knows of any more but a person.
+            for (place, farm) in run.world.farms.iter().enumerate() {
+                farm.apply_as_person("console");
+                run.world.look(place);
+            }
+        }
         let mut wrong = settle(&mut run).await;
+        let objects = run.world.brokers();
+        if is_of_processes && !workflow.end.is_reached(&objects) {
+            let shown = objects.iter().map(|object| format!("{}: {}", summary(object), words(object)));
+            wrong.push(format!("it ends otherwise: {}", shown.collect::<Vec<_>>().join("; ")));
+        }
         if wrong.is_empty() {
             wrong = clean(&mut run).await;
         }
@@ -169,15 +238,7 @@ fn sweep(workflows: &[Workflow], jobs: &[Job]) {
 #[test]
 fn killed_or_asleep_at_any_moment_of_a_workflow_it_ends_as_it_should() {
     let workflows = workflows();
-    let points = points(&workflows);
-    let mut jobs: Vec<Job> = Vec::new();
-    for (workflow, points) in points.iter().enumerate() {
-        for point in points {
-            for strike in [Strike::Crash, SLEEP, FREEZE] {
-                jobs.push((workflow, [(*point, strike)].into()));
-            }
-        }
-    }
+    let jobs = once_each(&workflows, |_| vec![Strike::Crash, SLEEP, FREEZE], [usize::MAX; 2]);
     println!("{} runs with one strike each", jobs.len());
     sweep(&workflows, &jobs);
 }
@@ -186,48 +247,74 @@ fn killed_or_asleep_at_any_moment_of_a_workflow_it_ends_as_it_should() {
 #[test]
 fn tampered_with_at_any_moment_of_a_workflow_its_object_ends_as_it_should() {
     let workflows = workflows();
+    let of = |name| [Strike::Strip(name), Strike::ForgeId(name), Strike::LoseStatus(name)].to_vec();
+    let jobs = once_each(&workflows, of, TAMPERINGS);
+    println!("{} runs in which somebody tampers", jobs.len());
+    sweep(&workflows, &jobs);
+}
+
+/// To what it was before the workflow began; alone, or together with the process, as where all of a cluster is.
+#[test]
+fn restored_at_any_moment_of_a_workflow_it_ends_as_it_should() {
+    let workflows = workflows();
+    let jobs = once_each(&workflows, |_| vec![Strike::Restore, Strike::RestoreAll], RESTORES);
+    println!("{} runs in which the API server is restored", jobs.len());
+    sweep(&workflows, &jobs);
+}
+
+/// Every moment of every workflow with each of these strikes, which may be about its object; so many of them where not
+/// all are played.
+fn once_each(workflows: &[Workflow], strikes: fn(&'static str) -> Vec<Strike>, most: Most) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    for (workflow, points) in points(&workflows).iter().enumerate() {
-        let name = workflows[workflow].object;
+    for (workflow, points) in points(workflows).iter().enumerate() {
         for point in points {
-            for strike in [Strike::Strip(name), Strike::ForgeId(name), Strike::LoseStatus(name)] {
-                jobs.push((workflow, [(*point, strike)].into()));
-            }
+            let strikes = strikes(workflows[workflow].object);
+            jobs.extend(strikes.into_iter().map(|strike| (workflow, [(*point, strike)].into())));
         }
     }
-    let all = jobs.len();
-    if !is_full() {
-        fastrand::Rng::with_seed(base()).shuffle(&mut jobs);
-        jobs.truncate(TAMPERINGS);
-    }
-    println!("{} of {all} runs in which somebody tampers", jobs.len());
-    sweep(&workflows, &jobs);
+    fastrand::Rng::with_seed(base()).shuffle(&mut jobs);
+    jobs.truncate(most[usize::from(!is_full())]);
+    jobs
 }
 
 #[test]
 fn killed_or_asleep_twice_at_any_moments_of_a_workflow_it_ends_as_it_should() {
     let workflows = workflows();
-    let points = points(&workflows);
+    let jobs = twice_each(&workflows, |_| TWICE.to_vec(), PAIRS);
+    sweep(&workflows, &jobs);
+}
+
+/// What is stripped, together with a crash, nobody can know any more.
+#[test]
+fn tampered_with_and_killed_at_any_moments_of_a_workflow_its_object_ends_as_it_should() {
+    let workflows = workflows();
+    let of = |name| {
+        let tampered = [Strike::ForgeId(name), Strike::LoseStatus(name)];
+        tampered.into_iter().flat_map(|strike| [[strike, Strike::Crash], [Strike::Crash, strike]]).collect()
+    };
+    let jobs = twice_each(&workflows, of, TAMPERED_PAIRS);
+    sweep(&workflows, &jobs);
+}
+
+/// Any two moments of every workflow with each of these strikes; so many of them where not all are played. What comes after
+/// the first strike is another run: its calls count on from there.
+fn twice_each(workflows: &[Workflow], strikes: fn(&'static str) -> Vec<[Strike; 2]>, most: Most) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    for (workflow, points) in points.iter().enumerate() {
+    for (workflow, points) in points(workflows).iter().enumerate() {
+        let strikes = strikes(workflows[workflow].object);
         for (index, first) in points.iter().enumerate() {
-            // What comes after the first strike is another run: its calls count on from there.
             let later = points[index + 1..].iter().filter(|later| later.0 > first.0);
-            let pairs =
-                later.flat_map(|second| TWICE.map(|[one, two]| [(*first, one), (*second, two)].into()));
+            let pair =
+                |second: &Point, [one, two]: [Strike; 2]| BTreeMap::from([(*first, one), (*second, two)]);
+            let pairs = later.flat_map(|second| strikes.iter().map(move |strikes| pair(second, *strikes)));
             jobs.extend(pairs.map(|pair| (workflow, pair)));
         }
     }
-    let all = jobs.len();
-    if is_full() {
-        println!("all {all} pairs of strikes");
-    } else {
-        let base = base();
-        fastrand::Rng::with_seed(base).shuffle(&mut jobs);
-        jobs.truncate(PAIRS);
-        println!("{PAIRS} of {all} pairs of strikes, chosen by RAS_OPERATOR_SEED_BASE={base}");
-    }
-    sweep(&workflows, &jobs);
+    let (all, base) = (jobs.len(), base());
+    fastrand::Rng::with_seed(base).shuffle(&mut jobs);
+    jobs.truncate(most[usize::from(!is_full())]);
+    println!("{} of {all} pairs of strikes, chosen by RAS_OPERATOR_SEED_BASE={base}", jobs.len());
+    jobs
 }
 
 /// What a process does that takes over is longer than what the one before it left undone.

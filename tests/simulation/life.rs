@@ -7,7 +7,7 @@ use ras_operator::simulator::Row;
 use serde_json::Value;
 
 use crate::objects::{
-    has_finalizer, is_going, is_observer, is_suspended, owned_id, takes_broker_along, text,
+    farm_of, has_finalizer, is_going, is_observer, is_suspended, owned_id, takes_broker_along, text,
 };
 use crate::world::is_operators;
 
@@ -47,9 +47,9 @@ pub enum Leave {
 }
 
 impl Life {
-    /// Whether its status ever named this row as its own.
-    pub fn owns(&self, id: i64) -> bool {
-        self.ever(|object| owned_id(object) == Some(id))
+    /// Whether its status ever named this row of a farm as its own.
+    pub fn owns(&self, farm: usize, id: i64) -> bool {
+        self.ever(|object| farm_of(object) == farm && owned_id(object) == Some(id))
     }
 
     /// Whether it went in spite of its finalizer, and its row is to go with it, as far as may have been seen.

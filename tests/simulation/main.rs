@@ -25,6 +25,7 @@ mod fate;
 mod found;
 mod lag;
 mod life;
+mod log;
 mod logons;
 mod mix;
 mod network;

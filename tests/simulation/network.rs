@@ -82,6 +82,10 @@ pub enum Strike {
     Freeze(Duration),
     /// The machine sleeps for a moment, right before its clock is read once more after so many readings.
     Blink(usize),
+    /// The API server is as it was when its backup was taken.
+    Restore,
+    /// The same, and the process is killed: it ran in that cluster.
+    RestoreAll,
     /// A user deletes this object.
     Delete(&'static str),
     /// A deletion of this object ends that was begun before it had a finalizer, and overlooks it.
@@ -385,7 +389,8 @@ impl Line {
         if !self.is_open() {
             return true;
         }
-        let crashes = self.network.strike(point) == Some(Strike::Crash);
+        let strike = self.network.strike(point);
+        let crashes = matches!(strike, Some(Strike::Crash | Strike::RestoreAll));
         if crashes {
             self.cut();
         }

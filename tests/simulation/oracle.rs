@@ -13,6 +13,7 @@ use crate::objects::{
     FORCE_ORPHAN, INTENT, annotation, condition, farm_of, has_finalizer, is_current, is_going, is_observer,
     is_true, name, owned_id, summary, takes_broker_along, text, uid,
 };
+use crate::order::is_of_attempt;
 use crate::world::{CLUSTERS, home, is_operators};
 
 /// One farm as it was seen.
@@ -76,8 +77,12 @@ impl Oracle {
         let intent = |object: &Value| annotation(object, INTENT).map(str::to_owned);
         let had = before.as_ref().and_then(intent);
         if let Some(text) = intent(object).filter(|text| by_operator && Some(text) != had.as_ref()) {
-            // A refusal is written over the intent that it refuses.
-            life.unsent = (!text.contains("\"refused\"")).then(clock::elapsed);
+            // A refusal is written over the intent that it refuses; what else is said of an attempt asks for no POST.
+            if text.contains("\"refused\"") {
+                life.unsent = None;
+            } else if !before.as_ref().is_some_and(|before| is_of_attempt(&text, before)) {
+                life.unsent = Some(clock::elapsed());
+            }
         }
         life.versions.push((clock::awake(), object.clone()));
         let released = before.as_ref().is_some_and(has_finalizer) && !has_finalizer(object);
@@ -357,11 +362,9 @@ impl Oracle {
     /// Somebody else takes a row out of the farm.
     pub fn removed(&mut self, farm: usize, id: i64) {
         self.farms[farm].removed.insert(id);
-        let owners = self.lives.values_mut().filter(|life| life.owns(id));
-        owners.for_each(|life| life.removed += 1);
-        if let Some(life) = self.farms[farm].made.get(&id).and_then(|maker| self.lives.get_mut(maker)) {
-            life.removed += 1;
-        }
+        let maker = self.farms[farm].made.get(&id);
+        let had_it = self.lives.iter_mut().filter(|(uid, life)| maker == Some(*uid) || life.owns(farm, id));
+        had_it.for_each(|(_, life)| life.removed += 1);
     }
 
     /// Somebody else changes a row, or a change of ours is taken and not done.
@@ -402,9 +405,9 @@ impl Oracle {
                 || life.ever(|object| text(object, "/spec/adoptionPolicy") != "Never");
             // Of an object that was going, or went past its finalizer, before its row's id was written down.
             let is_let_go = || life.is_swept_away(now) || life.lately(now, |object| may(method, object));
-            let is_its = made_by == Some(uid) || may_own && life.owns(id);
+            let is_its = made_by == Some(uid) || may_own && life.owns(farm, id);
             let is_left = method == "DELETE" && is_its && is_let_go();
-            is_left || may_own && life.owns(id) && life.lately(now, |object| may(method, object))
+            is_left || may_own && life.owns(farm, id) && life.lately(now, |object| may(method, object))
         });
         if !entitled {
             let row = self.farms[farm].rows.get(&id).map(|row| row.server.clone());
@@ -440,6 +443,8 @@ impl Oracle {
     /// Whether somebody else took the row that an object names out of the farm, or whatever else it had.
     pub fn was_removed(&self, farm: usize, object: &Value) -> bool {
         let life = self.lives.get(uid(object));
-        life.is_some_and(|life| life.removed > 0 || self.farms[farm].removed.iter().any(|id| life.owns(*id)))
+        life.is_some_and(|life| {
+            life.removed > 0 || self.farms[farm].removed.iter().any(|id| life.owns(farm, *id))
+        })
     }
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::clock;
 use crate::network::Call;
 use crate::objects::{
-    FINALIZER, INTENT, farm_of, is_going, name, number_of, owned_id, takes_broker_along, text, uid,
+    FINALIZER, INTENT, annotation, farm_of, is_going, name, number_of, owned_id, takes_broker_along, text,
+    uid,
 };
 use crate::world::World;
 
@@ -83,6 +84,12 @@ fn kind(call: &Call, is_slow: bool) -> Kind {
 fn is_release(body: &Value) -> bool {
     let finalizers = body["metadata"]["finalizers"].as_array();
     finalizers.is_some_and(|finalizers| finalizers.iter().all(|name| name != FINALIZER))
+}
+
+/// Whether an intent is of the attempt that the object shows.
+pub fn is_of_attempt(intent: &str, object: &Value) -> bool {
+    let attempt = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default()["attempt"].clone();
+    annotation(object, INTENT).is_some_and(|last| attempt(last) == attempt(intent))
 }
 
 fn path(call: &Call) -> &str {
@@ -261,7 +268,8 @@ impl Order {
             return Some("a release of an object whose row was not found gone by id");
         }
         let intent = body["metadata"]["annotations"][INTENT].as_str()?;
-        if intent.contains("\"refused\":\"") {
+        // No POST follows what is said of an attempt afterwards.
+        if intent.contains("\"refused\":\"") || is_of_attempt(intent, &object) {
             return None;
         }
         if !self.is_gone(farm, &object, world) {

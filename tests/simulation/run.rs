@@ -9,7 +9,9 @@ use ras_operator::simulator::FarmHandle;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::api_server::Revision;
 use crate::clock;
+use crate::log;
 use crate::network::{Network, Point, Strike};
 use crate::panics;
 use crate::process::Process;
@@ -69,6 +71,10 @@ impl Run {
         }
         wrong.append(&mut oracle.wrong);
         wrong.extend(panics::seen());
+        if let Some(log) = log::kept() {
+            self.world.network.fault("a log that is searched", &format!("{} bytes", log.len()));
+            wrong.extend(self.world.secret_in(&log).map(|secret| format!("a secret in the log, {secret}")));
+        }
         let calls = self.world.network.calls();
         self.world.network.with_trace(|trace| Outcome {
             wrong,
@@ -82,9 +88,11 @@ impl Run {
     async fn strike(&mut self) {
         for strike in self.world.network.take_due() {
             match strike {
-                Strike::Crash => {
-                    let struck = self.processes.iter().position(|process| !process.line.is_open());
-                    self.crash(struck.unwrap_or_default()).await;
+                Strike::Crash => self.crash(self.struck()).await,
+                Strike::Restore => self.world.restore(Revision::Raised),
+                Strike::RestoreAll => {
+                    self.world.restore(Revision::AsThen);
+                    self.crash(self.struck()).await;
                 }
                 Strike::Sleep(span) => self.sleep(span).await,
                 Strike::Freeze(span) => self.freeze(span),
@@ -98,6 +106,11 @@ impl Run {
                 Strike::LoseStatus(name) => lose_status(&self.world, name),
             }
         }
+    }
+
+    /// The process whose line was cut.
+    fn struck(&self) -> usize {
+        self.processes.iter().position(|process| !process.line.is_open()).unwrap_or_default()
     }
 
     /// One of the processes.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::cluster::rebuild;
 use crate::fate;
+use crate::log;
 use crate::run::Run;
 use crate::scenario::Scenario;
 use crate::settling::{clean, settle};
@@ -18,6 +19,8 @@ use crate::step::Stage;
 const USUAL: u64 = 300;
 /// One seed in so many is played under kube's own controllers as well.
 const WITH_KUBES_CONTROLLERS: usize = 5;
+/// Of one seed in so many the log is searched for secrets.
+const WITH_LOG: u64 = 10;
 /// How often a long run says how far it is.
 const BETWEEN_WORDS: Duration = Duration::from_mins(1);
 
@@ -32,6 +35,7 @@ pub struct Outcome {
 
 /// Plays the scenario of a seed.
 pub fn play(seed: u64) -> Outcome {
+    let _log = seed.is_multiple_of(WITH_LOG).then(log::keep);
     let mut random = fastrand::Rng::with_seed(seed);
     let scenario = Scenario::of(&mut random);
     play_out(scenario, random)
@@ -126,7 +130,7 @@ fn missing(faults: &BTreeMap<String, u64>) -> Vec<&'static str> {
                  PersonApplies PersonLocks PrimaryMoves Crash Terminate Isolate Sleep WallClock FarmClock Weather \
                  Guid EndSessions CutWatches ExpireWatches CacheLags Hold SweepAway Replace EndNamespace RemoveKind PersonMarks PersonDoubles FarmBackup FarmRestore FarmGone OtherVersion";
     let steps = steps.split_whitespace().filter(|step| !faults.contains_key(&format!("step: {step}")));
-    let settings = ["a second cluster", "another reading"].iter();
+    let settings = ["a second cluster", "another reading", "a log that is searched"].iter();
     fate::KINDS
         .iter()
         .chain(settings)

@@ -13,7 +13,7 @@ use crate::objects::{
 use crate::run::Run;
 use crate::step::make_reachable;
 use crate::users::{delete, force_orphan, permit_deletions, release_holds};
-use crate::world::World;
+use crate::world::{World, home};
 
 /// Longer than any pause that ends by itself: the logon limit has the longest.
 const BOUND: Duration = Duration::from_mins(20);
@@ -220,6 +220,12 @@ fn may_be_same_machine(one: &Value, other: &Value) -> bool {
     same("/spec/server") || same("/spec/ip")
 }
 
+/// Whether another object of the same farm and cluster may mean the same machine.
+fn means_the_same(other: &Value, object: &Value) -> bool {
+    let is_near = farm_of(other) == farm_of(object) && home(name(other)) == home(name(object));
+    uid(other) != uid(object) && is_near && may_be_same_machine(object, other)
+}
+
 /// What is wrong with an object.
 fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static str> {
     if is_going(object) && !has_finalizer(object) {
@@ -273,7 +279,14 @@ fn verdict(world: &World, objects: &[Value], object: &Value) -> Option<&'static 
     let is_right = match reason {
         "AlreadyExists" => row.is_some_and(|row| !oracle.must_know(uid(object), farm, row.id)),
         "ResourceConflict" => {
-            objects.iter().any(|other| uid(other) != uid(object) && may_be_same_machine(object, other))
+            let waits = |other: &Value| condition(other, "Stalled") == Some(("True", "ResourceConflict"));
+            let is_before = |third: &Value, other: &Value| {
+                uid(third) != uid(object) && means_the_same(third, other) && !waits(third)
+            };
+            // Or it waits for a third one.
+            let is_first =
+                |other: &Value| !waits(other) || objects.iter().any(|third| is_before(third, other));
+            objects.iter().any(|other| means_the_same(other, object) && is_first(other))
                 || world.farms[farm].brokers().iter().any(|row| row.ip == text(object, "/spec/ip"))
         }
         "ExternallyDeleted" => oracle.was_removed(farm, object),

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use ras_operator::simulator::{Account, Backup, Edit, LogonAnswer, Rights};
 use serde_json::{Value, json};
 
-use crate::api_server::{Revision, Snapshot};
+use crate::api_server::Revision;
 use crate::clock;
 use crate::cluster;
 use crate::console;
@@ -106,7 +106,6 @@ pub struct Planned {
 #[derive(Default)]
 pub struct Stage {
     pub brokers: Vec<Planned>,
-    pub backup: Option<Snapshot>,
     farm_backups: BTreeMap<usize, Backup>,
     guids: Vec<String>,
     passwords: u32,
@@ -119,7 +118,7 @@ impl Stage {
     pub fn new(brokers: Vec<Planned>, world: &World) -> Self {
         let guids = world.farms.iter().map(ras_operator::simulator::FarmHandle::guid).collect();
         let (farm_backups, foreign) = (BTreeMap::new(), BTreeSet::new());
-        Self { brokers, backup: None, farm_backups, guids, passwords: 0, foreign }
+        Self { brokers, farm_backups, guids, passwords: 0, foreign }
     }
 
     /// Plays a step.
@@ -144,8 +143,8 @@ impl Stage {
             }
             Step::EndNamespace(kinds) => cluster::end_namespace(&run.world, *kinds),
             Step::RemoveKind(number) => cluster::remove_kind(&run.world, *number),
-            Step::Backup => self.backup = Some(run.world.api.snapshot()),
-            Step::Restore => self.restore(&run.world),
+            Step::Backup => run.world.back_up(),
+            Step::Restore => run.world.restore(Revision::Raised),
             _ => self.act(&run.world, step),
         }
     }
@@ -284,17 +283,6 @@ impl Stage {
             world.look(place);
         }
         self.brokers.iter().for_each(|planned| users::create(world, planned));
-    }
-
-    fn restore(&self, world: &World) {
-        let Some(backup) = &self.backup else { return };
-        let before = world.brokers();
-        world.api.restore(backup, Revision::Raised);
-        let after = world.brokers();
-        let mut oracle = world.oracle.lock();
-        let lost: Vec<&str> =
-            before.iter().map(uid).filter(|key| !after.iter().any(|object| uid(object) == *key)).collect();
-        oracle.restored(&lost, &after);
     }
 
     /// Everything that stands in the way of rest is taken away; what users want stays.

@@ -12,7 +12,7 @@ use ras_operator::simulator::{
 use ras_operator::simulator::{BrokerConfig, ClockConfig, InferredCalls, RateLimit, Switch, Switches};
 use serde_json::{Value, json};
 
-use crate::api_server::ApiServer;
+use crate::api_server::{ApiServer, Revision, Snapshot};
 use crate::canary::Canaries;
 use crate::clock;
 use crate::lag::Lag;
@@ -44,7 +44,7 @@ pub fn password_of(place: usize, number: u32) -> String {
 }
 
 /// What every password of a run begins with, wherever and however it may turn up.
-pub static CANARIES: LazyLock<Canaries> = LazyLock::new(|| {
+static CANARIES: LazyLock<Canaries> = LazyLock::new(|| {
     let mut canaries = Canaries::default();
     canaries.add("a password", PASSWORD);
     canaries
@@ -107,6 +107,8 @@ pub struct World {
     pub farms: Vec<FarmHandle>,
     pub network: Arc<Network>,
     pub oracle: Mutex<Oracle>,
+    /// The API server as it was once.
+    backup: Mutex<Option<Snapshot>>,
     lags: Mutex<Vec<Lag>>,
     /// The tokens that each farm has given.
     tokens: Mutex<BTreeSet<(usize, String)>>,
@@ -127,6 +129,7 @@ impl World {
             farms,
             network: Arc::new(network),
             oracle,
+            backup: Mutex::default(),
             lags,
             tokens: Mutex::default(),
             lease: Mutex::default(),
@@ -210,6 +213,22 @@ impl World {
         self.look_after(place, None);
     }
 
+    /// Somebody takes a backup of the API server.
+    pub fn back_up(&self) {
+        *self.backup.lock() = Some(self.api.snapshot());
+    }
+
+    /// The API server is as it was when its last backup was taken, if there is one.
+    pub fn restore(&self, revision: Revision) {
+        let Some(backup) = self.backup.lock().clone() else { return };
+        let before = self.brokers();
+        self.api.restore(&backup, revision);
+        let after = self.brokers();
+        let is_lost = |key: &&str| !after.iter().any(|object| uid(object) == *key);
+        let lost: Vec<&str> = before.iter().map(uid).filter(is_lost).collect();
+        self.oracle.lock().restored(&lost, &after);
+    }
+
     /// A farm is as it was when a backup was taken.
     pub fn restore_farm(&self, place: usize, backup: &Backup) {
         self.farms[place].restore(backup);
@@ -241,6 +260,16 @@ impl World {
         if token.is_some_and(|token| !self.tokens.lock().contains(&(place, token.to_owned()))) {
             self.oracle.lock().accuse(&format!("farm {place} got to see a token that it did not give"));
         }
+    }
+
+    /// The password or token that is in a text, with what stands around it.
+    pub fn secret_in(&self, text: &str) -> Option<String> {
+        let token = || {
+            let tokens = self.tokens.lock();
+            let found = tokens.iter().find(|(_, token)| text.contains(token))?;
+            Some(format!("a token of farm {}", found.0))
+        };
+        CANARIES.find(text).or_else(token)
     }
 
     /// A farm opens a session.
