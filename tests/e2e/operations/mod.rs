@@ -1,6 +1,7 @@
 //! Every operation that the schema allows, in every order a seed draws: single fields, pairs, bounds, refused values,
 //! deletions, eight changes in a row, rollbacks. After each round each object must have come to rest, and the farm must
-//! hold what a short function of the spec says (`expected`), nothing else.
+//! hold what a short function of the spec says (`expected`), nothing else. What may be said of a farm is gone through
+//! value by value (`farms`).
 //!
 //! `RAS_OPERATOR_EXPLORE=full` makes 10,000 operations of 2,000, `RAS_OPERATOR_SEED` draws others.
 
@@ -8,6 +9,7 @@ mod catalogue;
 mod deck;
 mod done;
 mod expected;
+mod farms;
 mod user;
 
 use std::collections::BTreeMap;
@@ -77,9 +79,9 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn new() -> Self {
+    async fn new(stem: &str) -> Self {
         let plane = control_plane().await;
-        let namespace = plane.namespace("operations").await;
+        let namespace = plane.namespace(stem).await;
         let farms = (0..FARMS).map(farm_config).collect();
         let simulator = Simulator::start(SimulatorConfig { farms, ..SimulatorConfig::default() }).await;
         let simulator = simulator.expect("the simulator starts");
@@ -108,16 +110,23 @@ impl Fleet {
         Api::namespaced(self.plane.admin(), &self.namespace)
     }
 
+    fn farms(&self) -> Api<RasFarm> {
+        Api::namespaced(self.plane.admin(), &self.namespace)
+    }
+
     async fn suspend(&self, farm: usize, suspend: bool) {
-        let api = Api::<RasFarm>::namespaced(self.plane.admin(), &self.namespace);
         let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
-        let name = farm_name(farm);
-        let patched = api.patch(&name, &PatchParams::default(), &patch).await.expect("the farm is patched");
-        // What is decided from now on is decided with it.
-        eventually("the farm has seen whether it is suspended", ROUND, async || {
-            let farm = api.get(&name).await.map_err(|error| error.to_string())?;
-            let seen = farm.status.as_ref().map(|status| status.observed_generation);
-            if seen >= patched.metadata.generation { Ok(()) } else { Err(format!("{:#?}", farm.status)) }
+        let patched = self.farms().patch(&farm_name(farm), &PatchParams::default(), &patch).await;
+        self.decides_with(&patched.expect("the farm is patched")).await;
+    }
+
+    /// Waits until what is decided from now on is decided with this spec of a farm.
+    async fn decides_with(&self, farm: &RasFarm) {
+        let name = farm.metadata.name.as_deref().expect("a name");
+        eventually("the farm's spec was seen", ROUND, async || {
+            let found = self.farms().get(name).await.map_err(|error| error.to_string())?;
+            let seen = found.status.as_ref().map(|status| status.observed_generation);
+            if seen >= farm.metadata.generation { Ok(()) } else { Err(format!("{:#?}", found.status)) }
         })
         .await;
     }
@@ -237,15 +246,19 @@ fn conditions(object: &RasBroker) -> String {
     conditions.into_iter().map(line).collect()
 }
 
-/// The merge patch that leads from one spec back to another.
+/// The merge patch that leads back to an earlier spec, or to the fields that name the broker alone.
 fn rollback(spec: &Value, earlier: Option<&Value>) -> Value {
-    let mut back = earlier.cloned().unwrap_or_else(|| json!({}));
-    for name in spec.as_object().into_iter().flatten().map(|(name, _)| name) {
-        if back.get(name).is_none() && !matches!(name.as_str(), "farmRef" | "server" | "siteId") {
-            back[name] = Value::Null;
-        }
-    }
-    back
+    let named = json!({"farmRef": spec["farmRef"], "server": spec["server"], "siteId": spec["siteId"]});
+    leading(spec, earlier.unwrap_or(&named))
+}
+
+/// The merge patch that leads from one value to another.
+fn leading(from: &Value, to: &Value) -> Value {
+    let (Some(fields), Some(wanted)) = (from.as_object(), to.as_object()) else { return to.clone() };
+    let gone =
+        fields.keys().filter(|name| !wanted.contains_key(*name)).map(|name| (name.clone(), Value::Null));
+    let wanted = wanted.iter().map(|(name, value)| (name.clone(), leading(&from[name], value)));
+    gone.chain(wanted).collect()
 }
 
 fn is_at_rest(subject: &Subject, found: Option<&RasBroker>) -> bool {
@@ -276,7 +289,7 @@ async fn whatever_the_schema_allows_the_farm_holds_what_the_spec_says() {
     let wanted = if full { 10_000 } else { 2_000 };
     let seed = std::env::var("RAS_OPERATOR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("operations drawn with RAS_OPERATOR_SEED={seed}");
-    let fleet = Fleet::new().await;
+    let fleet = Fleet::new("operations").await;
     let foreign: Vec<Vec<Row>> = (0..FARMS).map(|farm| fleet.simulator.farm(farm).brokers()).collect();
     let mut user = User::new(seed);
     let mut subjects = subjects();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::catalogue::{Choice, choices};
+use super::catalogue::{Choice, of_brokers};
 use super::deck::Deck;
 use crate::support::random::Random;
 
@@ -40,7 +40,7 @@ pub(super) struct User {
 
 impl User {
     pub(super) fn new(seed: u64) -> Self {
-        let (valid, refused): (Vec<_>, Vec<_>) = choices().into_iter().partition(|choice| choice.valid);
+        let (valid, refused): (Vec<_>, Vec<_>) = of_brokers().into_iter().partition(|choice| choice.valid);
         let pairs = Deck::new(pairs(&valid));
         Self { random: Random::new(seed), valid: Deck::new(valid), refused: Deck::new(refused), pairs }
     }
