@@ -24,9 +24,14 @@ use self::stage::Stage;
 /// They mostly wait, so there may be more than there are cores.
 const AT_A_TIME: usize = 12;
 
+/// Scenarios of a usual run, and of a full one.
+const USUAL: usize = 24;
+const FULL: usize = 100;
+
 /// What came of a scenario.
 struct Played {
     restarts: usize,
+    takeovers: usize,
     met: usize,
     farm_met: usize,
     posts: usize,
@@ -43,7 +48,8 @@ fn seeds() -> Vec<u64> {
     }
     let is_full = std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full");
     let base = number("RAS_OPERATOR_SEED_BASE").unwrap_or_default();
-    (1..=if is_full { 100 } else { 24 }).map(|number| base + number).collect()
+    let count = if is_full { FULL } else { USUAL };
+    (base + 1..).take(count).collect()
 }
 
 /// Each scenario has a runtime of its own, as each test has; `None` where it failed, which has been said by then.
@@ -85,6 +91,7 @@ async fn on_stage(stage: &mut Stage, scenario: &Scenario) -> Played {
     let journal = stage.world.farm().journal();
     Played {
         restarts,
+        takeovers: stage.takeovers().await,
         met,
         farm_met: journal.iter().filter(|entry| entry.fault.is_some()).count(),
         posts: journal.iter().filter(|entry| entry.method == "POST" && entry.route == "/api/Broker").count(),
@@ -114,13 +121,15 @@ fn whatever_happens_everything_settles_once_faults_stop() {
     let sum = |count: fn(&Played) -> usize| well.iter().map(count).sum::<usize>();
     // Not by `println`, which is shown of a test that fails only.
     let closing = format!(
-        "black box: {} of {} scenarios settled (seeds {} to {}), {} restarts, {} faults before the API server and {} on \
+        "black box: {} of {} scenarios settled (seeds {} to {}), {} restarts, {} times another replica \
+         took over, {} faults before the API server and {} on \
          the farm met, {} POSTs; the slowest settled {:.0?} after the last fault; {:.0?} in all",
         well.len(),
         seeds.len(),
         seeds.first().expect("a seed"),
         seeds.last().expect("a seed"),
         sum(|played| played.restarts),
+        sum(|played| played.takeovers),
         sum(|played| played.met),
         sum(|played| played.farm_met),
         sum(|played| played.posts),
@@ -129,6 +138,15 @@ fn whatever_happens_everything_settles_once_faults_stop() {
     );
     writeln!(std::io::stderr(), "{closing}").expect("a line on stderr");
     assert!(failed.is_empty(), "these seeds failed: {failed:?}");
+    // One alone may have none of them.
+    let had: [fn(&Played) -> usize; 5] = [
+        |played| played.restarts,
+        |played| played.takeovers,
+        |played| played.met,
+        |played| played.farm_met,
+        |played| played.posts,
+    ];
+    assert!(seeds.len() < USUAL || had.into_iter().all(|count| sum(count) > 0), "{closing}");
 }
 
 fn next(waiting: &Mutex<impl Iterator<Item = u64>>) -> Option<u64> {

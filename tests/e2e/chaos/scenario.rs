@@ -67,7 +67,11 @@ impl Scenario {
         for name in NAMES.into_iter().take(2) {
             steps.push((dice.millis(0, 300), apply(&mut dice, name)));
         }
-        for _ in 0..dice.below(8) + 12 {
+        let rounds = dice.below(8) + 12;
+        for round in 0..rounds {
+            if replicas == 2 && round == rounds / 2 {
+                steps.extend(outlasted(&mut dice));
+            }
             let pause = dice.millis(30, 900);
             let replica = usize::from(replicas == 2 && dice.chance(50));
             for step in draw(&mut dice, replica) {
@@ -76,6 +80,18 @@ impl Scenario {
         }
         Self { seed, replicas, steps }
     }
+}
+
+/// One replica stands still for longer than its Lease is good for, and than a quarantine, while the other meets more.
+fn outlasted(dice: &mut Random) -> Vec<(Duration, Step)> {
+    let replica = dice.below(2);
+    let mut steps = vec![(dice.millis(30, 900), Step::Freeze(replica))];
+    for _ in 0..9 {
+        let pause = dice.millis(2_000, 2_500);
+        steps.extend(draw(dice, 1 - replica).into_iter().map(|step| (pause, step)));
+    }
+    steps.push((Duration::ZERO, Step::Thaw(replica)));
+    steps
 }
 
 fn apply(dice: &mut Random, name: &'static str) -> Step {

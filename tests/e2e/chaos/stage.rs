@@ -13,6 +13,7 @@ use super::record::History;
 use super::scenario::{Scenario, Step};
 use crate::canaries::Aviary;
 use crate::faults::invariants::Watch;
+use crate::support::control_plane::ControlPlane;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::{Operator, objects};
 use crate::world::{FARM, World, merge, server};
@@ -155,6 +156,18 @@ impl Stage {
         farm.clear_faults();
         farm.set_reachable(true);
         farm.apply_as_person("alice");
+    }
+
+    /// How often the Lease went to another process.
+    pub(super) async fn takeovers(&self) -> usize {
+        if self.replicas.len() < 2 {
+            return 0;
+        }
+        let lease =
+            crate::leader::lease(&self.world.client(), &ControlPlane::home(&self.world.namespace)).await;
+        let transitions = lease.spec.and_then(|spec| spec.lease_transitions).unwrap_or_default();
+        // The first one took it from nobody.
+        usize::try_from(transitions).expect("a count").saturating_sub(1)
     }
 
     /// How many requests of the replicas met a fault.
