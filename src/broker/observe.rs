@@ -92,7 +92,7 @@ pub struct Rival {
 }
 
 /// What an object has to show for a broker, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
     /// Its status names this row, which is in the list.
     Row(i64),

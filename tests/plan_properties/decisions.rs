@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use ras_operator::broker::intent::Intent;
-use ras_operator::broker::observe::{Failure, Observed};
+use ras_operator::broker::observe::{Claim, Failure, Observed, Rival};
 use ras_operator::broker::plan::{Plan, Released, Step, plan};
 use ras_operator::clock::Now;
 use ras_operator::crd::condition::{ConditionType, Reason};
@@ -197,6 +197,20 @@ fn a_row_that_may_be_the_same_machine_in_another_spelling_keeps_us_from_making_a
         } else {
             assert!(matches!(plan.step, Some(Step::Create { .. })), "{row:?}: {plan:#?}");
         }
+    }
+}
+
+/// The others wait, too, and to name one of them would send somebody in a circle.
+#[test]
+fn of_several_objects_that_come_first_the_one_that_acts_is_named() {
+    let (mut observed, now) = seen(&json!({}), vec![ours()]);
+    let rival =
+        |name: &str, claim| Rival { shown: Some(name.to_owned()), same_key: true, precedes: true, claim };
+    for place in 0..3 {
+        observed.rivals = vec![rival("waits", Claim::Nothing), rival("waits-too", Claim::Id)];
+        observed.rivals.insert(place, rival("acts", Claim::Row(7)));
+        let told = plan(&observed, now).status.expect("a status").conditions;
+        assert!(told.iter().all(|condition| condition.message.contains("\"acts\"")), "{place}: {told:#?}");
     }
 }
 

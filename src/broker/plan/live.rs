@@ -113,7 +113,8 @@ impl Case<'_> {
         // Two spellings may be two machines: they keep nobody from a row that is there, only from making another.
         let is_there = !matches!(ownership, Ownership::Absent | Ownership::Vanished { .. });
         let keeps_off = |rival: &&Rival| rival.precedes && (rival.same_key || !is_there);
-        if let Some(rival) = self.observed.rivals.iter().find(keeps_off) {
+        // Others may wait as well: who has the best claim is who acts.
+        if let Some(rival) = self.observed.rivals.iter().filter(keeps_off).min_by_key(|rival| rival.claim) {
             return self.stalled(message::rival(rival));
         }
         match ownership {
