@@ -137,7 +137,7 @@ impl Oracle {
     }
 
     /// The API server was restored: objects made since are gone, and the others are as they were.
-    pub fn restored(&mut self, lost: &[&str], there: &[Value]) {
+    pub fn restored(&mut self, lost: &[&str], there: &[Value], with_operator: bool) {
         self.was_restored = true;
         for uid in lost {
             let life = self.lives.entry((*uid).to_owned()).or_default();
@@ -149,6 +149,11 @@ impl Oracle {
             // Deleted before the operator sees it, it goes without a finalizer.
             let had_finalizer = life.versions.last().is_some_and(|(_, before)| has_finalizer(before));
             life.stripped |= had_finalizer && !has_finalizer(object);
+            let known = life.versions.last().and_then(|(_, before)| annotation(before, INTENT));
+            if with_operator && known != annotation(object, INTENT) {
+                // Nobody knows any more that a POST is on its way.
+                life.in_doubt = None;
+            }
             // What was refused last may have been made since, which is forgotten.
             let intent = annotation(object, INTENT).unwrap_or_default();
             let is_refused = intent.contains("\"refused\":\"") && !intent.contains("\"lostSince\":\"");
