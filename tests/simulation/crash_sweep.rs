@@ -38,9 +38,9 @@ type Most = [usize; 2];
 /// Pairs of them.
 const PAIRS: Most = [usize::MAX, 160];
 /// Pairs of which one is somebody who tampers.
-const TAMPERED_PAIRS: Most = [3_000, 60];
+const TAMPERED_PAIRS: Most = [2_000, 60];
 /// Those whose second strike meets what only a run that was struck does.
-const RECOVERIES: Most = [5_000, 100];
+const RECOVERIES: Most = [2_000, 100];
 /// Runs that somebody tampers with.
 const TAMPERINGS: Most = [usize::MAX, 300];
 /// Runs in which the API server is restored.
@@ -301,6 +301,10 @@ fn tampered_with_and_killed_at_any_moments_of_a_workflow_its_object_ends_as_it_s
 fn twice_each(workflows: &[Workflow], strikes: fn(&'static str) -> Vec<[Strike; 2]>, most: Most) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
     for (workflow, points) in points(workflows).iter().enumerate() {
+        // Those of usual farms are as many as there is time for.
+        if workflows[workflow].setting.readings != Setting::SHARED.readings {
+            continue;
+        }
         let strikes = strikes(workflows[workflow].object);
         for (index, first) in points.iter().enumerate() {
             let later = points[index + 1..].iter().filter(|later| later.0 > first.0);

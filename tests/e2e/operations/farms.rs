@@ -193,7 +193,7 @@ fn laid_over(value: &Value, patch: &Value) -> Value {
 /// What is said of the farms: each valid value, then two at once, then eight in a row.
 fn all_said(choices: &[Choice], random: &mut Random) -> Vec<Vec<Value>> {
     let is_full = std::env::var("RAS_OPERATOR_EXPLORE").is_ok_and(|value| value == "full");
-    let (pairs, sequences) = if is_full { (400, 120) } else { (24, 24) };
+    let (pairs, sequences) = if is_full { (200, 60) } else { (24, 24) };
     let valid: Vec<Value> = choices.iter().filter(|choice| choice.valid).map(Choice::patch).collect();
     let mut said: Vec<Vec<Value>> = valid.iter().map(|patch| vec![patch.clone()]).collect();
     said.extend((0..pairs).map(|_| {
