@@ -469,3 +469,29 @@ fn transitions(last: &RasBrokerStatus, next: &RasBrokerStatus) -> Vec<Event> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn version(number: &str) -> RasBroker {
+        let spec = json!({"farmRef": {"name": "north"}, "server": "cb1"});
+        let object = json!({"metadata": {"name": "b", "resourceVersion": number}, "spec": spec});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_step_that_changes_nothing_rests_after_three_times_and_a_new_version_begins_anew() {
+        let mut steps = Repetition::default();
+        let mut times =
+            |step: &Step, broker: &RasBroker| (0..5).map(|_| steps.is_fruitless(step, broker)).collect();
+        let expected = [false, false, false, true, true].to_vec();
+        assert_eq!(times(&Step::Claim, &version("1")), expected);
+        assert_eq!(times(&Step::Claim, &version("2")), expected);
+        assert_eq!(times(&Step::ConfirmGone { id: 7 }, &version("2")), expected);
+        let moves: Vec<bool> = times(&Step::Move { id: 7, to: crate::ras::Move::Up }, &version("2"));
+        assert_eq!(moves, [false; 5], "place by place");
+    }
+}
