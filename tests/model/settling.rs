@@ -21,15 +21,14 @@ pub fn settles(model: &Exploration, world: &World) -> bool {
     steps_to_rest(model, world).is_some()
 }
 
+/// The world as it goes on where nothing goes wrong any more.
+fn undisturbed(world: &World) -> World {
+    World { budget: [0; Fault::COUNT], edits: 0, old_view: None, ghost: Default::default(), ..world.clone() }
+}
+
 fn steps_to_rest(model: &Exploration, world: &World) -> Option<u16> {
     let (scenario, past) = (model.scenario, Past::of(model, world));
-    let mut world = World {
-        budget: [0; Fault::COUNT],
-        edits: 0,
-        old_view: None,
-        ghost: Default::default(),
-        ..world.clone()
-    };
+    let mut world = undisturbed(world);
     let mut path = Vec::new();
     let rest = loop {
         let print = fingerprint(&(scenario, past, &world));
@@ -96,13 +95,7 @@ fn rank(world: &World, action: &Action) -> u8 {
 
 /// Prints where the schedule leads.
 pub fn tell(model: &Exploration, world: &World) {
-    let mut world = World {
-        budget: [0; Fault::COUNT],
-        edits: 0,
-        old_view: None,
-        ghost: Default::default(),
-        ..world.clone()
-    };
+    let mut world = undisturbed(world);
     let mut count = 0;
     println!("{world:?}");
     while let Some(after) = next(model, &world) {

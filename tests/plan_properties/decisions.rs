@@ -335,31 +335,44 @@ fn an_intent_with_the_largest_numbers_there_are_is_waited_for_and_no_longer_than
 
 #[test]
 fn a_deletion_that_keeps_failing_is_told_once_and_so_is_its_failure() {
-    let (mut observed, mut now) = deleting();
+    let (mut observed, now) = deleting();
+    let told = told_of_failures(&mut observed, now, |observed, step| {
+        assert!(matches!(step, Step::Delete { .. }), "{step:?}: {observed:#?}");
+    });
+    assert_eq!(told, [(1, false), (1, true)]);
+}
+
+/// A step is tried five times, and fails; answers before which tries and after which something else was told.
+fn told_of_failures(
+    observed: &mut Observed,
+    mut now: Now,
+    tried: impl Fn(&mut Observed, Step),
+) -> Vec<(u32, bool)> {
     let mut told = Vec::new();
     for count in 1..=5 {
         for has_failed in [false, true] {
-            let plan = plan(&observed, now);
+            let plan = plan(observed, now);
             if let Some(status) = plan.status.filter(|status| *status != observed.object.status) {
                 observed.object.status = status;
                 told.push((count, has_failed));
             }
-            match plan.step {
-                Some(Step::Delete { .. }) if !has_failed => {
-                    observed.memory.failure = Some(Failure {
-                        generation: observed.object.generation,
-                        hold: Hold::new(Reason::Updating, "No."),
-                        retry_at: now.boot + Duration::from_secs(2),
-                        count,
-                        is_denial: false,
-                    });
-                }
-                step => assert_eq!((step, has_failed), (None, true), "it rests after a try"),
-            }
+            let Some(step) = plan.step else {
+                assert!(has_failed, "nothing is tried");
+                continue;
+            };
+            assert!(!has_failed, "it rests after a try: {step:?}");
+            tried(observed, step);
+            observed.memory.failure = Some(Failure {
+                generation: observed.object.generation,
+                hold: Hold::new(Reason::Creating, "No."),
+                retry_at: now.boot + Duration::from_secs(2),
+                count,
+                is_denial: false,
+            });
         }
         now.boot += Duration::from_secs(3);
     }
-    assert_eq!(told, [(1, false), (1, true)]);
+    told
 }
 
 /// What the API server does not take it is not asked for again at once, whatever the step was.
@@ -407,28 +420,10 @@ fn while_the_api_server_refuses_what_is_needed_no_step_is_taken() {
 
 #[test]
 fn an_installation_that_keeps_failing_is_told_once_and_so_is_its_failure() {
-    let (mut observed, mut now) = seen(&json!({"install": {"agent": true}}), Vec::new());
-    let mut told = Vec::new();
-    for count in 1..=5 {
-        for has_failed in [false, true] {
-            let plan = plan(&observed, now);
-            if let Some(status) = plan.status.filter(|status| *status != observed.object.status) {
-                observed.object.status = status;
-                told.push((count, has_failed));
-            }
-            match plan.step {
-                Some(Step::Create { intent }) if !has_failed => {
-                    observed.object.intent = Some(Intent { refused: Some("no".into()), ..intent });
-                    let (hold, retry_at) =
-                        (Hold::new(Reason::Creating, "No."), now.boot + Duration::from_secs(2));
-                    let generation = observed.object.generation;
-                    observed.memory.failure =
-                        Some(Failure { generation, hold, retry_at, count, is_denial: false });
-                }
-                step => assert_eq!((step, has_failed), (None, true), "it rests after a try"),
-            }
-        }
-        now.boot += Duration::from_secs(3);
-    }
+    let (mut observed, now) = seen(&json!({"install": {"agent": true}}), Vec::new());
+    let told = told_of_failures(&mut observed, now, |observed, step| {
+        let Step::Create { intent } = step else { panic!("{step:?}") };
+        observed.object.intent = Some(Intent { refused: Some("no".into()), ..intent });
+    });
     assert_eq!(told, [(1, false), (1, true)]);
 }
