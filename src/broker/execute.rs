@@ -28,7 +28,6 @@ use crate::farm::queue::Need;
 use crate::farm::view::{FarmView, Hold};
 use crate::kubernetes::{self, CallError, MetadataChange, ObjectKey};
 use crate::ras::{self, Credentials, Outcome};
-use crate::telemetry;
 
 /// What one PUT needs.
 const WRITE: Need = Need { calls: 1, writes: true, fresh_list: false, pace: Pace::Ordinary };
@@ -417,7 +416,7 @@ impl StepError {
                     "The API server refuses what is needed for this object: {}. Give the operator's account the \
                      rights of its ClusterRole, and let admission policies and webhooks pass finalizers and \
                      annotations of ras-operator.dev. It is tried again with growing pauses.",
-                    telemetry::chain(error)
+                    error.words()
                 ),
             )),
             Self::Kubernetes(_) | Self::TooLate => None,

@@ -84,6 +84,11 @@ impl CallError {
         }
     }
 
+    /// What the API server says of it, without what its client adds for those who debug.
+    pub fn words(&self) -> String {
+        self.status().map_or_else(|| crate::telemetry::chain(self), |status| status.message.clone())
+    }
+
     /// The object changed since the decision was made.
     pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(|status| status.code == 409)
