@@ -2,6 +2,7 @@
 
 mod known;
 mod others;
+mod repetition;
 mod swept;
 
 use std::collections::HashMap;
@@ -14,10 +15,11 @@ use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use self::repetition::Repetition;
 use super::cache::{Brokers, farm_of};
 use super::execute::{Executor, Progress, StepError};
 use super::observe::{CrdState, Failure, Memory, ObjectFacts, Observed, Rival};
-use super::plan::{Plan, Step, own_row, plan};
+use super::plan::{Plan, own_row, plan};
 use super::rivals::{rival, site_of, takes_part};
 use crate::clock::Clock;
 use crate::crd::condition::ConditionType;
@@ -36,8 +38,6 @@ const BREATH: Duration = Duration::from_millis(100);
 /// How long a step rests that was done some times in a row, and is to be done again as if it had not been: an API server
 /// or a farm that takes something and shows it otherwise would be asked without a pause.
 const FRUITLESS: Duration = Duration::from_secs(10);
-/// How often it is done until then: what was read may have been of before.
-const MOST_FRUITLESS: u32 = 3;
 /// How often an object that is stalled for want of a farm is looked at.
 const UNKNOWN_PERIOD: Duration = Duration::from_mins(1);
 /// How long a reading of the CRD is good for.
@@ -398,24 +398,6 @@ impl Context {
     }
 }
 
-/// How often the same step came up in a row for the same version of an object.
-#[derive(Default)]
-struct Repetition {
-    last: Option<(Step, Option<String>)>,
-    times: u32,
-}
-
-impl Repetition {
-    /// Whether the step came up so often that nothing comes of it. Moves go place by place, each like the one before.
-    fn is_fruitless(&mut self, step: &Step, broker: &RasBroker) -> bool {
-        let next = (step.clone(), broker.resource_version());
-        let is_again = self.last.as_ref() == Some(&next) && !matches!(step, Step::Move { .. });
-        self.times = if is_again { self.times + 1 } else { 0 };
-        self.last = Some(next);
-        self.times >= MOST_FRUITLESS
-    }
-}
-
 /// A broker that waits for others of its site is woken when one of them moved; what it did itself may wake those.
 fn await_others(farm: &Farm, key: &ObjectKey, observed: &Observed, plan: &Plan, is_news: bool) {
     match &observed.farm {
@@ -468,30 +450,4 @@ fn transitions(last: &RasBrokerStatus, next: &RasBrokerStatus) -> Vec<Event> {
             is_new.then(|| Event::warning(kind, message))
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn version(number: &str) -> RasBroker {
-        let spec = json!({"farmRef": {"name": "north"}, "server": "cb1"});
-        let object = json!({"metadata": {"name": "b", "resourceVersion": number}, "spec": spec});
-        serde_json::from_value(object).unwrap()
-    }
-
-    #[test]
-    fn a_step_that_changes_nothing_rests_after_three_times_and_a_new_version_begins_anew() {
-        let mut steps = Repetition::default();
-        let mut times =
-            |step: &Step, broker: &RasBroker| (0..5).map(|_| steps.is_fruitless(step, broker)).collect();
-        let expected = [false, false, false, true, true].to_vec();
-        assert_eq!(times(&Step::Claim, &version("1")), expected);
-        assert_eq!(times(&Step::Claim, &version("2")), expected);
-        assert_eq!(times(&Step::ConfirmGone { id: 7 }, &version("2")), expected);
-        let moves: Vec<bool> = times(&Step::Move { id: 7, to: crate::ras::Move::Up }, &version("2"));
-        assert_eq!(moves, [false; 5], "place by place");
-    }
 }
