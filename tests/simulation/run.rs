@@ -89,9 +89,9 @@ impl Run {
         for strike in self.world.network.take_due() {
             match strike {
                 Strike::Crash => self.crash(self.struck()).await,
-                Strike::Restore => self.world.restore(Revision::Raised, false),
+                Strike::Restore => self.world.restore(Revision::Raised),
                 Strike::RestoreAll => {
-                    self.world.restore(Revision::AsThen, true);
+                    self.world.restore(Revision::AsThen);
                     self.crash(self.struck()).await;
                 }
                 Strike::Sleep(span) => self.sleep(span).await,

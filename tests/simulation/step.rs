@@ -144,7 +144,7 @@ impl Stage {
             Step::EndNamespace(kinds) => cluster::end_namespace(&run.world, *kinds),
             Step::RemoveKind(number) => cluster::remove_kind(&run.world, *number),
             Step::Backup => run.world.back_up(),
-            Step::Restore => run.world.restore(Revision::Raised, false),
+            Step::Restore => run.world.restore(Revision::Raised),
             _ => self.act(&run.world, step),
         }
     }

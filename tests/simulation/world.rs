@@ -218,15 +218,16 @@ impl World {
         *self.backup.lock() = Some(self.api.snapshot());
     }
 
-    /// The API server is as it was when its last backup was taken, if there is one; and so is whoever ran in that cluster.
-    pub fn restore(&self, revision: Revision, with_operator: bool) {
+    /// The API server is as it was when its last backup was taken, if there is one. Where its versions are as then, so is
+    /// whoever ran in that cluster.
+    pub fn restore(&self, revision: Revision) {
         let Some(backup) = self.backup.lock().clone() else { return };
         let before = self.brokers();
         self.api.restore(&backup, revision);
         let after = self.brokers();
         let is_lost = |key: &&str| !after.iter().any(|object| uid(object) == *key);
         let lost: Vec<&str> = before.iter().map(uid).filter(is_lost).collect();
-        self.oracle.lock().restored(&lost, &after, with_operator);
+        self.oracle.lock().restored(&lost, &after, revision == Revision::AsThen);
     }
 
     /// A farm is as it was when a backup was taken.
